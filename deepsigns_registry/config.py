@@ -1,0 +1,247 @@
+"""`deepsigns.toml` and the environment, as typed settings.
+
+One file configures everything. An environment variable wins over the file:
+`DEEPSIGNS_REGISTRY__TRACKING_URI` stands for `tracking_uri` in `[registry]`. Relative paths are
+relative to the file's folder, so that a command works from anywhere.
+"""
+
+import os
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from deepsigns_registry.errors import ConfigurationError, NotFoundError
+
+__all__ = [
+    "AuditSettings",
+    "Deployment",
+    "EngineSettings",
+    "KeyRule",
+    "KeystoreSettings",
+    "ModelSettings",
+    "OwnerSettings",
+    "PolicySettings",
+    "RegistrySettings",
+    "Settings",
+    "load_settings",
+]
+
+Purpose = Literal["watermark", "audit", "command"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegistrySettings(_Section):
+    """Where MLflow is, and what it protects."""
+
+    tracking_uri: str = "http://127.0.0.1:5000"
+    protected_aliases: tuple[str, ...] = ("champion",)
+    protected_stages: tuple[str, ...] = ("Production",)
+    protected_models: tuple[str, ...] = ()
+
+
+class OwnerSettings(_Section):
+    """Who owns the models, and where this machine finds the keys it may use."""
+
+    name: str = ""
+    public_key: str = "file:keys/owner.pub.pem"
+    signing_key: str = "file:keys/worker.pem"
+    sealing: tuple[str, ...] = ("age:keys/sealing.pub",)
+    unsealing: str = "age:keys/sealing.key"
+
+    @field_validator("sealing", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class KeyRule(_Section):
+    """A public key, and the kinds of statement it may sign."""
+
+    public_key: str
+    may_sign: tuple[Purpose, ...] = Field(min_length=1)
+
+
+class PolicySettings(_Section):
+    """Whose signatures count. An empty policy trusts nobody."""
+
+    keys: tuple[KeyRule, ...] = ()
+
+
+class KeystoreSettings(_Section):
+    """Where sealed watermark secrets are kept."""
+
+    uri: Annotated[str, Field(pattern=r"^file:.+")] = "file:keystore"
+
+
+class ModelSettings(_Section):
+    """How one registered model is retrained and marked."""
+
+    data: str
+    layer: str = "auto"
+    bits: int = Field(default=128, ge=64, le=4096)
+    carriers: int = Field(default=4, ge=2)
+    queries: int = Field(default=400, ge=100)
+    triggers_per_class: int = Field(default=50, ge=50)
+    epochs: int = Field(default=5, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=64, ge=2)
+    max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class Deployment(_Section):
+    """One deployed ONNX file, and what the audit does to it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    model: str
+    target: str
+    schedule: str = "0 3 * * *"
+    attacks: tuple[str, ...] = ("prune:0.5", "finetune:3", "quantize:int8")
+
+
+class AuditSettings(_Section):
+    """Where audit reports go, and what counts as a pass."""
+
+    reports: str = "audits"
+    experiment: str = "deepsigns-audits"
+    min_accuracy: float = Field(default=0.0, ge=0, le=1)
+
+
+class EngineSettings(_Section):
+    """Where jobs run."""
+
+    kind: Literal["local", "ray"] = "local"
+    address: str = ""
+    jobs: int = Field(default=1, ge=1)
+
+
+class _Document(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="DEEPSIGNS_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    registry: RegistrySettings = RegistrySettings()
+    owner: OwnerSettings = OwnerSettings()
+    policy: PolicySettings = PolicySettings()
+    keystore: KeystoreSettings = KeystoreSettings()
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    deployments: tuple[Deployment, ...] = ()
+    audit: AuditSettings = AuditSettings()
+    engine: EngineSettings = EngineSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Pydantic calls this with these argument names; the environment wins over the file.
+        return env_settings, init_settings
+
+
+class Settings:
+    """The validated settings of one `deepsigns.toml`.
+
+    Attributes:
+        path: The file that was read.
+        base: Its folder; relative paths in it start there.
+    """
+
+    def __init__(self, path: Path, document: _Document) -> None:
+        self.path = path
+        self.base = path.parent
+        self.registry = document.registry
+        self.owner = document.owner
+        self.policy = document.policy
+        self.keystore = document.keystore
+        self.models = document.models
+        self.deployments = document.deployments
+        self.audit = document.audit
+        self.engine = document.engine
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address; a relative SQLite path is relative to the file's folder."""
+        uri = self.registry.tracking_uri
+        prefix = "sqlite:///"
+        if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
+            return f"{prefix}{self.base / uri.removeprefix(prefix)}"
+        return uri
+
+    def file(self, reference: str, *, scheme: str = "file") -> Path:
+        """Resolves `file:keys/owner.pem` (or a plain path) to a path.
+
+        Raises:
+            ConfigurationError: The reference has another scheme.
+        """
+        prefix, colon, rest = reference.partition(":")
+        if not colon:
+            return self.base / reference
+        if prefix != scheme:
+            raise ConfigurationError(
+                f"{self.path}: '{reference}' is not a {scheme}: reference",
+                advice=f"write {scheme}:PATH",
+            )
+        return self.base / rest
+
+    def model(self, name: str) -> ModelSettings:
+        """Settings of `[models.<name>]`.
+
+        Raises:
+            ConfigurationError: There is no such section.
+        """
+        if name not in self.models:
+            raise ConfigurationError(
+                f"{self.path}: no section [models.{name}]",
+                advice=f'add [models.{name}] with data = "module:function" or a .npz path',
+            )
+        return self.models[name]
+
+    def protects_model(self, name: str) -> bool:
+        """Whether every version created under this name must be attested."""
+        return any(fnmatchcase(name, pattern) for pattern in self.registry.protected_models)
+
+
+def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
+    """Reads the settings file.
+
+    Args:
+        path: The file; by default `$DEEPSIGNS_CONFIG`, else `deepsigns.toml` in this folder.
+
+    Raises:
+        NotFoundError: There is no such file.
+        ConfigurationError: It is not TOML, or a setting is unknown or invalid.
+    """
+    file = Path(path or os.environ.get("DEEPSIGNS_CONFIG") or "deepsigns.toml").absolute()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"{file}: no such file", advice="run: deepsigns init, or name one with --config"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: cannot be read: {error}") from None
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"{file}: not valid TOML: {error}", advice="mend the line named"
+        ) from None
+    try:
+        return Settings(file, _Document(**content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"{file}: {where}: {first['msg']}", advice="see docs/configuration.md"
+        ) from None

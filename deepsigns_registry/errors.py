@@ -1,0 +1,97 @@
+"""The errors a person sees: one root, and one subclass per kind of answer.
+
+*No*, *could not check* and *tampered* are different answers and never share a class.
+The command line turns `exit_code` into its own exit code; see `docs/exit-codes.md`.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "ConfigurationError",
+    "CouldNotCheckError",
+    "DataError",
+    "DeepSignsError",
+    "NotFoundError",
+    "RefusedError",
+    "TamperedError",
+    "UnmarkableError",
+]
+
+
+class DeepSignsError(Exception):
+    """Root of every error this package raises on purpose.
+
+    Attributes:
+        code: Stable identifier of the kind of error, for machines.
+        exit_code: Exit code of a command that ends with this error.
+        message: What is wrong and where, in one line.
+        advice: What to do about it, in one line; may be empty.
+
+    Examples:
+        >>> str(ConfigurationError("deepsigns.toml: no such file", advice="run: deepsigns init"))
+        'deepsigns.toml: no such file; run: deepsigns init'
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        self.message = " ".join(message.split())
+        self.advice = " ".join(advice.split())
+        super().__init__(message, advice)
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}" if self.advice else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_restore, (type(self), self.message, self.advice))
+
+
+def _restore(kind: type[DeepSignsError], message: str, advice: str) -> DeepSignsError:
+    return kind(message, advice=advice)
+
+
+class ConfigurationError(DeepSignsError):
+    """Usage or configuration is wrong; nothing was checked."""
+
+    code = "configuration"
+    exit_code = 2
+
+
+class NotFoundError(ConfigurationError):
+    """A model, version, alias, deployment or file that was named does not exist."""
+
+    code = "not-found"
+
+
+class DataError(ConfigurationError):
+    """The owner's data cannot be used: NaN, labels outside the classes, too few samples."""
+
+    code = "data"
+
+
+class UnmarkableError(ConfigurationError):
+    """This model cannot carry the watermark; says which layer and the remedy."""
+
+    code = "unmarkable"
+
+
+class RefusedError(DeepSignsError):
+    """The answer is no: not marked, not attested, refused by policy."""
+
+    code = "refused"
+    exit_code = 1
+
+
+class CouldNotCheckError(DeepSignsError):
+    """The question could not be answered: a server is down, a file cannot be read."""
+
+    code = "could-not-check"
+    exit_code = 3
+
+
+class TamperedError(DeepSignsError):
+    """A signature or a digest does not match: somebody changed something."""
+
+    code = "tampered"
+    exit_code = 4
