@@ -1,0 +1,181 @@
+"""Writing a marked model as one clean ONNX file."""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, checker
+from onnx.checker import ValidationError
+from torch import Tensor, nn
+
+from deepsigns_registry.errors import CouldNotCheckError, UnmarkableError
+from deepsigns_registry.graph.locate import equal, locate_tap, without_second_output
+from deepsigns_registry.graph.neutral import neutralised
+from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.watermark.tapped import TappedModel
+
+__all__ = ["export_onnx"]
+
+_MOST_PROBES = 16
+
+
+class _Pair(nn.Module):
+    """Outputs and activation as a plain tuple, which is all the exporter understands."""
+
+    def __init__(self, model: TappedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        tapped = self.model(inputs)
+        return tapped.outputs, tapped.activation
+
+
+def export_onnx(model: TappedModel, example: NDArray[np.float32], path: Path) -> str:
+    """Exports a model to one ONNX file with a dynamic batch, and checks it by value.
+
+    The file's input is called `input`, its output `output`; hidden tensors and constants are
+    numbered, and nothing in it tells the source or which tensor is the tap.
+
+    Args:
+        model: The model; exported as it is in evaluation.
+        example: float32 [samples, ...], at least two real samples; at most 16 are used.
+        path: Where to write; replaced in one step, or not touched.
+
+    Returns:
+        Name of the tap's tensor in the file, before pooling.
+
+    Raises:
+        UnmarkableError: The model cannot be exported, or the file would not give the same
+            outputs and the same activation.
+    """
+    probes = np.ascontiguousarray(example[:_MOST_PROBES], np.float32)
+    if len(probes) < 2:
+        raise UnmarkableError(
+            f"{path}: {len(probes)} example rows, at least 2 are needed to export a dynamic batch",
+            advice="give real samples",
+        )
+    outputs, activation = _expected(model, probes)
+    exported = without_second_output(_exported(model, probes, path))
+    tap = locate_tap(exported, probes, activation)
+    if tap is None:
+        raise UnmarkableError(
+            f"{path}: the tap's tensor does not survive the export",
+            advice="choose a layer after its activation function",
+        )
+    clean, name = neutralised(exported, tap)
+    _publish(clean, name, probes, outputs, activation, path)
+    return name
+
+
+def _expected(
+    model: TappedModel, probes: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    with _evaluating(model), torch.no_grad():
+        tapped = model(torch.from_numpy(probes).to(_device(model)))
+    return (
+        np.asarray(tapped.outputs.float().cpu().numpy(), np.float32),
+        np.asarray(tapped.activation.float().cpu().numpy(), np.float32),
+    )
+
+
+def _exported(model: TappedModel, probes: NDArray[np.float32], path: Path) -> ModelProto:
+    # Exported on the device where the model is: moving it could break captured constants.
+    inputs = torch.from_numpy(probes).to(_device(model))
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # fused kernels have no ONNX counterpart
+    try:
+        with _evaluating(model), _quiet():
+            program = torch.onnx.export(
+                _Pair(model).eval(),
+                (inputs,),
+                dynamo=True,
+                dynamic_shapes={"inputs": {0: torch.export.Dim.DYNAMIC}},
+                input_names=["input"],
+                output_names=["output", "activation"],
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises errors of many kinds
+        reason = str(error.__cause__ or error).strip().split("\n")[0][:200]
+        raise UnmarkableError(
+            f"{path}: the model cannot be exported to ONNX: {reason}",
+            advice="make torch.onnx.export(model, dynamo=True) with a dynamic batch work",
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+    if program is None:
+        raise UnmarkableError(f"{path}: the exporter gave no model")
+    exported: ModelProto = program.model_proto
+    if exported.functions:
+        raise UnmarkableError(
+            f"{path}: the export holds local functions", advice="use operators known to ONNX"
+        )
+    return exported
+
+
+def _publish(
+    model: ModelProto,
+    tap: str,
+    probes: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    activation: NDArray[np.float32],
+    path: Path,
+) -> None:
+    # Written beside its place, so that moving it is one step on one file system.
+    with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=path.parent) as folder:
+        draft = Path(folder) / "model.onnx"
+        draft.write_bytes(model.SerializeToString(deterministic=True))
+        try:
+            checker.check_model(draft, full_check=True)
+            found = OnnxSuspect(draft, providers=("CPUExecutionProvider",)).run(probes, tap=tap)
+        except (ValidationError, CouldNotCheckError) as error:
+            raise UnmarkableError(
+                f"{path}: the exported file does not run: {str(error).splitlines()[0]}",
+                advice="export the model by hand to see which operator is at fault",
+            ) from error
+        for what, expected, got in zip(
+            ("outputs", "activations"), (outputs, activation), found, strict=True
+        ):
+            if got is None or not equal(expected, got):
+                raise UnmarkableError(
+                    f"{path}: the exported file's {what} differ from the model's",
+                    advice="export the model by hand to see which operator is at fault",
+                )
+        os.replace(draft, path)  # noqa: PTH105 - the name of the atomic operation
+
+
+def _device(model: nn.Module) -> torch.device:
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The exporter warns about its own internals and about packages that are not needed here.
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

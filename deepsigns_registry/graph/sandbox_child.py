@@ -1,0 +1,142 @@
+"""The limited process that runs a stranger's ONNX file; started as a script.
+
+It imports nothing of this package: `python -I` starts it by its path, in an empty environment,
+with a private folder as working directory. It sets its own limits before it opens the model.
+Request and answer are files in that folder:
+
+    request.json   limits, providers, the tap's name or null
+    model.onnx     the checked model, the tap among its outputs
+    inputs.npy     float32 [batch, ...]
+    outputs.npy    float32 [batch, classes]            (answer)
+    activation.npy float32 [batch, neurons], pooled    (answer, with a tap)
+    report.json    {"providers": [...]} or {"error": "..."}
+"""
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["pool"]
+
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
+_CHUNK = 256
+
+
+def _limit(request: dict[str, Any], *, cuda: bool) -> None:
+    try:
+        import resource
+    except ImportError:  # no such limits on this system: the wall clock alone stops the process
+        return
+    seconds = int(request["seconds"]) + 1
+    bounds = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_FSIZE: request["result_bytes"],
+        # A driver maps hundreds of GiB of addresses that it never writes to.
+        (resource.RLIMIT_DATA if cuda else resource.RLIMIT_AS): request["memory_bytes"],
+    }
+    if not cuda and hasattr(resource, "RLIMIT_NPROC"):
+        bounds[resource.RLIMIT_NPROC] = 0  # one thread is running; no other may start
+    for kind, bound in bounds.items():
+        hard = resource.getrlimit(kind)[1]
+        most = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def _has_cuda(wanted: list[str]) -> bool:
+    if "CUDAExecutionProvider" not in wanted:
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    except OSError:
+        return False
+    return True
+
+
+def pool(activation: NDArray[Any], batch: int) -> NDArray[np.float32] | None:
+    """Pools an activation by the rule of `watermark.tapped.pool`, without torch.
+
+    Args:
+        activation: Values of a tensor, [batch, ...].
+        batch: The batch's size.
+
+    Returns:
+        float32 [batch, neurons], or None when the tensor is no activation of this batch.
+    """
+    if activation.ndim < 2 or len(activation) != batch:
+        return None
+    values = activation.astype(np.float32)
+    if values.ndim == 2:
+        return values
+    if values.ndim == 3:
+        return np.asarray(values.mean(axis=1), np.float32)
+    return np.asarray(values.reshape(*values.shape[:2], -1).mean(axis=2), np.float32)
+
+
+def _run(session: Any, inputs: NDArray[np.float32], *, tap: str | None) -> None:
+    entry = session.get_inputs()[0]
+    fixed = entry.shape[0] if isinstance(entry.shape[0], int) else None
+    step = fixed or _CHUNK
+    names = [session.get_outputs()[0].name, *([tap] if tap else [])]
+    outputs: list[NDArray[np.float32]] = []
+    activations: list[NDArray[np.float32] | None] = []
+    for start in range(0, len(inputs), step):
+        chunk = inputs[start : start + step]
+        size = len(chunk)
+        if fixed and size < fixed:
+            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], fixed - size, axis=0)])
+        results = session.run(names, {entry.name: chunk.astype(_TYPES[entry.type])})
+        first = np.asarray(results[0])
+        if first.ndim < 2 or len(first) != len(chunk):
+            raise ValueError(f"the first output has shape {first.shape}")
+        outputs.append(first[:size].reshape(size, -1).astype(np.float32))
+        if tap:
+            pooled = pool(np.asarray(results[-1]), len(chunk))
+            activations.append(None if pooled is None else pooled[:size])
+    np.save("outputs.npy", np.concatenate(outputs), allow_pickle=False)
+    known = [part for part in activations if part is not None]
+    if known and len(known) == len(activations):
+        np.save("activation.npy", np.concatenate(known), allow_pickle=False)
+
+
+def _main() -> dict[str, Any]:
+    import onnxruntime
+
+    request = json.loads(Path("request.json").read_text())
+    cuda = _has_cuda(request["providers"])
+    _limit(request, cuda=cuda)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # Layout optimisations rename and reshape hidden tensors; the tap must stay what it was.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if cuda:
+        # Reduced precision would show in a comparison by value.
+        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": 0}))
+    session = onnxruntime.InferenceSession("model.onnx", options, providers=providers)
+    kinds = {entry.type for entry in session.get_inputs()}
+    if len(session.get_inputs()) != 1 or not kinds <= set(_TYPES):
+        raise ValueError(f"needs exactly one float input, has {sorted(kinds)}")
+    if not session.get_inputs()[0].shape:
+        raise ValueError("the input has no batch dimension")
+    _run(session, np.load("inputs.npy", allow_pickle=False), tap=request["tap"])
+    return {"providers": session.get_providers()}
+
+
+if __name__ == "__main__":
+    try:
+        report = _main()
+    except Exception as error:  # noqa: BLE001 - whatever it was, the parent gets one line
+        report = {"error": " ".join(str(error).split())[:300] or type(error).__name__}
+    Path("report.json").write_text(json.dumps(report))
+    sys.exit("error" in report)

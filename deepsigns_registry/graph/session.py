@@ -1,0 +1,214 @@
+"""Running an ONNX file of unknown origin in a limited process, and reading a tap from it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, ValueInfoProto
+
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph import sandbox_child
+from deepsigns_registry.graph.limits import Limits
+from deepsigns_registry.graph.structure import read_model
+
+__all__ = ["OnnxSuspect", "has_tensor", "with_tap"]
+
+_CHILD = Path(sandbox_child.__file__)
+# What a CUDA build needs to find its libraries and devices; nothing else of our environment.
+_PASSED_ON = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+
+
+class OnnxSuspect:
+    """A suspect that is an ONNX file: a batch in, outputs and a hidden activation out.
+
+    The file is read once and checked (see `graph.structure`); each `run` starts a fresh limited
+    process in a private folder, so that a hostile graph can only waste a bounded time there.
+
+    Attributes:
+        providers: What the last run's session really used; empty before the first run.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from onnx import TensorProto, helper
+        >>> batch = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 2])
+        >>> result = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 2])
+        >>> node = helper.make_node("Relu", ["input"], ["output"])
+        >>> graph = helper.make_graph([node], "graph", [batch], [result])
+        >>> opset = [helper.make_opsetid("", 20)]
+        >>> model = helper.make_model(graph, opset_imports=opset, ir_version=10)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "relu.onnx"
+        ...     _ = path.write_bytes(model.SerializeToString())
+        ...     suspect = OnnxSuspect(path, providers=("CPUExecutionProvider",))
+        >>> outputs, activation = suspect.run(np.array([[-1, 2]], np.float32), tap=None)
+        >>> outputs.tolist(), activation
+        ([[0.0, 2.0]], None)
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Limits | None = None,
+        providers: Literal["auto"] | Sequence[str] = "auto",
+    ) -> None:
+        """Reads and checks the file.
+
+        Args:
+            path: The ONNX file.
+            limits: What reading and running it may cost.
+            providers: Names of onnxruntime's providers in order; `auto` is CUDA where the
+                session really gets it, then the processor.
+
+        Raises:
+            NotFoundError: There is no such file.
+            CouldNotCheckError: Its structure is refused.
+        """
+        self._where = str(path)
+        self._limits = limits or Limits()
+        self._wanted = [_CUDA, _CPU] if providers == "auto" else list(providers)
+        self._model = read_model(Path(path), limits=self._limits)
+        self.providers: tuple[str, ...] = ()
+
+    def run(
+        self, inputs: NDArray[np.float32], *, tap: str | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Runs a batch.
+
+        Args:
+            inputs: float32 [batch, ...], the shape of the file's only input.
+            tap: Name of a hidden tensor, or None.
+
+        Returns:
+            Outputs float32 [batch, classes] of the file's first output, and the activation
+            float32 [batch, neurons] at the tap, pooled as by `watermark.tapped.pool`; None
+            without a tap, or when the file has no tensor of that name.
+
+        Raises:
+            CouldNotCheckError: The file crashed, was stopped at a limit, or does not fit the
+                inputs.
+        """
+        wanted = tap is not None and has_tensor(self._model, tap)
+        model = with_tap(self._model, tap) if tap is not None and wanted else self._model
+        with tempfile.TemporaryDirectory(prefix="deepsigns-") as name:
+            folder = Path(name)
+            (folder / "model.onnx").write_bytes(model.SerializeToString())
+            np.save(folder / "inputs.npy", np.asarray(inputs, np.float32), allow_pickle=False)
+            request = {
+                "memory_bytes": self._limits.memory_bytes,
+                "providers": self._wanted,
+                "result_bytes": self._limits.result_bytes,
+                "seconds": self._limits.seconds,
+                "tap": tap if wanted else None,
+            }
+            (folder / "request.json").write_text(json.dumps(request))
+            report = self._answer(folder)
+            self.providers = tuple(str(provider) for provider in report["providers"])
+            outputs = self._result(folder / "outputs.npy", len(inputs))
+            pooled = folder / "activation.npy"
+            found = wanted and pooled.exists()
+            return outputs, self._result(pooled, len(inputs)) if found else None
+
+    def _answer(self, folder: Path) -> dict[str, Any]:
+        code = _execute(folder, self._limits.seconds)
+        if code is None:
+            raise self._failure(f"was stopped after {self._limits.seconds:g} seconds")
+        report: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            report = json.loads((folder / "report.json").read_text())
+        if "error" in report:
+            # onnxruntime names the private copy; the person knows the file by its own name.
+            raise self._failure(f"onnxruntime: {str(report['error']).replace(str(folder), '')}")
+        if code != 0 or not isinstance(report.get("providers"), list):
+            reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            raise self._failure(f"the process that ran it ended with {reason}")
+        return report
+
+    def _failure(self, what: str) -> CouldNotCheckError:
+        return CouldNotCheckError(
+            f"{self._where}: {what}",
+            advice="check that it is the deployed classifier; limits are in graph.limits",
+        )
+
+    def _result(self, path: Path, batch: int) -> NDArray[np.float32]:
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            raise self._failure("gave no readable result") from None
+        if not isinstance(values, np.ndarray) or values.ndim != 2 or len(values) != batch:
+            raise self._failure("gave a result of another shape")
+        return np.asarray(values, np.float32)
+
+
+def has_tensor(model: ModelProto, name: str) -> bool:
+    """Whether a node of the graph writes a tensor of this name."""
+    return bool(name) and any(name in node.output for node in model.graph.node)
+
+
+def with_tap(model: ModelProto, tap: str) -> ModelProto:
+    """Copies a model and appends a hidden tensor to its outputs.
+
+    An untyped entry suffices: onnxruntime infers the type. The other outputs keep their bits.
+
+    Args:
+        model: The model.
+        tap: Name of a tensor that a node writes.
+
+    Returns:
+        The copy, with the tap among its outputs.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    if all(output.name != tap for output in copy.graph.output):
+        copy.graph.output.append(ValueInfoProto(name=tap))
+    return copy
+
+
+def _execute(folder: Path, seconds: float) -> int | None:
+    """Runs the child in a folder; its exit code, or None when the wall clock stopped it."""
+    environment = {
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TMPDIR": str(folder),
+    }
+    environment |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-B", str(_CHILD)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # Also when this process is interrupted: nothing of the child outlives the call.
+        if process.returncode is None:
+            _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
