@@ -1,0 +1,201 @@
+"""Figures of one audit: accuracy and evidence against the strength of each attack.
+
+Each figure is an SVG element to be put into a page as it is: its colours are the page's CSS
+variables, so one figure serves light and dark, and its letters are text, so that it can be
+read aloud, searched and printed sharply.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from deepsigns_registry.audit.results import Row, deployed_row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["ABSENT_BELOW", "PRESENT_FROM", "figures", "page_svg"]
+
+PRESENT_FROM = 6.0
+"""-log10 of the adjusted p-value from which a mark is present (PROTOCOLS: 1e-6)."""
+
+ABSENT_BELOW = 2.0
+"""-log10 of the p-value under which a mark is not found (PROTOCOLS: 1e-2)."""
+
+# matplotlib wants colours, the page has variables: unlikely colours stand in for them.
+_VARIABLES = {
+    "#010101": "var(--ink)",
+    "#020202": "var(--muted)",
+    "#030303": "var(--grid)",
+    "#040404": "var(--white-box)",
+    "#050505": "var(--black-box)",
+    "#060606": "var(--accuracy)",
+    "#070707": "var(--surface)",
+}
+_INK, _MUTED, _GRID, _WHITE_BOX, _BLACK_BOX, _ACCURACY, _SURFACE = _VARIABLES
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 7.0,
+    "legend.frameon": False,
+    "legend.labelcolor": _INK,
+}
+
+
+def figures(rows: Sequence[Row]) -> dict[str, str]:
+    """Draws one figure for each family of attacks that has a measured row.
+
+    Args:
+        rows: The results table; rows with an error are left out.
+
+    Returns:
+        Family to SVG element (`<svg ...>...</svg>`), in the order of the table.
+    """
+    import matplotlib as mpl
+
+    measured = [row for row in rows if not row.error and row.accuracy is not None]
+    baseline = deployed_row(measured)
+    families: dict[str, list[Row]] = {}
+    for row in measured:
+        if row is not baseline:
+            families.setdefault(row.attack, []).append(row)
+    drawn: dict[str, str] = {}
+    for family, attacked in families.items():
+        points = sorted(attacked, key=lambda row: row.strength)
+        with mpl.rc_context({**_STYLE, "svg.hashsalt": family}):
+            drawn[family] = page_svg(_draw(family, points, baseline), f"attack {family}")
+    return drawn
+
+
+def page_svg(svg: str, title: str) -> str:
+    """Makes matplotlib's SVG file an element of a page.
+
+    Drops the prologue with its links, identifiers that several figures share, and the fonts
+    of this machine; puts the page's colour variables in.
+
+    Args:
+        svg: What matplotlib wrote.
+        title: What a screen reader says; plain words.
+    """
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element)
+    # Inside a page the plain attribute does what xlink's did.
+    element = element.replace("xlink:href", "href")
+    element = re.sub(r'<g id="[^"]*">', "<g>", element)
+    element = re.sub(r"font-family: [^;\"]*;? ?", "", element)
+    element = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", element)
+    element = re.sub(r"<style.*?</style>", "", element, flags=re.DOTALL)
+    element = re.sub(
+        r'(<svg) width="[^"]*" height="[^"]*"', rf'\1 role="img" aria-label="{title}"', element
+    )
+    for colour, variable in _VARIABLES.items():
+        element = element.replace(colour, variable)
+    return element.strip()
+
+
+def _draw(family: str, points: Sequence[Row], baseline: Row | None) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.2, 3.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    # Quantisation has no scale, only kinds: they stand side by side under their own names.
+    named = any(_numeric(row) is None for row in points)
+    series = [*([baseline] if baseline else []), *points]
+    if named or not baseline:
+        places: list[float] = [float(index) for index in range(len(series))]
+    else:
+        places = [row.strength for row in series]
+    _accuracy(left, places, series)
+    _evidence(right, places, series)
+    for axes in (left, right):
+        axes.grid(visible=True, axis="y")
+        axes.set_axisbelow(True)
+        axes.set_xlabel(f"{family}: strength")
+        if named:
+            axes.set_xticks(places, ["deployed" if r is baseline else _short(r) for r in series])
+            axes.margins(x=0.2)
+        else:
+            axes.set_xticks(places, [f"{row.strength:g}" for row in series])
+    buffer = io.StringIO()
+    nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
+    return buffer.getvalue()
+
+
+def _accuracy(axes: "Axes", places: Sequence[float], series: Sequence[Row]) -> None:
+    values = [100 * (row.accuracy or 0.0) for row in series]
+    axes.plot(places, values, "o-", color=_ACCURACY, markeredgecolor=_SURFACE)
+    axes.set_title("Accuracy on the owner's validation data (%)")
+    axes.set_ylim(0, 104)
+
+
+def _evidence(axes: "Axes", places: Sequence[float], series: Sequence[Row]) -> None:
+    for label, marker, colour, values in (
+        ("white box", "o", _WHITE_BOX, [row.whitebox_log10_p_adjusted for row in series]),
+        ("black box", "s", _BLACK_BOX, [row.blackbox_log10_p_adjusted for row in series]),
+    ):
+        seen = [
+            (place, -value)
+            for place, value in zip(places, values, strict=True)
+            if value is not None
+        ]
+        if seen:
+            axes.plot(
+                [place for place, _ in seen],
+                [value for _, value in seen],
+                f"{marker}-",
+                color=colour,
+                markeredgecolor=_SURFACE,
+                label=label,
+            )
+    # Evidence spans from a few to hundreds of powers of ten; the thresholds must stay visible.
+    axes.set_yscale("symlog", linthresh=10, linscale=1.5)
+    top = max([PRESENT_FROM * 2, *axes.get_ylim()])
+    axes.set_ylim(0, top * 1.3)
+    ticks = [tick for tick in (0, 2, 6, 10, 30, 100, 300, 1000, 3000) if tick <= top * 1.3]
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.set_yticks([], minor=True)
+    for threshold, words in ((PRESENT_FROM, "present above"), (ABSENT_BELOW, "not found below")):
+        axes.axhline(threshold, color=_MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(
+            words,
+            (1.0, threshold),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
+            color=_MUTED,
+        )
+    axes.set_title("Evidence: -log10 of the adjusted p-value")
+    axes.legend(loc="upper right", ncols=2)
+
+
+def _short(row: Row) -> str:
+    return row.label.partition(":")[2][:24] or row.label[:24]
+
+
+def _numeric(row: Row) -> float | None:
+    try:
+        return float(_short(row))
+    except ValueError:
+        return None
