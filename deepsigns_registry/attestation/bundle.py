@@ -1,0 +1,157 @@
+"""The bundles that travel inside a model folder, and the check of a folder against them."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepsigns_registry.attestation import files
+from deepsigns_registry.attestation.digests import BUNDLE_FOLDER, combined_digest, digest_folder
+from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.signing import FileSigner
+from deepsigns_registry.attestation.statement import WatermarkPredicate, parse_watermark
+from deepsigns_registry.attestation.verification import verify_model_bundle, verify_statement
+from deepsigns_registry.errors import (
+    ConfigurationError,
+    CouldNotCheckError,
+    NotFoundError,
+    RefusedError,
+    TamperedError,
+)
+
+__all__ = [
+    "MODEL_BUNDLE",
+    "WATERMARK_BUNDLE",
+    "Attestation",
+    "read_bundle",
+    "verify_folder",
+    "write_bundles",
+]
+
+WATERMARK_BUNDLE = "watermark.sigstore.json"
+MODEL_BUNDLE = "model.sigstore.json"
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What a verified model folder says about itself.
+
+    Attributes:
+        predicate: The watermark predicate.
+        digests: Path -> SHA-256 in hex of every file.
+        combined_digest: One digest for all of them.
+        bundle: Text of the watermark bundle.
+    """
+
+    predicate: WatermarkPredicate
+    digests: dict[str, str]
+    combined_digest: str
+    bundle: str
+
+
+def write_bundles(folder: Path, statement: Mapping[str, Any], signer: FileSigner) -> None:
+    """Signs a finished model folder: both bundles appear together, or neither.
+
+    Args:
+        folder: The model; nothing may be written to it afterwards.
+        statement: From `statement.watermark_statement`, about exactly these files.
+        signer: A key that may sign watermarks.
+
+    Raises:
+        ConfigurationError: The folder holds a `deepsigns/` already.
+        TamperedError: The statement is not about the files that are there.
+        CouldNotCheckError: The files cannot be read or the bundles cannot be written.
+    """
+    place = folder / BUNDLE_FOLDER
+    if place.is_symlink() or place.exists():
+        raise ConfigurationError(
+            f"{place}: exists already", advice="sign a fresh copy of the model without it"
+        )
+    claimed = {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
+    _compare(digest_folder(folder), claimed, str(folder))
+    text = signer.sign_statement(statement)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=folder.parent) as scratch:
+            draft = Path(scratch) / BUNDLE_FOLDER
+            draft.mkdir(mode=0o755)
+            files.create(draft / WATERMARK_BUNDLE, text.encode(), mode=files.PUBLIC)
+            signer.sign_folder(folder, draft / MODEL_BUNDLE)
+            draft.rename(place)
+        files.sync_folder(folder)
+    except OSError as error:
+        raise CouldNotCheckError(f"{place}: cannot be written: {error.strerror}") from None
+
+
+def read_bundle(folder: Path) -> str:
+    """Text of a model folder's watermark bundle; verifies nothing.
+
+    Raises:
+        NotFoundError: `folder` is not a folder.
+        RefusedError: It holds no watermark bundle.
+        TamperedError: Something that does not belong there is in its `deepsigns/`.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        raise NotFoundError(f"{folder}: no such model folder")
+    place = folder / BUNDLE_FOLDER
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise TamperedError(f"{place}: is not a folder")
+    names = {entry.name for entry in place.iterdir()} if place.exists() else set()
+    unlisted = sorted(names - {WATERMARK_BUNDLE, MODEL_BUNDLE})
+    if unlisted:
+        raise TamperedError(f"{place}: holds {unlisted[0]!a}, which does not belong there")
+    if WATERMARK_BUNDLE not in names:
+        raise RefusedError(
+            f"{folder}: not attested, there is no {BUNDLE_FOLDER}/{WATERMARK_BUNDLE}",
+            advice="promote the version, so that the worker marks it: deepsigns promote",
+        )
+    return _read(place / WATERMARK_BUNDLE)
+
+
+def verify_folder(folder: Path, policy: Policy) -> Attestation:
+    """Verifies both bundles of a model folder against every file in it.
+
+    Args:
+        folder: The model, as it will be used; best a private copy (`deepsigns fetch`).
+        policy: Trusted keys; those for "watermark" count.
+
+    Raises:
+        ConfigurationError: The policy trusts nobody with watermarks.
+        NotFoundError: `folder` is not a folder.
+        RefusedError: There is no watermark bundle.
+        TamperedError: A signature is bad; a file was changed, added or removed; there is a
+            symbolic link or a special file; `deepsigns/` holds anything else than its bundles.
+        CouldNotCheckError: Something cannot be read.
+    """
+    policy.keys_for("watermark")
+    bundle = read_bundle(folder)
+    place = folder / BUNDLE_FOLDER
+    verified = verify_statement(bundle, policy, "watermark", what=str(place / WATERMARK_BUNDLE))
+    predicate = parse_watermark(verified.predicate)
+    digests = digest_folder(folder)
+    _compare(digests, verified.subjects, str(folder))
+    # The same key for both: they were written together, so another key is another hand.
+    model_bundle = _read(place / MODEL_BUNDLE)
+    verify_model_bundle(folder, model_bundle, verified.key, what=str(place / MODEL_BUNDLE))
+    return Attestation(predicate, digests, combined_digest(digests), bundle)
+
+
+def _read(path: Path) -> str:
+    try:
+        return files.read_small(path).decode()
+    except NotFoundError:
+        raise TamperedError(f"{path}: is missing beside the other bundle") from None
+    except UnicodeDecodeError:
+        raise TamperedError(f"{path}: is not JSON") from None
+
+
+def _compare(actual: Mapping[str, str], claimed: Mapping[str, str], where: str) -> None:
+    advice = "do not use these files; fetch them again"
+    for word, names in (
+        ("was added and is not signed", actual.keys() - claimed.keys()),
+        ("is signed and missing", claimed.keys() - actual.keys()),
+        ("was changed", {n for n in actual.keys() & claimed.keys() if actual[n] != claimed[n]}),
+    ):
+        if names:
+            more = f" ({len(names)} such files)" if len(names) > 1 else ""
+            raise TamperedError(f"{where}: {min(names)!a} {word}{more}", advice=advice)

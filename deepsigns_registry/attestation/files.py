@@ -1,0 +1,90 @@
+"""Small files written whole or not at all, and never over another one."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from deepsigns_registry.errors import CouldNotCheckError, NotFoundError, TamperedError
+
+__all__ = ["PRIVATE", "PUBLIC", "create", "private_folder", "read_small", "replace", "sync_folder"]
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+
+def private_folder(path: Path) -> Path:
+    """Makes a folder, and missing parents, that only this user may enter."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def create(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
+    """Creates a file with its whole content, durably; an existing one is left alone.
+
+    The content is written beside it and linked into place, so that nobody ever reads half of it
+    and two processes cannot both succeed.
+
+    Raises:
+        FileExistsError: There is something of that name already.
+    """
+    temporary = _write_beside(path, content, mode)
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    sync_folder(path.parent)
+
+
+def replace(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
+    """Writes a file durably, in the place of one of that name."""
+    temporary = _write_beside(path, content, mode)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def read_small(path: Path, *, limit: int = 16 * 2**20) -> bytes:
+    """Reads a regular file of bounded size.
+
+    Raises:
+        NotFoundError: There is no such file.
+        TamperedError: It is no regular file, or longer than `limit` bytes.
+        CouldNotCheckError: It cannot be read.
+    """
+    try:
+        # Never block on a named pipe, never follow a link that was put in the file's place.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        if path.is_symlink():
+            raise TamperedError(f"{path}: is a symbolic link, not a file") from None
+        raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as stream:
+        if not path.is_file():
+            raise TamperedError(f"{path}: is not a regular file")
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise TamperedError(f"{path}: is longer than {limit} bytes")
+    return content
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes new names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_beside(path: Path, content: bytes, mode: int) -> Path:
+    # mkstemp creates with 0600, so a secret is never readable by others, not even for a moment.
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        os.fchmod(stream.fileno(), mode)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return Path(name)

@@ -1,0 +1,155 @@
+"""ECDSA P-256 keys in PEM files: one key type for statements, model files and commands."""
+
+import hashlib
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from deepsigns_registry.attestation import files
+from deepsigns_registry.errors import ConfigurationError, NotFoundError
+
+__all__ = [
+    "generate_signing_key",
+    "key_hint",
+    "load_private_key",
+    "load_public_key",
+    "owner_identity",
+    "public_pem",
+]
+
+_LIMIT = 64 * 1024
+
+
+def generate_signing_key(private: Path, public: Path) -> None:
+    """Makes a new key pair and writes both halves; never overwrites.
+
+    Args:
+        private: PKCS#8 PEM, mode 0600.
+        public: SubjectPublicKeyInfo PEM.
+
+    Raises:
+        ConfigurationError: One of the files exists, or cannot be written.
+    """
+    for path in (private, public):
+        if path.exists() or path.is_symlink():
+            raise ConfigurationError(
+                f"{path}: exists already", advice="a key is never overwritten; name another file"
+            )
+    key = ec.generate_private_key(ec.SECP256R1())
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    _write(private, secret, files.PRIVATE)
+    try:
+        _write(public, public_pem(key.public_key()), files.PUBLIC)
+    except ConfigurationError:
+        private.unlink()  # ours, written a moment ago: half a pair helps nobody
+        raise
+
+
+def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Reads a private key.
+
+    Raises:
+        ConfigurationError: The file is missing, unreadable, encrypted, or holds something else
+            than a P-256 private key.
+    """
+    content = _read(path, "a signing key")
+    try:
+        key = load_pem_private_key(content, password=None)
+    except TypeError:
+        raise ConfigurationError(
+            f"{path}: the key is encrypted with a password",
+            advice="store it without one, in a file that only this user can read",
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        # The library's message may quote the content, so it is not passed on.
+        raise ConfigurationError(
+            f"{path}: is not a PEM private key", advice="run: deepsigns key generate"
+        ) from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        raise ConfigurationError(
+            f"{path}: is not an ECDSA P-256 private key", advice="run: deepsigns key generate"
+        )
+    return key
+
+
+def load_public_key(path: Path) -> ec.EllipticCurvePublicKey:
+    """Reads a public key.
+
+    Raises:
+        ConfigurationError: The file is missing, unreadable, or holds something else than a P-256
+            public key.
+    """
+    content = _read(path, "a public key")
+    try:
+        key = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigurationError(
+            f"{path}: is not a PEM public key", advice="name the .pub.pem file"
+        ) from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise ConfigurationError(
+            f"{path}: is not an ECDSA P-256 public key", advice="run: deepsigns key generate"
+        )
+    return key
+
+
+def owner_identity(public_key: Path) -> bytes:
+    """Who an owner is: SHA-256 of the DER SubjectPublicKeyInfo of the owner's root public key.
+
+    Returns:
+        32 bytes; they enter every derivation of the watermark's secret.
+
+    Raises:
+        ConfigurationError: See `load_public_key`.
+    """
+    key = load_public_key(public_key)
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest()
+
+
+def public_pem(key: ec.EllipticCurvePublicKey) -> bytes:
+    """SubjectPublicKeyInfo PEM of a key."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_hint(key: ec.EllipticCurvePublicKey) -> str:
+    """SHA-256 of the public PEM in hex, the hint that OpenSSF Model Signing puts in a bundle."""
+    return hashlib.sha256(public_pem(key)).hexdigest()
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    try:
+        files.private_folder(path.parent)
+        files.create(path, content, mode=mode)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path}: exists already", advice="a key is never overwritten; name another file"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _read(path: Path, what: str) -> bytes:
+    # A symbolic link is welcome here: secrets are mounted as links in containers.
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_LIMIT + 1)
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"{path}: no such file, {what} is expected there",
+            advice="run: deepsigns key generate, or correct the path in deepsigns.toml",
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > _LIMIT:
+        raise ConfigurationError(f"{path}: is too long for a key file")
+    return content

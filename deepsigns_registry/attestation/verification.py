@@ -1,0 +1,192 @@
+"""Verification, in the order of the DSSE protocol: signature, payload type, then parsing."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from deepsigns_registry.attestation.digests import BUNDLE_FOLDER, DOWNLOAD_NOTE
+from deepsigns_registry.attestation.envelope import SignedPayload, open_bundle, open_envelope
+from deepsigns_registry.attestation.keys import key_hint, public_pem
+from deepsigns_registry.attestation.policy import Policy, Purpose
+from deepsigns_registry.attestation.signing import COMMAND_PAYLOAD, STATEMENT_PAYLOAD
+from deepsigns_registry.attestation.statement import (
+    AUDIT_PREDICATE,
+    STATEMENT_TYPE,
+    WATERMARK_PREDICATE,
+)
+from deepsigns_registry.errors import ConfigurationError, TamperedError
+
+__all__ = ["VerifiedStatement", "verify_command", "verify_model_bundle", "verify_statement"]
+
+_PREDICATES: dict[Purpose, str] = {"watermark": WATERMARK_PREDICATE, "audit": AUDIT_PREDICATE}
+
+
+@dataclass(frozen=True)
+class VerifiedStatement:
+    """A statement whose signature, types and form are good.
+
+    Whether it is about the files at hand is still to be compared: see `bundle.verify_folder`.
+
+    Attributes:
+        predicate_type: One of this project's two predicate types.
+        predicate: As signed; read it with `statement.parse_watermark` or `parse_audit`.
+        subjects: Name -> SHA-256 in hex.
+        key: The trusted key that signed.
+    """
+
+    predicate_type: str
+    predicate: dict[str, Any]
+    subjects: dict[str, str]
+    key: ec.EllipticCurvePublicKey
+
+
+def verify_statement(
+    bundle: str, policy: Policy, purpose: Purpose, *, what: str = "bundle"
+) -> VerifiedStatement:
+    """Verifies the bundle of a statement.
+
+    Args:
+        bundle: The Sigstore v0.3 bundle, JSON text.
+        policy: Trusted keys.
+        purpose: "watermark" or "audit"; fixes the predicate type and the keys.
+        what: Name of the bundle, for messages.
+
+    Raises:
+        ConfigurationError: The policy trusts nobody for this purpose.
+        TamperedError: Anything is wrong with the bundle.
+    """
+    if purpose not in _PREDICATES:
+        raise ConfigurationError(f"purpose '{purpose}': statements are signed for another one")
+    keys = policy.keys_for(purpose)
+    signed = open_bundle(bundle, what)
+    key = _check(signed, keys, what)
+    _check_type(signed, STATEMENT_PAYLOAD, what)
+    document = _parse(signed.payload, what)
+    if document["predicateType"] != _PREDICATES[purpose]:
+        raise TamperedError(
+            f"{what}: its predicate type is not {_PREDICATES[purpose]}",
+            advice="it was signed for another purpose; do not use it for this one",
+        )
+    return VerifiedStatement(
+        predicate_type=document["predicateType"],
+        predicate=document["predicate"],
+        subjects=_subjects(document["subject"], what),
+        key=key,
+    )
+
+
+def verify_command(envelope: str, policy: Policy) -> bytes:
+    """Verifies a signed command.
+
+    Args:
+        envelope: The DSSE envelope, JSON text.
+        policy: Trusted keys; those for "command" count.
+
+    Returns:
+        The exact bytes that were signed.
+
+    Raises:
+        ConfigurationError: The policy trusts nobody with commands.
+        TamperedError: Anything is wrong with the envelope.
+    """
+    keys = policy.keys_for("command")
+    signed = open_envelope(envelope, "command")
+    signed.verify(keys, "command")
+    _check_type(signed, COMMAND_PAYLOAD, "command")
+    return signed.payload
+
+
+def verify_model_bundle(
+    folder: Path, bundle: str, key: ec.EllipticCurvePublicKey, *, what: str = "model bundle"
+) -> None:
+    """Verifies a folder against its OpenSSF Model Signing bundle.
+
+    Args:
+        folder: The model.
+        bundle: Text of the Sigstore v0.3 bundle.
+        key: The key that must have signed it.
+        what: Name of the bundle, for messages.
+
+    Raises:
+        TamperedError: Anything is wrong with the bundle, or a file was changed, added or removed.
+    """
+    signed = open_bundle(bundle, what)
+    _check(signed, (key,), what)
+    _check_type(signed, STATEMENT_PAYLOAD, what)
+
+    from model_signing import hashing, verifying
+
+    config = hashing.Config().set_ignored_paths(
+        paths=[BUNDLE_FOLDER, DOWNLOAD_NOTE], ignore_git_paths=True
+    )
+    with tempfile.TemporaryDirectory(prefix="deepsigns-") as scratch:
+        public, copy = Path(scratch) / "key.pem", Path(scratch) / "bundle.json"
+        public.write_bytes(public_pem(key))
+        copy.write_text(bundle, encoding="utf-8")
+        try:
+            verifying.Config().use_elliptic_key_verifier(public_key=public).set_hashing_config(
+                config
+            ).verify(folder, copy)
+        except Exception as error:  # noqa: BLE001 - the library names no errors of its own
+            raise TamperedError(
+                f"{what}: does not fit the files in {folder}: {error}",
+                advice="do not use these files; fetch them again",
+            ) from None
+
+
+def _check(
+    signed: SignedPayload, keys: tuple[ec.EllipticCurvePublicKey, ...], what: str
+) -> ec.EllipticCurvePublicKey:
+    key = signed.verify(keys, what)
+    # The hint chose nothing above; a wrong one still means that somebody edited the bundle.
+    if signed.hint != key_hint(key):
+        raise TamperedError(f"{what}: its key hint is not that of the key that signed it")
+    return key
+
+
+def _check_type(signed: SignedPayload, expected: str, what: str) -> None:
+    if signed.payload_type != expected:
+        raise TamperedError(f"{what}: its payload type is not {expected}")
+
+
+def _parse(payload: bytes, what: str) -> dict[str, Any]:
+    from google.protobuf import json_format
+    from in_toto_attestation.v1 import statement_pb2
+    from in_toto_attestation.v1.statement import Statement
+
+    message = statement_pb2.Statement()
+    try:
+        document = json.loads(payload)
+        json_format.ParseDict(document, message, ignore_unknown_fields=True)
+        Statement.copy_from_pb(message).validate()
+        # Protobuf also takes other spellings of these names, and null for an absent field.
+        well_formed = document["_type"] == STATEMENT_TYPE and isinstance(
+            document["predicate"], dict
+        )
+        well_formed = well_formed and isinstance(document["predicateType"], str)
+    except (
+        json_format.ParseError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ):
+        well_formed = False
+    if not well_formed:
+        raise TamperedError(f"{what}: its payload is not an in-toto Statement v1")
+    return dict(document)
+
+
+def _subjects(listed: Any, what: str) -> dict[str, str]:
+    subjects: dict[str, str] = {}
+    for entry in listed:
+        name, digest = entry.get("name"), entry.get("digest", {}).get("sha256")
+        if not isinstance(name, str) or not isinstance(digest, str) or name in subjects:
+            raise TamperedError(f"{what}: a subject has no name and SHA-256 of its own")
+        subjects[name] = digest
+    return subjects
