@@ -3,9 +3,12 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Tapped", "TappedModel", "pool"]
+__all__ = ["Tapped", "TappedModel", "pool", "run_batched"]
 
 
 class Tapped(NamedTuple):
@@ -56,3 +59,28 @@ def pool(activation: Tensor) -> Tensor:
     if activation.ndim == 3:
         return activation.mean(dim=1)
     return activation.flatten(2).mean(dim=2)
+
+
+def run_batched(
+    model: TappedModel, inputs: NDArray[np.float32], device: torch.device, batch: int = 512
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Runs a model over many samples without gradients.
+
+    Args:
+        model: It is moved to the device and set to evaluation.
+        inputs: float32 [samples, ...].
+        device: Where to run.
+        batch: Samples at a time.
+
+    Returns:
+        Outputs float32 [samples, classes] and pooled activation float32 [samples, neurons].
+    """
+    model.to(device).eval()
+    outputs, activations = [], []
+    with torch.no_grad():
+        for start in range(0, len(inputs), batch):
+            chunk = np.ascontiguousarray(inputs[start : start + batch], dtype=np.float32)
+            tapped = model(torch.from_numpy(chunk).to(device))
+            outputs.append(tapped.outputs.float().cpu().numpy())
+            activations.append(tapped.activation.float().cpu().numpy())
+    return np.concatenate(outputs), np.concatenate(activations)

@@ -1,0 +1,1 @@
+"""One file an adapter: an eager module and a `torch.export` program as tapped models."""

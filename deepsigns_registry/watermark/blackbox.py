@@ -1,0 +1,231 @@
+"""The black-box scheme: secret queries at the output layer (DeepSigns, section 4.2).
+
+A query is a blend of two training samples that the key chooses, kept when it falls where the
+unmarked parent has rarely been, before anybody looks at a label. Its label is drawn by the
+key among the classes that the parent does not predict. All queries are committed and counted,
+so a model that does not depend on the key matches each with probability 1/(C-1) at most.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from deepsigns_registry.errors import CouldNotCheckError, TamperedError, UnmarkableError
+from deepsigns_registry.watermark.density import Density
+from deepsigns_registry.watermark.expand import Stream
+from deepsigns_registry.watermark.key import purpose_key
+from deepsigns_registry.watermark.manifest import Manifest, sample_digest
+from deepsigns_registry.watermark.scheme import Objective, Preparation, Probes, SchemeSecret
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.tapped import Tapped
+from deepsigns_registry.watermark.verdict import Evidence
+
+__all__ = ["BlackBox"]
+
+_LEAST_QUERIES = 100
+_LEAST_SOURCES = 20
+# A model owner looks at this many candidates for each query at most: the fewer may be left
+# out, the less the filter could be abused to pick queries that a stranger's model matches.
+_CANDIDATES_PER_QUERY = 2
+_DENSITY_SAMPLES = 10_000
+
+
+class BlackBox:
+    """Secret queries with secret answers."""
+
+    name = "blackbox"
+
+    def prepare(self, preparation: Preparation) -> SchemeSecret:
+        """Derives sources, blends and labels; see `Scheme.prepare`."""
+        options, train = preparation.options, preparation.data.train
+        classes = preparation.data.classes
+        if classes < 3:
+            raise UnmarkableError(
+                f"black box: with {classes} classes a query's answer proves nothing",
+                advice="mark this model with the white box alone",
+            )
+        sources = preparation.manifest.lowest(
+            purpose_key(preparation.subkey, "sources"), options.sources
+        )
+        examined = _CANDIDATES_PER_QUERY * options.queries
+        pairs, weights = _candidates(preparation.subkey, len(sources), examined)
+        blends = _blend(train.inputs[sources], pairs, weights)
+        seen = train.inputs[:_DENSITY_SAMPLES], train.labels[:_DENSITY_SAMPLES]
+        known = preparation.run(seen[0])[1]
+        density = Density.fit(known, seen[1])
+        limit = np.quantile(density.log_density(known), options.rarity)
+        outputs, activation = preparation.run(blends)
+        # The rarest half would do; the first rare ones leave the least room to choose.
+        ranks = density.log_density(activation)
+        rare = np.flatnonzero(ranks <= limit)[: options.queries]
+        if len(rare) < options.queries:
+            rare = np.sort(np.argsort(ranks, kind="stable")[: options.queries])
+        predicted = outputs[rare].argmax(axis=1).astype(np.int64)
+        return SchemeSecret(
+            scheme=self.name,
+            meta={"classes": classes},
+            arrays={
+                "sources": train.inputs[sources],
+                "source_indices": sources,
+                "kept": rare.astype(np.int64),
+                "parent_classes": predicted,
+                "pairs": pairs[rare],
+                "weights": weights[rare],
+                "labels": _labels(preparation.subkey, rare, predicted, classes),
+            },
+        )
+
+    def objective(
+        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
+    ) -> Objective:
+        """Cross-entropy on the queries; see `Scheme.objective`."""
+        return _BlackBoxObjective(self.probes(secret).inputs, secret, options, steps).to(device)
+
+    def probes(self, secret: SchemeSecret) -> Probes:
+        """The queries, blended again from their sources."""
+        arrays = secret.arrays
+        blends = _blend(
+            arrays["sources"].astype(np.float32, copy=False),
+            arrays["pairs"].astype(np.int64, copy=False),
+            arrays["weights"].astype(np.float64, copy=False),
+        )
+        return Probes(blends, False)
+
+    def evidence(
+        self,
+        secret: SchemeSecret,
+        outputs: NDArray[np.float32],
+        activation: NDArray[np.float32] | None,  # noqa: ARG002 - the outputs are enough
+    ) -> Evidence:
+        """Counts queries answered as the key says; see `Scheme.evidence`."""
+        labels, classes = secret.arrays["labels"], int(str(secret.meta["classes"]))
+        if outputs.shape != (len(labels), classes):
+            raise CouldNotCheckError(
+                f"black box: the suspect answered with shape {outputs.shape} instead of "
+                f"{(len(labels), classes)}",
+                advice="this suspect has other classes than the marked model",
+            )
+        # An output of NaN is no answer; argmax would count it as class 0.
+        answered = np.isfinite(outputs).all(axis=1)
+        matches = (outputs.argmax(axis=1) == labels) & answered
+        return Evidence(
+            scheme=self.name,
+            trials=len(labels),
+            matches=int(matches.sum()),
+            chance=1 / (classes - 1),
+        )
+
+    def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
+        """Derives sources, blends and labels again; see `Scheme.check`.
+
+        Which candidates were rare, and what the parent predicted there, needs the parent:
+        `check_against_parent` prepares again and compares.
+        """
+        arrays = secret.arrays
+        kept, classes = arrays["kept"].astype(np.int64), int(str(secret.meta["classes"]))
+        if len(kept) < _LEAST_QUERIES or classes <= int(manifest.labels.max()):
+            raise _forged(f"only {len(kept)} queries, or {classes} classes too few")
+        examined = _CANDIDATES_PER_QUERY * len(kept)
+        if (np.diff(kept) <= 0).any() or kept[0] < 0 or kept[-1] >= examined:
+            raise _forged("the queries are not among the candidates of the key")
+        count = len(arrays["source_indices"])
+        sources = manifest.lowest(purpose_key(subkey, "sources"), count)
+        if count < _LEAST_SOURCES or not np.array_equal(sources, arrays["source_indices"]):
+            raise _forged("the sources are not the samples that the key chooses")
+        for index, sample in zip(sources, arrays["sources"], strict=True):
+            if sample_digest(sample) != manifest.digests[index].tobytes():
+                raise _forged(f"source {int(index)} is not the sample of the manifest")
+        pairs, weights = _candidates(subkey, count, examined)
+        same_pairs = np.array_equal(pairs[kept], arrays["pairs"])
+        if not same_pairs or not np.array_equal(weights[kept], arrays["weights"]):
+            raise _forged("the queries are not the blends of the key")
+        predicted = arrays["parent_classes"].astype(np.int64)
+        if len(predicted) != len(kept) or predicted.min() < 0 or predicted.max() >= classes:
+            raise _forged("the parent's answers are not classes")
+        labels = _labels(subkey, kept, predicted, classes)
+        if not np.array_equal(labels, arrays["labels"]):
+            raise _forged("the labels are not those of the key")
+
+
+class _BlackBoxObjective(Objective):
+    queries: Tensor
+    labels: Tensor
+
+    def __init__(
+        self,
+        queries: NDArray[np.float32],
+        secret: SchemeSecret,
+        options: MarkSettings,
+        steps: int,
+    ) -> None:
+        super().__init__()
+        wanted = -(-len(queries) * options.repeats // steps)
+        self._sample = min(max(wanted, 8), options.batch_size)
+        self._weight = options.lambda_queries
+        self._order = torch.empty(0, dtype=torch.int64)
+        self.register_buffer("queries", torch.from_numpy(queries))
+        labels = secret.arrays["labels"].astype(np.int64)
+        self.register_buffer("labels", torch.from_numpy(labels))
+
+    def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        # Every query comes once before any comes again.
+        if len(self._order) < self._sample:
+            fresh = torch.randperm(len(self.queries), generator=step_generator)
+            self._order = torch.cat([self._order, fresh])
+        rows, self._order = self._order[: self._sample], self._order[self._sample :]
+        rows = rows.to(self.queries.device)
+        return self.queries[rows], self.labels[rows]
+
+    def loss(
+        self,
+        batch: Tapped,  # noqa: ARG002 - the training batch is the task's own
+        batch_labels: Tensor,  # noqa: ARG002
+        samples: Tapped | None,
+        sample_labels: Tensor | None,
+    ) -> Tensor:
+        assert samples is not None  # noqa: S101 - the loop gives what `samples` returned
+        assert sample_labels is not None  # noqa: S101
+        return self._weight * functional.cross_entropy(samples.outputs, sample_labels)
+
+
+def _candidates(
+    subkey: bytes, sources: int, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs of different sources int64 [count, 2] and weights of the first in [0.35, 0.65)."""
+    stream = Stream(purpose_key(subkey, "queries"), "blends")
+    first = stream.integers(count, sources)
+    step = stream.integers(count, sources - 1)
+    pairs = np.stack([first, (first + 1 + step) % sources], axis=1)
+    return pairs, 0.35 + 0.3 * stream.uniforms(count)
+
+
+def _blend(
+    sources: NDArray[np.float32], pairs: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """w a + (1 - w) b, rounded once to float32."""
+    share = weights.reshape(-1, *([1] * (sources.ndim - 1)))
+    values = sources[pairs[:, 0]] * share + sources[pairs[:, 1]] * (1 - share)
+    return values.astype(np.float32)
+
+
+def _labels(
+    subkey: bytes, kept: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Uniform over the C-1 classes that the parent does not predict: int64 [queries].
+
+    Each candidate has a first and a second class from the key; the second is taken where the
+    parent predicts the first. So whoever invents a parent can only choose between these two.
+    """
+    stream = Stream(purpose_key(subkey, "queries"), "labels")
+    examined = _CANDIDATES_PER_QUERY * len(kept)
+    first = stream.integers(examined, classes)[kept]
+    second = (first + 1 + stream.integers(examined, classes - 1)[kept]) % classes
+    return np.where(first == predicted, second, first)
+
+
+def _forged(what: str) -> TamperedError:
+    return TamperedError(
+        f"black-box secret: {what}", advice="take the sealed record from the key store again"
+    )

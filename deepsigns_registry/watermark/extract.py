@@ -1,0 +1,138 @@
+"""Reading a mark from a suspect."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.watermark.projection import centred, class_means
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.scheme import Scheme
+from deepsigns_registry.watermark.schemes import named_schemes
+from deepsigns_registry.watermark.tapped import TappedModel, run_batched
+from deepsigns_registry.watermark.verdict import Evidence
+
+__all__ = ["TAP_AGREEMENT", "Extraction", "Suspect", "TappedSuspect", "extract", "tap_agreement"]
+
+TAP_AGREEMENT = 0.3
+
+
+class Suspect(Protocol):
+    """A model that may carry a mark: asked, never changed."""
+
+    def run(
+        self, inputs: NDArray[np.float32], *, tap: str | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Answers a batch.
+
+        Args:
+            inputs: float32 [n, ...].
+            tap: Name of the tap to read as well, or None for the outputs only.
+
+        Returns:
+            Outputs float32 [n, classes], and the pooled activation float32 [n, neurons], None
+            when it was not asked for or the suspect has no such tap.
+
+        Raises:
+            CouldNotCheckError: The suspect cannot be run on these inputs.
+        """
+        ...
+
+
+class TappedSuspect:
+    """A tapped model as a suspect; its tap is the model's own.
+
+    Args:
+        model: The suspect.
+        device: Where to run it.
+    """
+
+    def __init__(self, model: TappedModel, device: torch.device | str = "cpu") -> None:
+        self._model = model
+        self._device = torch.device(device)
+
+    def run(
+        self, inputs: NDArray[np.float32], *, tap: str | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Answers a batch; see `Suspect.run`."""
+        try:
+            outputs, activation = run_batched(self._model, inputs, self._device)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise CouldNotCheckError(
+                f"the suspect does not accept a batch of shape {inputs.shape}: {error}",
+                advice="give the model that this record belongs to",
+            ) from None
+        return outputs, None if tap is None else activation
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What was read from a suspect.
+
+    Attributes:
+        evidence: At most one entry a scheme.
+        incomplete: Steps that could not run, one sentence each; see `judge`.
+        tap_agreement: Similarity of the suspect's tap to the parent's, in [-1, 1]; None when
+            it could not be read.
+    """
+
+    evidence: tuple[Evidence, ...]
+    incomplete: tuple[str, ...]
+    tap_agreement: float | None = None
+
+
+def extract(
+    record: WatermarkRecord, suspect: Suspect, *, schemes: Iterable[Scheme] | None = None
+) -> Extraction:
+    """Asks a suspect everything that a record's schemes need, and reads the evidence.
+
+    A suspect without the tap still gives black-box evidence. White-box evidence from a tap
+    that does not resemble the parent's is given without a level, and the extraction is noted
+    as incomplete, so that its verdict is never `absent`.
+    """
+    evidence: list[Evidence] = []
+    incomplete: list[str] = []
+    agreement: float | None = None
+    for scheme in named_schemes(record.secrets, schemes):
+        secret = record.secrets[scheme.name]
+        inputs, needs_activation = scheme.probes(secret)
+        try:
+            outputs, activation = suspect.run(inputs, tap=record.tap if needs_activation else None)
+            found = scheme.evidence(secret, outputs, activation)
+        except CouldNotCheckError as error:
+            incomplete.append(f"{scheme.name}: {error}")
+            continue
+        level = "oracle"
+        if needs_activation:
+            level = ""
+            if activation is not None:
+                agreement = tap_agreement(record.reference, activation)
+            if agreement is not None and agreement >= TAP_AGREEMENT:
+                level = "a"
+            else:
+                incomplete.append(
+                    f"{scheme.name}: tap not verified, its activations do not resemble the parent's"
+                )
+        evidence.append(replace(found, level=level))
+    return Extraction(tuple(evidence), tuple(incomplete), agreement)
+
+
+def tap_agreement(reference: NDArray[np.float32], activation: NDArray[np.float32]) -> float:
+    """Mean cosine of the suspect's centred class means with the parent's, in [-1, 1].
+
+    Args:
+        reference: float32 [carriers, neurons], of the unmarked parent. Never of the marked
+            model: that would leak the bits.
+        activation: float32 [triggers, neurons] of the suspect.
+    """
+    means = class_means(activation, len(reference))
+    if means.shape != reference.shape:
+        return 0.0
+    ours, theirs = centred(reference).astype(np.float64), centred(means).astype(np.float64)
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    cosines = (ours * theirs).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny)
+    return float(cosines.mean())

@@ -1,0 +1,82 @@
+"""The secret key: one root, one subkey a scheme, one key a purpose.
+
+Everything secret in a watermark is derived from the root, nothing is drawn: a free choice of
+bits, projection, triggers or queries lets anyone forge a claim on a model never marked.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from deepsigns_registry.errors import TamperedError
+from deepsigns_registry.watermark.expand import DOMAIN, encode
+
+__all__ = ["KEY_BYTES", "RootKey", "commit", "prf", "purpose_key"]
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, repr=False)
+class RootKey:
+    """The root of one watermark. It is never revealed, not even in a dispute.
+
+    Attributes:
+        secret: 32 random bytes.
+        owner: SHA-256 of the owner root public key (SPKI, DER); enters every derivation, so
+            that a key says whose it is.
+
+    Raises:
+        TamperedError: Either part is not 32 bytes long.
+    """
+
+    secret: bytes
+    owner: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_BYTES or len(self.owner) != KEY_BYTES:
+            raise TamperedError(
+                f"watermark key: secret of {len(self.secret)} and owner of {len(self.owner)} "
+                f"bytes instead of {KEY_BYTES} each",
+                advice="take the record from the key store again",
+            )
+
+    @classmethod
+    def generate(cls, owner: bytes) -> "RootKey":
+        """A fresh root from the operating system's randomness."""
+        return cls(secrets.token_bytes(KEY_BYTES), owner)
+
+    def subkey(self, scheme: str) -> bytes:
+        """The 32-byte key of one scheme: HKDF-SHA256 (RFC 5869) of root, owner and name.
+
+        Revealing one scheme's subkey says nothing about another's.
+        """
+        extracted = hmac.digest(DOMAIN, self.secret, "sha256")
+        return _expand(extracted, encode(DOMAIN, b"subkey", self.owner, scheme.encode()))
+
+
+def purpose_key(subkey: bytes, purpose: str) -> bytes:
+    """The 32-byte key of one purpose inside a scheme, such as `triggers`."""
+    return _expand(subkey, encode(DOMAIN, b"purpose", purpose.encode()))
+
+
+def prf(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA256: 32 bytes that nobody predicts without the key."""
+    return hmac.digest(key, message, "sha256")
+
+
+def commit(subkey: bytes, scheme: str, nonce: bytes) -> str:
+    """The public commitment to a subkey, as hexadecimal SHA-256.
+
+    Examples:
+        >>> commit(bytes(32), "whitebox", bytes(32))[:16]
+        '91d1eb88165b7f31'
+    """
+    return hashlib.sha256(
+        encode(DOMAIN, b"commitment", nonce, scheme.encode(), subkey)
+    ).hexdigest()
+
+
+def _expand(key: bytes, info: bytes) -> bytes:
+    # HKDF-Expand for one block: the output is as long as the hash.
+    return hmac.digest(key, info + b"\x01", "sha256")

@@ -1,0 +1,57 @@
+"""From class means to signature bits: pure functions, for numpy arrays and torch tensors alike."""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["centred", "class_means", "projected", "read_bits"]
+
+Values = TypeVar("Values", NDArray[np.float32], Tensor)
+
+
+def centred(means: Values) -> Values:
+    """Each row minus its own mean over neurons.
+
+    Means of rectified activations share a large offset that says nothing about the class and
+    would dominate the projection. Only the suspect's own values are used.
+
+    Args:
+        means: float [rows, neurons].
+    """
+    return means - means.mean(-1, keepdims=True) if isinstance(means, np.ndarray) else (
+        means - means.mean(-1, keepdim=True)
+    )
+
+
+def projected(means: Values, projection: Values) -> Values:
+    """z = centred(means) @ A: float [rows, bits].
+
+    Args:
+        means: float [rows, neurons].
+        projection: A, float [neurons, bits].
+    """
+    return centred(means) @ projection
+
+
+def read_bits(means: NDArray[np.float32], projection: NDArray[np.float32]) -> NDArray[np.int8]:
+    """G = sigmoid(z) > 1/2, that is z > 0: int8 [rows, bits] of 0 and 1.
+
+    Examples:
+        >>> means = np.array([[3.0, 1.0]], dtype=np.float32)
+        >>> read_bits(means, np.array([[1.0, -1.0], [0.0, 0.0]], dtype=np.float32)).tolist()
+        [[1, 0]]
+    """
+    return (projected(means, projection) > 0).astype(np.int8)
+
+
+def class_means(activation: NDArray[np.float32], classes: int) -> NDArray[np.float32]:
+    """Mean activation of each carrier's triggers: float32 [classes, neurons].
+
+    Args:
+        activation: float32 [classes * triggers, neurons], the triggers of one class together.
+        classes: Number of carrier classes.
+    """
+    grouped = activation.reshape(classes, -1, activation.shape[-1])
+    return grouped.mean(axis=1, dtype=np.float64).astype(np.float32)

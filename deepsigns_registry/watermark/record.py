@@ -1,0 +1,198 @@
+"""Everything secret about one watermark, as one object that can be sealed.
+
+The record is what an owner needs to show a mark: root key, nonces, triggers, queries, the
+tap's name. It is sealed before training and never logged.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.watermark.expand import DOMAIN, encode
+from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, commit
+from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.scheme import JSON, Scheme, SchemeSecret
+from deepsigns_registry.watermark.schemes import named_schemes
+
+__all__ = ["WatermarkRecord", "binding_nonce"]
+
+_FORMAT = "deepsigns-registry/record/v0"
+_HEADER = "record.json"
+# A record is opened after unsealing, but a hostile one must not fill the memory either.
+_MOST_BYTES = 4 << 30
+
+
+def binding_nonce(salt: bytes, secret: SchemeSecret) -> bytes:
+    """The nonce of a commitment: a hash of a random salt and of the whole secret.
+
+    The key alone does not say which query candidates were rare, nor what the parent predicted
+    there. A nonce that is derived from them commits the owner to that choice as well, and with
+    32 random bytes of salt it stays as unpredictable as a random nonce.
+    """
+    return hashlib.sha256(encode(DOMAIN, b"nonce", salt, _digest(secret))).digest()
+
+
+@dataclass(frozen=True, repr=False)
+class WatermarkRecord:
+    """One watermark's secret.
+
+    Attributes:
+        root: The root key.
+        salts: 32 random bytes a scheme; see `binding_nonce`.
+        nonces: 32 bytes a scheme, of the commitments.
+        secrets: What each scheme prepared.
+        manifest: Of the training data.
+        tap: Name of the tap's tensor in the exported ONNX file; empty until exported.
+        reference: float32 [carriers, neurons], the mean activations of the unmarked parent on
+            the triggers: what verifies a suspect's tap by value.
+    """
+
+    root: RootKey
+    salts: Mapping[str, bytes]
+    nonces: Mapping[str, bytes]
+    secrets: Mapping[str, SchemeSecret]
+    manifest: Manifest
+    tap: str
+    reference: NDArray[np.float32]
+
+    def commitments(self) -> dict[str, str]:
+        """The public commitment of each scheme's subkey."""
+        return {
+            name: commit(self.root.subkey(name), name, self.nonces[name]) for name in self.secrets
+        }
+
+    def with_tap(self, name: str) -> "WatermarkRecord":
+        """The same record, knowing the tap's tensor name in the exported file."""
+        return replace(self, tap=name)
+
+    def check(self, schemes: Iterable[Scheme] | None = None) -> None:
+        """Derives everything again that the root and the manifest determine.
+
+        Raises:
+            TamperedError: Triggers, bits, projection, queries, labels or a nonce differ.
+            CouldNotCheckError: A scheme of the record is not installed.
+        """
+        for scheme in named_schemes(self.secrets, schemes):
+            secret = self.secrets[scheme.name]
+            try:
+                scheme.check(secret, self.root.subkey(scheme.name), self.manifest)
+            except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+                raise TamperedError(
+                    f"{scheme.name} secret: incomplete or of the wrong shape ({error})",
+                    advice="take the sealed record from the key store again",
+                ) from None
+            salt = self.salts.get(scheme.name, b"")
+            nonce = self.nonces.get(scheme.name, b"")
+            if len(salt) != KEY_BYTES or nonce != binding_nonce(salt, secret):
+                raise TamperedError(
+                    f"{scheme.name} secret: it is not the one that was committed",
+                    advice="take the sealed record from the key store again",
+                )
+
+    def to_bytes(self) -> bytes:
+        """The record as a zip of .npy arrays (no pickle) and one JSON document."""
+        arrays: dict[str, NDArray[np.generic]] = {
+            "manifest.digests": self.manifest.digests,
+            "manifest.labels": self.manifest.labels,
+            "reference": self.reference,
+        }
+        schemes: dict[str, JSON] = {}
+        for name, secret in self.secrets.items():
+            schemes[name] = {
+                "salt": self.salts[name].hex(),
+                "nonce": self.nonces[name].hex(),
+                "meta": dict(secret.meta),
+                "arrays": sorted(secret.arrays),
+            }
+            arrays |= {f"scheme.{name}.{key}": value for key, value in secret.arrays.items()}
+        header: dict[str, JSON] = {
+            "format": _FORMAT,
+            "root": self.root.secret.hex(),
+            "owner": self.root.owner.hex(),
+            "tap": self.tap,
+            "schemes": schemes,
+        }
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(_HEADER, json.dumps(header, sort_keys=True))
+            for name, array in sorted(arrays.items()):
+                content = io.BytesIO()
+                np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+                archive.writestr(f"{name}.npy", content.getvalue())
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "WatermarkRecord":
+        """Reads what `to_bytes` wrote.
+
+        Raises:
+            CouldNotCheckError: The bytes are no record.
+        """
+        try:
+            return _parse(content)
+        except (
+            zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError,
+            EOFError, OverflowError, NotImplementedError, RuntimeError, OSError, TamperedError,
+            SyntaxError, MemoryError, RecursionError,
+        ) as error:
+            raise CouldNotCheckError(
+                f"this is no watermark record ({type(error).__name__})",
+                advice="take the sealed record from the key store again",
+            ) from None
+
+
+def _parse(content: bytes) -> WatermarkRecord:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+            raise ValueError("too large")
+        header = json.loads(archive.read(_HEADER))
+        if header["format"] != _FORMAT:
+            raise ValueError("another format")
+        secrets = {
+            str(name): SchemeSecret(
+                scheme=str(name),
+                meta=dict(entry["meta"]),
+                arrays={
+                    str(key): _array(archive, f"scheme.{name}.{key}") for key in entry["arrays"]
+                },
+            )
+            for name, entry in header["schemes"].items()
+        }
+        manifest = Manifest(
+            _array(archive, "manifest.digests").astype(np.uint8, casting="safe"),
+            _array(archive, "manifest.labels").astype(np.int64, casting="safe"),
+        )
+        reference = _array(archive, "reference").astype(np.float32, casting="safe")
+    return WatermarkRecord(
+        root=RootKey(bytes.fromhex(header["root"]), bytes.fromhex(header["owner"])),
+        salts={name: bytes.fromhex(header["schemes"][name]["salt"]) for name in secrets},
+        nonces={name: bytes.fromhex(header["schemes"][name]["nonce"]) for name in secrets},
+        secrets=secrets,
+        manifest=manifest,
+        tap=str(header["tap"]),
+        reference=reference,
+    )
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
+    with archive.open(f"{name}.npy") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    return cast("NDArray[np.generic]", array)
+
+
+def _digest(secret: SchemeSecret) -> bytes:
+    parts = [secret.scheme.encode(), json.dumps(dict(secret.meta), sort_keys=True).encode()]
+    for name, array in sorted(secret.arrays.items()):
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        parts += [name.encode(), array.dtype.name.encode(), str(array.shape).encode()]
+        parts.append(little.tobytes())
+    return hashlib.sha256(encode(*parts)).digest()

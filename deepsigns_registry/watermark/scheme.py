@@ -1,0 +1,162 @@
+"""What a watermarking scheme is; one loop embeds any set of them.
+
+A scheme prepares a secret from the owner's key, gives an objective that adds samples and a
+loss to the fine-tuning, says what to ask a suspect, and reads evidence from the answers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.tapped import Tapped, TappedModel, run_batched
+from deepsigns_registry.watermark.verdict import Evidence
+
+__all__ = ["JSON", "Objective", "Preparation", "Probes", "Scheme", "SchemeSecret"]
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+
+
+@dataclass(frozen=True, repr=False)
+class Preparation:
+    """What a scheme prepares its secret from.
+
+    Attributes:
+        model: The unmarked parent.
+        data: The owner's data, validated.
+        manifest: Of `data.train`, in its order.
+        subkey: 32 bytes, this scheme's own.
+        device: Where the model runs.
+        options: Sizes and thresholds.
+    """
+
+    model: TappedModel
+    data: TrainingData
+    manifest: Manifest
+    subkey: bytes
+    device: torch.device
+    options: MarkSettings
+
+    def run(
+        self, inputs: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Outputs and pooled activation of the parent: float32 [n, classes], [n, neurons]."""
+        return run_batched(self.model, inputs, self.device)
+
+
+@dataclass(frozen=True, repr=False)
+class SchemeSecret:
+    """The secret of one scheme, ready to be sealed. Never logged.
+
+    Attributes:
+        scheme: Name of the scheme.
+        meta: Plain values.
+        arrays: Arrays of plain numbers.
+    """
+
+    scheme: str
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+
+
+class Probes(NamedTuple):
+    """What a suspect is asked.
+
+    Attributes:
+        inputs: float32 [probes, ...].
+        needs_activation: Whether the activation at the tap is needed, or the outputs only.
+    """
+
+    inputs: NDArray[np.float32]
+    needs_activation: bool
+
+
+class Objective(nn.Module):
+    """What a scheme adds to the fine-tuning; its parameters are trained with the model's."""
+
+    def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
+        """Inputs and labels that are added to this step's batch, or None.
+
+        Args:
+            step_generator: The only source of randomness allowed; on the CPU.
+        """
+        raise NotImplementedError
+
+    def loss(
+        self,
+        batch: Tapped,
+        batch_labels: Tensor,
+        samples: Tapped | None,
+        sample_labels: Tensor | None,
+    ) -> Tensor:
+        """The weighted loss of this step, a scalar.
+
+        Args:
+            batch: What the model gave for the training batch.
+            batch_labels: int64 [batch].
+            samples: What it gave for this objective's samples, if there were any.
+            sample_labels: int64 [samples].
+        """
+        raise NotImplementedError
+
+
+@runtime_checkable
+class Scheme(Protocol):
+    """One watermarking method."""
+
+    @property
+    def name(self) -> str:
+        """Short name: key derivation, records and reports use it."""
+        ...
+
+    def prepare(self, preparation: Preparation) -> SchemeSecret:
+        """Derives the secret.
+
+        Raises:
+            UnmarkableError: The model cannot carry this mark.
+            DataError: The data does not give what the scheme needs.
+        """
+        ...
+
+    def objective(
+        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
+    ) -> Objective:
+        """What the scheme adds to a fine-tuning of `steps` steps."""
+        ...
+
+    def probes(self, secret: SchemeSecret) -> Probes:
+        """What to ask a suspect."""
+        ...
+
+    def evidence(
+        self,
+        secret: SchemeSecret,
+        outputs: NDArray[np.float32],
+        activation: NDArray[np.float32] | None,
+    ) -> Evidence:
+        """Reads the suspect's answers to the probes.
+
+        Args:
+            secret: As prepared.
+            outputs: float32 [probes, classes].
+            activation: float32 [probes, neurons], when the probes need it.
+
+        Raises:
+            CouldNotCheckError: The answers do not have the shape that the secret needs.
+        """
+        ...
+
+    def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
+        """Derives again everything that the key and the manifest determine.
+
+        Raises:
+            TamperedError: The secret holds something else.
+        """
+        ...
