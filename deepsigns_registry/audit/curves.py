@@ -10,10 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from deepsigns_registry.audit.results import Row, deployed_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 __all__ = ["ABSENT_BELOW", "PRESENT_FROM", "figures", "page_svg"]
 
@@ -35,7 +38,8 @@ _VARIABLES = {
 }
 _INK, _MUTED, _GRID, _WHITE_BOX, _BLACK_BOX, _ACCURACY, _SURFACE = _VARIABLES
 
-_STYLE = {
+# The keys are settings of matplotlib, too many for its stubs to be spelt here.
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
@@ -169,25 +173,30 @@ def _evidence(axes: "Axes", places: Sequence[float], series: Sequence[Row]) -> N
             )
     # Evidence spans from a few to hundreds of powers of ten; the thresholds must stay visible.
     axes.set_yscale("symlog", linthresh=10, linscale=1.5)
-    top = max([PRESENT_FROM * 2, *axes.get_ylim()])
-    axes.set_ylim(0, top * 1.3)
-    ticks = [tick for tick in (0, 2, 6, 10, 30, 100, 300, 1000, 3000) if tick <= top * 1.3]
+    highest = max([PRESENT_FROM * 2, *(value for line in axes.lines for value in _heights(line))])
+    # The room above the curves belongs to the legend.
+    top = highest * 4
+    axes.set_ylim(0, top)
+    ticks = [tick for tick in (0, 2, 6, 10, 30, 100, 300, 1000, 3000) if tick <= top]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.set_yticks([], minor=True)
     for threshold, words in ((PRESENT_FROM, "present above"), (ABSENT_BELOW, "not found below")):
         axes.axhline(threshold, color=_MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
             words,
-            (1.0, threshold),
+            (0.0, threshold),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
+            xytext=(5, 3),
             textcoords="offset points",
-            ha="right",
             fontsize=8.5,
             color=_MUTED,
         )
     axes.set_title("Evidence: -log10 of the adjusted p-value")
     axes.legend(loc="upper right", ncols=2)
+
+
+def _heights(line: "Line2D") -> list[float]:
+    return [float(value) for value in np.asarray(line.get_ydata())]
 
 
 def _short(row: Row) -> str:
