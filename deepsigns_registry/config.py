@@ -120,6 +120,7 @@ class EngineSettings(_Section):
     kind: Literal["local", "ray"] = "local"
     address: str = ""
     jobs: int = Field(default=1, ge=1)
+    gpus_per_job: float = Field(default=0, ge=0)
 
 
 class _Document(BaseSettings):

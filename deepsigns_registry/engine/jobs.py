@@ -1,0 +1,68 @@
+"""What a job is, and which engine runs it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from deepsigns_registry.config import EngineSettings
+from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
+
+__all__ = ["Engine", "JobProgress", "OnProgress", "failure_of", "open_engine"]
+
+Result = TypeVar("Result")
+
+JobProgress = Callable[[float, str], None]
+"""What a job calls to say how far it is: a fraction in [0, 1] and a short message."""
+
+OnProgress = Callable[[int, float, str], None]
+"""What the caller is told: the job's index, its fraction, its message."""
+
+
+class Engine(Protocol):
+    """Runs one function over many jobs, each in a process of its own."""
+
+    def run(
+        self,
+        function: Callable[..., Result],
+        jobs: Sequence[Mapping[str, object]],
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> list[Result]:
+        """Calls `function(progress=..., **job)` for every job.
+
+        Args:
+            function: A module-level function that takes a `progress` keyword (`JobProgress`).
+            jobs: Keyword arguments, one mapping a job; they and the results are pickled.
+            on_progress: Called in this process with every job's progress.
+
+        Returns:
+            The results, in the order of `jobs`.
+
+        Raises:
+            DeepSignsError: The first job's error, as it was raised in the job.
+            CouldNotCheckError: A job died or failed in another way.
+        """
+        ...
+
+
+def open_engine(settings: EngineSettings) -> Engine:
+    """Returns the engine that `[engine]` of the settings names."""
+    if settings.kind == "ray":
+        from deepsigns_registry.engine.ray import RayEngine
+
+        return RayEngine(settings.address, gpus_per_job=settings.gpus_per_job)
+    from deepsigns_registry.engine.local import LocalEngine
+
+    return LocalEngine(settings.jobs)
+
+
+def failure_of(error: Exception) -> DeepSignsError:
+    """Turns whatever a job raised into an error a person can read.
+
+    Examples:
+        >>> str(failure_of(ZeroDivisionError("division by zero")))
+        'a job failed: ZeroDivisionError: division by zero'
+    """
+    if isinstance(error, DeepSignsError):
+        return error
+    text = str(error).strip().splitlines()
+    return CouldNotCheckError(f"a job failed: {type(error).__name__}: {text[0] if text else ''}")

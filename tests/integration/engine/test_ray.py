@@ -1,0 +1,39 @@
+"""A real Ray instance on this machine gives what the local engine gives."""
+
+import pytest
+
+from deepsigns_registry.config import EngineSettings
+from deepsigns_registry.engine import open_engine
+from deepsigns_registry.engine.jobs import JobProgress
+from deepsigns_registry.errors import CouldNotCheckError, DataError
+
+pytestmark = pytest.mark.integration
+
+
+def test_ray_runs_jobs_and_brings_their_errors_home() -> None:
+    import ray
+
+    def square(*, progress: JobProgress, number: int) -> int:
+        progress(0.5, "half")
+        if number < 0:
+            raise DataError(f"{number} is negative")
+        return number * number
+
+    ray.init(include_dashboard=False, log_to_driver=False, num_cpus=2)
+    try:
+        engine = open_engine(EngineSettings(kind="ray"))
+        ended: list[int] = []
+        jobs = [{"number": number} for number in (2, 3, 4)]
+        results = engine.run(square, jobs, on_progress=lambda index, *_: ended.append(index))
+        assert results == [4, 9, 16]
+        assert sorted(ended) == [0, 1, 2]
+        with pytest.raises(DataError, match="-1 is negative"):
+            engine.run(square, [{"number": -1}])
+    finally:
+        ray.shutdown()
+
+
+def test_a_cluster_that_is_not_there_is_could_not_check() -> None:
+    engine = open_engine(EngineSettings(kind="ray", address="127.0.0.1:1"))
+    with pytest.raises(CouldNotCheckError, match=r"Ray cluster '127\.0\.0\.1:1' cannot be reached"):
+        engine.run(print, [{}])
