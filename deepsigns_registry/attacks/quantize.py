@@ -1,0 +1,113 @@
+"""Quantisation: fewer bits a weight."""
+
+import copy
+import tempfile
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import ModelProto
+from torch import Tensor
+
+from deepsigns_registry.attacks.attack import Progress
+from deepsigns_registry.attacks.quiet import quiet
+from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.graph.interpreter import OnnxTappedModel
+from deepsigns_registry.graph.session import has_tensor
+from deepsigns_registry.watermark.data import LabelledData
+from deepsigns_registry.watermark.tapped import TappedModel
+
+__all__ = ["Quantize"]
+
+_BITS = {"int8": 8.0, "fp16": 16.0}
+
+
+class Quantize:
+    """Quantisation to `int8` (dynamic) or `fp16`; the strength is the number of bits left.
+
+    An ONNX file gets the operators of onnxruntime's own quantisers; of any other model the
+    weights are rounded to the values they would have, symmetric and per tensor for int8.
+
+    Examples:
+        >>> Quantize().parse("int8")
+        8.0
+    """
+
+    name = "quantize"
+
+    def parse(self, strength: str) -> float:
+        """Reads the name of a format.
+
+        Raises:
+            ConfigurationError: It is neither int8 nor fp16.
+        """
+        if strength not in _BITS:
+            raise ConfigurationError(
+                f"attack {self.name}: strength '{strength}' is unknown",
+                advice="write quantize:int8 or quantize:fp16",
+            )
+        return _BITS[strength]
+
+    def apply(
+        self,
+        model: TappedModel,
+        strength: float,
+        data: LabelledData,  # noqa: ARG002 - dynamic quantisation needs none
+        *,
+        seed: int,  # noqa: ARG002 - nothing is random
+        progress: Progress | None = None,
+    ) -> TappedModel:
+        """Quantises a copy; see `Attack.apply`."""
+        if isinstance(model, OnnxTappedModel):
+            attacked: TappedModel = _quantized_file(model, strength)
+        else:
+            attacked = copy.deepcopy(model).eval()
+            with torch.no_grad():
+                for weight in attacked.parameters():
+                    if weight.is_floating_point():
+                        weight.copy_(_rounded(weight, strength))
+        if progress is not None:
+            progress(1.0, f"{strength:g} bits a weight")
+        return attacked
+
+
+def _rounded(weight: Tensor, bits: float) -> Tensor:
+    if bits == _BITS["fp16"]:
+        return weight.to(torch.float16).to(weight.dtype)
+    if weight.ndim < 2:
+        return weight  # biases stay in float, as onnxruntime leaves them
+    scale = weight.abs().max().clamp(min=1e-12) / 127
+    return (weight / scale).round() * scale
+
+
+def _quantized_file(model: OnnxTappedModel, bits: float) -> OnnxTappedModel:
+    graph = model.write_back()
+    # Shapes that the exporter noted contradict the ones the quantiser infers.
+    del graph.graph.value_info[:]
+    try:
+        with quiet():
+            quantized = _half(graph) if bits == _BITS["fp16"] else _eight_bits(graph)
+    except Exception as error:  # the quantisers raise errors of every kind
+        reason = " ".join(str(error).split())[:200]
+        raise CouldNotCheckError(
+            f"attack quantize: {model.where}: onnxruntime cannot quantise it: {reason}",
+            advice="leave this attack out for this deployment",
+        ) from error
+    tap = model.tap if has_tensor(quantized, model.tap) else ""
+    return OnnxTappedModel.from_proto(quantized, tap, where=model.where).eval()
+
+
+def _half(graph: ModelProto) -> ModelProto:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half: ModelProto = convert_float_to_float16(graph, keep_io_types=True)
+    return half
+
+
+def _eight_bits(graph: ModelProto) -> ModelProto:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory(prefix="deepsigns-") as folder:
+        path = Path(folder) / "model.onnx"
+        quantize_dynamic(graph, path, weight_type=QuantType.QUInt8)
+        return onnx.load(path, load_external_data=False)

@@ -1,0 +1,303 @@
+"""An ONNX graph as a trainable model: node by node in torch, written back into the same graph."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.limits import Limits
+from deepsigns_registry.graph.operators import MOST_VALUES, OPERATORS, Call, Operator
+from deepsigns_registry.graph.session import has_tensor
+from deepsigns_registry.graph.structure import check_model, read_model
+from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
+
+__all__ = ["OnnxTappedModel"]
+
+_FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
+# Inputs that are no weights: running statistics, quantisation steps, bounds and fill values.
+_STATISTICS = {"BatchNormalization": {3, 4}}
+_CONSTANTS = {
+    "Clip": {1, 2},
+    "DequantizeLinear": {1, 2},
+    "Dropout": {1},
+    "Pad": {2},
+    "QuantizeLinear": {1, 2},
+}
+
+
+@dataclass
+class _Step:
+    call: Call
+    function: Operator
+    inputs: list[str]
+    outputs: list[str]
+
+
+class OnnxTappedModel(TappedModel):
+    """A trainable view of an ONNX file.
+
+    Float initializers are parameters, running statistics are buffers, everything else stays as
+    it is; `write_back` puts them into a copy of the same graph, so that tensor names, and with
+    them a tap, stay valid. Half precision is computed in float32. Quantised weights stay fixed.
+
+    A file of unknown origin belongs into `graph.session.OnnxSuspect` first: this class runs in
+    the own process and bounds only what one pass may hold.
+
+    Attributes:
+        tap: Name of the tap's tensor; empty without one.
+        where: What the model is called in errors.
+    """
+
+    def __init__(self, model: ModelProto, tap: str = "", *, where: str = "ONNX model") -> None:
+        """Builds the view.
+
+        Args:
+            model: The model; not changed.
+            tap: Name of a hidden tensor; without one, activations are float [batch, 0].
+            where: What to call the model in errors.
+
+        Raises:
+            CouldNotCheckError: An operator is not supported, the structure is refused, or no
+                node writes the tap.
+        """
+        super().__init__()
+        self.tap = tap
+        self.where = where
+        check_model(model, where, size=model.ByteSize(), limits=Limits())
+        self._proto = _with_constants_hoisted(model)
+        self._initializers: dict[str, str] = {}
+        self._fixed: dict[str, Tensor] = {}
+        try:
+            self._add_initializers()
+            steps = [self._step(node) for node in self._proto.graph.node]
+        except (TypeError, ValueError) as error:
+            raise CouldNotCheckError(
+                f"{where}: cannot be read: {error}", advice="export the model again"
+            ) from error
+        if tap and not has_tensor(self._proto, tap):
+            raise CouldNotCheckError(
+                f"{where}: has no tensor '{tap}'", advice="leave the tap empty to train without"
+            )
+        inputs = [
+            entry.name
+            for entry in self._proto.graph.input
+            if entry.name not in self._initializers and entry.name not in self._fixed
+        ]
+        if len(inputs) != 1 or not self._proto.graph.output:
+            raise CouldNotCheckError(
+                f"{where}: needs one input and an output, has {len(inputs)} inputs",
+                advice="name the ONNX file of a classifier",
+            )
+        self._input = inputs[0]
+        self._steps = self._ordered(steps)
+        self._output = self._proto.graph.output[0].name
+
+    @classmethod
+    def from_file(cls, path: Path, tap: str = "", *, limits: Limits | None = None) -> Self:
+        """Reads and checks a file, then builds the view.
+
+        Raises:
+            NotFoundError: There is no such file.
+            CouldNotCheckError: See `graph.structure.check_structure` and the class.
+        """
+        return cls(read_model(Path(path), limits=limits), tap, where=str(path))
+
+    @classmethod
+    def from_proto(cls, model: ModelProto, tap: str = "", *, where: str = "ONNX model") -> Self:
+        """Builds the view of a model in memory; see the class."""
+        return cls(model, tap, where=where)
+
+    def forward(self, inputs: Tensor) -> Tapped:
+        """Runs a batch.
+
+        Args:
+            inputs: float32 [batch, ...].
+
+        Returns:
+            Outputs float [batch, classes], and the pooled activation float [batch, neurons].
+
+        Raises:
+            CouldNotCheckError: A node fails on this batch, or the pass would hold more than
+                2**30 values.
+        """
+        values: dict[str, Tensor | None] = {"": None, self._input: inputs, **self._fixed}
+        values |= {name: getattr(self, own) for name, own in self._initializers.items()}
+        held = 0
+        for step in self._steps:
+            step.call.training = self.training
+            try:
+                result = step.function(step.call, *(values[name] for name in step.inputs))
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                raise self._failed(step, " ".join(str(error).split())[:200]) from error
+            results = result if isinstance(result, tuple) else (result,)
+            held += sum(value.numel() for value in results)
+            if held > MOST_VALUES:
+                raise self._failed(step, f"the pass holds more than {MOST_VALUES} values")
+            # An operator may give more results than the node names.
+            values |= dict(zip(step.outputs, results, strict=False))
+        outputs = values.get(self._output)
+        activation = values.get(self.tap) if self.tap else inputs.new_empty(len(inputs), 0)
+        if outputs is None or activation is None:
+            raise CouldNotCheckError(
+                f"{self.where}: no node writes its output", advice="export the model again"
+            )
+        return Tapped(outputs.flatten(1), pool(activation))
+
+    def write_back(self) -> ModelProto:
+        """Copies the graph with the present values of parameters and statistics in it.
+
+        Before any training the copy gives the same results, bit for bit, as the original.
+        """
+        model = ModelProto()
+        model.CopyFrom(self._proto)
+        for tensor in model.graph.initializer:
+            own = self._initializers.get(tensor.name)
+            if own is None or tensor.data_type not in _FLOATS:
+                continue
+            value = getattr(self, own).detach().cpu().to(torch.float64).numpy()
+            kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            # float64 holds every narrower float exactly, so that what came from the file
+            # returns to it unchanged.
+            written = numpy_helper.from_array(value.astype(kind), tensor.name)
+            tensor.CopyFrom(written)
+        return model
+
+    def to_bytes(self) -> bytes:
+        """The ONNX file of `write_back`."""
+        return bytes(self.write_back().SerializeToString(deterministic=True))
+
+    def _failed(self, step: _Step, reason: str) -> CouldNotCheckError:
+        return CouldNotCheckError(
+            f"{self.where}: node {step.call.name} ({step.call.operator}): {reason}",
+            advice="check the input's shape and the batch's size",
+        )
+
+    def _step(self, node: NodeProto) -> _Step:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        function = OPERATORS.get((domain, node.op_type))
+        if function is None:
+            name = f"{domain}.{node.op_type}" if domain else node.op_type
+            raise CouldNotCheckError(
+                f"{self.where}: ONNX operator {name} is not supported by the trainable view",
+                advice="export the model with standard operators, unoptimised",
+            )
+        opset = next(
+            (entry.version for entry in self._proto.opset_import if entry.domain == node.domain),
+            1,
+        )
+        call = Call(
+            name=node.name or (node.output[0] if node.output else "?"),
+            operator=node.op_type,
+            opset=opset,
+            attributes={entry.name: _attribute(entry) for entry in node.attribute},
+            outputs=len(node.output),
+        )
+        return _Step(call, function, list(node.input), list(node.output))
+
+    def _ordered(self, steps: list[_Step]) -> list[_Step]:
+        """Sorts nodes so that each stands after what it reads; converters append at the end."""
+        known = {"", self._input, *self._initializers, *self._fixed}
+        ordered: list[_Step] = []
+        waiting = steps
+        while waiting:
+            later = []
+            for step in waiting:
+                if known.issuperset(step.inputs):
+                    known.update(step.outputs)
+                    ordered.append(step)
+                else:
+                    later.append(step)
+            if len(later) == len(waiting):
+                raise CouldNotCheckError(
+                    f"{self.where}: node {later[0].call.name} reads a tensor that nothing writes",
+                    advice="export the model again",
+                )
+            waiting = later
+        return ordered
+
+    def _add_initializers(self) -> None:
+        statistics = self._used_as(_STATISTICS)
+        constants = self._used_as(_CONSTANTS)
+        for index, tensor in enumerate(self._proto.graph.initializer):
+            value = _tensor(tensor)
+            if tensor.data_type == TensorProto.INT64 and value.ndim <= 1:
+                # Shapes and indices: read on the processor, wherever the model is.
+                self._fixed[tensor.name] = value
+                continue
+            # Scalars are constants of formulas (an epsilon, a root of two), not weights.
+            trainable = tensor.data_type in _FLOATS and value.ndim > 0
+            if trainable and tensor.name not in statistics | constants:
+                name = f"weight_{index}"
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                name = f"constant_{index}"
+                self.register_buffer(name, value)
+            self._initializers[tensor.name] = name
+
+    def _used_as(self, places: dict[str, set[int]]) -> set[str]:
+        return {
+            name
+            for node in self._proto.graph.node
+            for place, name in enumerate(node.input)
+            if place in places.get(node.op_type, ())
+        }
+
+
+def _with_constants_hoisted(model: ModelProto) -> ModelProto:
+    """Turns Constant nodes into initializers, so that weights kept in them are weights too."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    kept = []
+    ends = {output.name for output in model.graph.output}
+    for node in model.graph.node:
+        if node.op_type != "Constant" or node.output[0] in ends:
+            kept.append(node)
+            continue
+        tensor = _constant(node)
+        tensor.name = node.output[0]
+        copy.graph.initializer.append(tensor)
+    del copy.graph.node[:]
+    copy.graph.node.extend(kept)
+    return copy
+
+
+def _constant(node: NodeProto) -> TensorProto:
+    entry = node.attribute[0] if len(node.attribute) == 1 else AttributeProto()
+    tensor = TensorProto()
+    if entry.name == "value":
+        tensor.CopyFrom(entry.t)
+        return tensor
+    kinds: dict[str, type[np.generic]] = {
+        "value_float": np.float32,
+        "value_floats": np.float32,
+        "value_int": np.int64,
+        "value_ints": np.int64,
+    }
+    if entry.name not in kinds:
+        raise CouldNotCheckError(
+            f"ONNX operator Constant (node {node.name}): '{entry.name}' is not supported",
+            advice="export the model again",
+        )
+    value: Any = helper.get_attribute_value(entry)
+    return numpy_helper.from_array(np.array(value, kinds[entry.name]))
+
+
+def _attribute(entry: AttributeProto) -> Any:
+    value: Any = helper.get_attribute_value(entry)
+    if isinstance(value, TensorProto):
+        return _tensor(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return list(value) if isinstance(value, list | tuple) else value
+
+
+def _tensor(tensor: TensorProto) -> Tensor:
+    value = np.array(numpy_helper.to_array(tensor))
+    if tensor.data_type in {TensorProto.FLOAT16, TensorProto.BFLOAT16}:
+        value = value.astype(np.float32)
+    return torch.from_numpy(value)
