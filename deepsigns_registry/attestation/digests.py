@@ -4,6 +4,7 @@ Nothing that could stand for other bytes later is accepted: no symbolic links, n
 devices, no names that a terminal or a checksum list would show as something else.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -35,7 +36,7 @@ def sha256_file(path: Path) -> str:
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
     except OSError as error:
-        if path.is_symlink():
+        if error.errno == errno.ELOOP:  # what O_NOFOLLOW answers
             raise TamperedError(f"{path}: is a symbolic link, not a file") from None
         raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as stream:

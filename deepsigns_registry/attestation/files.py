@@ -1,5 +1,6 @@
 """Small files written whole or not at all, and never over another one."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -58,7 +59,7 @@ def read_small(path: Path, *, limit: int = 16 * 2**20) -> bytes:
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
     except OSError as error:
-        if path.is_symlink():
+        if error.errno == errno.ELOOP:  # what O_NOFOLLOW answers
             raise TamperedError(f"{path}: is a symbolic link, not a file") from None
         raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as stream:

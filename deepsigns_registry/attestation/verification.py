@@ -18,7 +18,7 @@ from deepsigns_registry.attestation.statement import (
     STATEMENT_TYPE,
     WATERMARK_PREDICATE,
 )
-from deepsigns_registry.errors import ConfigurationError, TamperedError
+from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, TamperedError
 
 __all__ = ["VerifiedStatement", "verify_command", "verify_model_bundle", "verify_statement"]
 
@@ -113,6 +113,7 @@ def verify_model_bundle(
 
     Raises:
         TamperedError: Anything is wrong with the bundle, or a file was changed, added or removed.
+        CouldNotCheckError: A file cannot be read.
     """
     signed = open_bundle(bundle, what)
     _check(signed, (key,), what)
@@ -131,9 +132,12 @@ def verify_model_bundle(
             verifying.Config().use_elliptic_key_verifier(public_key=public).set_hashing_config(
                 config
             ).verify(folder, copy)
-        except Exception as error:  # noqa: BLE001 - the library names no errors of its own
+        except OSError as error:
+            raise CouldNotCheckError(f"{folder}: cannot be read: {error.strerror}") from None
+        except Exception:  # noqa: BLE001 - the library names no errors of its own
+            # Its message quotes raw digests; a changed file was named by the statement's check.
             raise TamperedError(
-                f"{what}: does not fit the files in {folder}: {error}",
+                f"{what}: does not fit the files in {folder}",
                 advice="do not use these files; fetch them again",
             ) from None
 
