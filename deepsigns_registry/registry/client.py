@@ -1,0 +1,96 @@
+# mypy: allow-untyped-calls
+"""MLflow's client, made so that it answers quickly, and its errors as errors of ours."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.tracking import MlflowClient
+
+from deepsigns_registry.errors import (
+    CouldNotCheckError,
+    DeepSignsError,
+    NotFoundError,
+    RefusedError,
+    TamperedError,
+)
+
+__all__ = ["make_client", "translated"]
+
+# MLflow's own defaults retry for minutes while a server is down.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_ANSWER = re.compile(r"\[deepsigns:(?P<code>[a-z-]+)\] (?P<text>.*)", re.DOTALL)
+_BY_CODE: dict[str, type[DeepSignsError]] = {
+    kind.code: kind for kind in (RefusedError, TamperedError, CouldNotCheckError)
+}
+_MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"})
+
+
+def make_client(tracking_uri: str) -> MlflowClient:
+    """A client of one MLflow server or database, for tracking and registry alike.
+
+    MLflow reads its patience from the environment; what is not set there is set to a short one.
+
+    Args:
+        tracking_uri: `http://...`, or `sqlite:///...` for reading without a server.
+    """
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    with translated(tracking_uri):
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns MLflow's errors into ours.
+
+    Args:
+        what: What was asked for; begins the message where MLflow's own does not say it.
+
+    Raises:
+        NotFoundError: It does not exist.
+        RefusedError: The registry's gate said no.
+        TamperedError: The registry's gate found a signature or digest that does not match.
+        CouldNotCheckError: The server is down, or answered something else.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        raise _translate(error, what) from None
+    except OSError as error:
+        # requests' connection errors are OSErrors too.
+        raise CouldNotCheckError(f"{what}: {_first_line(error)}") from None
+
+
+def _translate(error: MlflowException, what: str) -> DeepSignsError:
+    answer = _ANSWER.search(error.message)
+    if answer and answer["code"] in _BY_CODE:
+        message, _, advice = answer["text"].strip().rpartition("; ")
+        return _BY_CODE[answer["code"]](message or advice, advice=advice if message else "")
+    line = _first_line(error.message)
+    for code in _MISSING:
+        line = line.removeprefix(f"{code}: ")
+    missing_alias = "alias" in line and line.endswith("not found.")
+    if error.error_code in _MISSING or missing_alias:
+        return NotFoundError(
+            f"{what}: {line.removeprefix('INVALID_PARAMETER_VALUE: ')}",
+            advice="see what there is with: deepsigns status",
+        )
+    if not isinstance(error, RestException) and "Max retries exceeded" in error.message:
+        return CouldNotCheckError(
+            f"{what}: the MLflow server does not answer",
+            advice="start it, or correct tracking_uri in deepsigns.toml",
+        )
+    return CouldNotCheckError(f"{what}: MLflow says: {line}")
+
+
+def _first_line(error: object) -> str:
+    return (str(error).splitlines() or [""])[0][:500]

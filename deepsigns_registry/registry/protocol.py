@@ -1,0 +1,228 @@
+"""Names of the tags, and the commands that a worker sends: what both ends must agree on.
+
+All state of a promotion is tags of the model version that somebody wanted to promote. Only the
+server's plugin writes them. A worker asks for a change with a *command*: JSON, signed, sent as
+the value of the tag `deepsigns.command`. The plugin executes it in one database transaction.
+
+Times are milliseconds since 1970 by the clock of the database.
+"""
+
+from typing import Annotated, ClassVar, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from deepsigns_registry.errors import CouldNotCheckError
+
+__all__ = [
+    "ATTESTATION_TAG",
+    "COMMAND_TAG",
+    "LEASE_TAG",
+    "LONGEST_LEASE",
+    "PREFIX",
+    "REQUESTED",
+    "REQUEST_TAG_PREFIX",
+    "STATE_TAG",
+    "Attest",
+    "Claim",
+    "Command",
+    "Lease",
+    "Promote",
+    "PromotionRequest",
+    "Release",
+    "Renew",
+    "Report",
+    "is_reserved",
+    "parse_command",
+    "request_tag",
+]
+
+PREFIX = "deepsigns."
+STATE_TAG = "deepsigns.state"
+REQUESTED = "requested"
+LEASE_TAG = "deepsigns.lease"
+COMMAND_TAG = "deepsigns.command"
+ATTESTATION_TAG = "deepsigns.attestation"
+REQUEST_TAG_PREFIX = "deepsigns.request."
+LONGEST_LEASE = 86_400
+
+RequestState = Literal["queued", "done", "failed", "superseded"]
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a tag's name belongs to deepsigns; some databases compare without case.
+
+    Examples:
+        >>> is_reserved("DeepSigns.lease"), is_reserved("team")
+        (True, False)
+    """
+    return key.casefold().startswith(PREFIX)
+
+
+def request_tag(alias: str) -> str:
+    """Name of the tag that holds the promotion request for an alias.
+
+    Examples:
+        >>> request_tag("champion")
+        'deepsigns.request.champion'
+    """
+    return f"{REQUEST_TAG_PREFIX}{alias}"
+
+
+class _Record(BaseModel):
+    # Unknown fields are ignored on read, so that an older reader understands a newer writer.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64")
+
+
+class PromotionRequest(_Record):
+    """Somebody wanted `alias` to point at `version` of `model`; kept in a tag of that version.
+
+    Attributes:
+        id: Random, new for every request.
+        previous_version: Where the alias pointed when the request was made.
+        requested_at: Milliseconds since 1970.
+        requested_by: The authenticated user, or empty.
+        state: `queued` until it is done, failed or superseded by a later decision.
+        detail: Progress, or why it ended as it did.
+        marked_version: The version that the alias was moved to.
+        command: Id of the command that ended it, so that sending it twice is harmless.
+    """
+
+    id: str
+    alias: str
+    model: str
+    version: str
+    previous_version: str | None = None
+    requested_at: int
+    requested_by: str = ""
+    state: RequestState = "queued"
+    detail: str = ""
+    marked_version: str | None = None
+    command: str = ""
+
+
+class Lease(_Record):
+    """The right of one worker to act on one version for a while.
+
+    Attributes:
+        fence: Grows by one with each claim; an older fence may do nothing any more.
+        command: Id of the command that claimed it.
+        expires_at: Milliseconds since 1970 by the database's clock.
+        renewals: How often it was renewed; each renewal names the next number.
+    """
+
+    fence: int = Field(ge=1)
+    worker: str
+    command: str
+    expires_at: int
+    renewals: int = 0
+    renewed_by: str = ""
+
+
+def _new_id() -> str:
+    return uuid4().hex
+
+
+class _Command(_Record):
+    id: str = Field(default_factory=_new_id)
+    model: str
+    version: str
+
+    def payload(self) -> bytes:
+        """The bytes that are signed."""
+        return self.model_dump_json().encode()
+
+
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_LEASE)]
+
+
+class Claim(_Command):
+    """Take the lease of a version that has this request queued.
+
+    `fence` must be one more than the last one, so an old claim sent again takes nothing.
+    """
+
+    command: Literal["claim"] = "claim"
+    request: str
+    worker: str
+    fence: int
+    ttl: Seconds
+
+
+class Renew(_Command):
+    """Keep the lease for `ttl` seconds from now; `renewal` is one more than the last."""
+
+    command: Literal["renew"] = "renew"
+    worker: str
+    fence: int
+    renewal: int
+    ttl: Seconds
+
+
+class Release(_Command):
+    """Give the lease back before it expires; requests stay queued."""
+
+    command: Literal["release"] = "release"
+    worker: str
+    fence: int
+
+
+class Report(_Command):
+    """Say how a queued request is getting on (`queued`), or that it cannot be done (`failed`)."""
+
+    command: Literal["report"] = "report"
+    request: str
+    worker: str
+    fence: int
+    state: Literal["queued", "failed"]
+    detail: str = Field(max_length=2000)
+
+
+class Attest(_Command):
+    """Show the attestation of a version in its tags; the server verifies the bytes first."""
+
+    command: Literal["attest"] = "attest"
+    bundle: str
+
+
+class Promote(_Command):
+    """Move the alias of a request to the marked version."""
+
+    command: Literal["promote"] = "promote"
+    request: str
+    worker: str
+    fence: int
+    alias: str
+    marked_version: str
+    expected_previous: str | None
+
+
+Command = Claim | Renew | Release | Report | Attest | Promote
+
+
+class _AnyCommand:
+    adapter: ClassVar[TypeAdapter[Command]] = TypeAdapter(
+        Annotated[Command, Field(discriminator="command")]
+    )
+
+
+def parse_command(payload: bytes) -> Command:
+    """Reads the payload of a command whose signature has been verified.
+
+    Raises:
+        CouldNotCheckError: It is no command that this version knows.
+
+    Examples:
+        >>> sent = Release(model="fraud", version="7", worker="w", fence=3)
+        >>> parse_command(sent.payload()) == sent
+        True
+    """
+    try:
+        return _AnyCommand.adapter.validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "payload"
+        raise CouldNotCheckError(
+            f"the command cannot be read: {where}: {first['msg']}",
+            advice="use the same release on the worker and on the server",
+        ) from None

@@ -1,0 +1,167 @@
+"""Starts a real MLflow server with the gate, on a free loopback port: for the demo and tests."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deepsigns_registry.errors import CouldNotCheckError
+
+__all__ = ["Server", "start_server"]
+
+_TAIL = 15
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        uri: Its http:// address.
+        database: SQLite URI of its database, readable without the server.
+        log: Its log file.
+        pid: Its process.
+    """
+
+    uri: str
+    database: str
+    log: Path
+    pid: int
+
+
+@contextmanager
+def start_server(
+    folder: Path,
+    *,
+    config: Path | None,
+    artifacts: Literal["proxied", "local"] = "local",
+    backend_uri: str | None = None,
+    python: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    patience: float = 90.0,
+) -> Iterator[Server]:
+    """Runs `mlflow server` with the deepsigns registry store for as long as the block lasts.
+
+    Args:
+        folder: For database, artifacts and log; made if it is missing.
+        config: `deepsigns.toml`; None starts a server that knows nothing is protected, and
+            therefore refuses every promotion.
+        artifacts: `proxied` serves the files through the server; `local` lets clients on this
+            machine read them directly, also without a server.
+        backend_uri: Database; by default SQLite in `folder`.
+        python: The interpreter that has MLflow and the plugin; by default this one.
+        environment: More variables for the server.
+        patience: Seconds until it has to answer.
+
+    Raises:
+        CouldNotCheckError: It did not start; the message ends with what its log says.
+    """
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    database = backend_uri or f"sqlite:///{folder / 'mlflow.db'}"
+    place = (folder / "artifacts").as_uri()
+    storage = (
+        ["--artifacts-destination", place]
+        if artifacts == "proxied"
+        else ["--no-serve-artifacts", "--default-artifact-root", place]
+    )
+    port = _free_port()
+    uri = f"http://127.0.0.1:{port}"
+    command = [
+        *[str(python or sys.executable), "-m", "mlflow", "server"],
+        *["--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        *["--backend-store-uri", database],
+        *["--registry-store-uri", f"deepsigns:{database}"],
+        *storage,
+    ]
+    log = folder / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=_environment(config, environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait(process, uri, log, patience)
+        yield Server(uri, database, log, process.pid)
+    finally:
+        _stop(process)
+
+
+def _environment(config: Path | None, more: Mapping[str, str]) -> dict[str, str]:
+    # Settings of the caller's own MLflow must not reach the server.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MLFLOW_", "_MLFLOW_", "DEEPSIGNS_", "PYTEST_"))
+    }
+    if config is not None:
+        kept["DEEPSIGNS_CONFIG"] = str(config.absolute())
+    return {
+        **kept,
+        # The job runner starts workers of its own, which nothing here needs.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        **more,
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(process: "subprocess.Popen[bytes]", uri: str, log: Path, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise CouldNotCheckError(
+                f"the MLflow server ended with status {process.returncode}: {_tail(log)}",
+                advice=f"see {log}",
+            )
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2) as answer:  # noqa: S310 - our own http address
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise CouldNotCheckError(
+        f"the MLflow server did not answer within {patience:.0f} s: {_tail(log)}",
+        advice=f"see {log}",
+    )
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return " | ".join(line.strip() for line in lines[-_TAIL:] if line.strip())
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ends the server and its worker: they are one session, led by the process we started."""
+    for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+        if sign == signal.SIGTERM:
+            continue
+    process.wait()

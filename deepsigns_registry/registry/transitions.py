@@ -1,0 +1,318 @@
+"""What each command does to a version's promotion state: pure functions, no database.
+
+The server's plugin reads the tags of a version under a lock, calls one of these, and writes the
+result back in the same transaction. A refusal raises `RefusedError` and changes nothing.
+A command that was already executed changes nothing and is no error, so that a client may send it
+again when the answer was lost.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from deepsigns_registry.errors import RefusedError
+from deepsigns_registry.registry.protocol import (
+    LEASE_TAG,
+    REQUEST_TAG_PREFIX,
+    REQUESTED,
+    STATE_TAG,
+    Claim,
+    Lease,
+    Promote,
+    PromotionRequest,
+    Release,
+    Renew,
+    Report,
+    request_tag,
+)
+
+__all__ = ["PromotionState", "claim", "enqueue", "promote", "release", "renew", "report"]
+
+
+@dataclass(frozen=True)
+class PromotionState:
+    """Requests and lease of one version.
+
+    Attributes:
+        requests: By alias.
+        lease: The last lease, live or not; None before the first claim.
+    """
+
+    requests: Mapping[str, PromotionRequest] = field(default_factory=dict)
+    lease: Lease | None = None
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> "PromotionState":
+        """Reads the state; what cannot be read was not written by the plugin and is ignored."""
+        requests: dict[str, PromotionRequest] = {}
+        for key, value in tags.items():
+            if key.startswith(REQUEST_TAG_PREFIX):
+                try:
+                    request = PromotionRequest.model_validate_json(value)
+                except ValidationError:
+                    continue
+                if request_tag(request.alias) == key:
+                    requests[request.alias] = request
+        try:
+            lease = Lease.model_validate_json(tags[LEASE_TAG]) if LEASE_TAG in tags else None
+        except ValidationError:
+            lease = None
+        return cls(requests, lease)
+
+    def to_tags(self) -> dict[str, str | None]:
+        """The tags of this state; None stands for a tag that is to be removed."""
+        tags: dict[str, str | None] = {
+            request_tag(alias): request.model_dump_json()
+            for alias, request in self.requests.items()
+        }
+        tags[STATE_TAG] = REQUESTED if self.queued() else None
+        if self.lease is not None:
+            tags[LEASE_TAG] = self.lease.model_dump_json()
+        return tags
+
+    def queued(self) -> list[PromotionRequest]:
+        """Requests that wait for a worker, oldest first."""
+        waiting = [request for request in self.requests.values() if request.state == "queued"]
+        return sorted(waiting, key=lambda request: (request.requested_at, request.id))
+
+    def find(self, request_id: str) -> PromotionRequest:
+        """The request with this id.
+
+        Raises:
+            RefusedError: This version has none.
+        """
+        for request in self.requests.values():
+            if request.id == request_id:
+                return request
+        raise RefusedError(
+            f"promotion request {request_id} does not exist any more",
+            advice="list what is queued with: deepsigns status",
+        )
+
+    def supersede(self, alias: str, detail: str) -> "PromotionState":
+        """Ends the queued request of an alias: somebody decided otherwise."""
+        request = self.requests.get(alias)
+        if request is None or request.state != "queued":
+            return self
+        return self._with(request.model_copy(update={"state": "superseded", "detail": detail}))
+
+    def renamed(self, model: str) -> "PromotionState":
+        """The same state after the registered model got another name."""
+        return replace(
+            self,
+            requests={
+                alias: request.model_copy(update={"model": model})
+                for alias, request in self.requests.items()
+            },
+        )
+
+    def _with(self, *requests: PromotionRequest) -> "PromotionState":
+        return replace(
+            self, requests={**self.requests, **{request.alias: request for request in requests}}
+        )
+
+    def _settled(self, now: int) -> "PromotionState":
+        # With nothing left to do the lease ends, so that the next request need not wait for it.
+        if self.lease is None or self.queued():
+            return self
+        ended = self.lease.model_copy(update={"expires_at": min(now, self.lease.expires_at)})
+        return replace(self, lease=ended)
+
+
+def enqueue(
+    state: PromotionState,
+    *,
+    model: str,
+    version: str,
+    alias: str,
+    previous_version: str | None,
+    now: int,
+    requested_by: str,
+) -> tuple[PromotionState, PromotionRequest]:
+    """Records that `alias` is wanted on this version; a request still queued is kept as it is."""
+    known = state.requests.get(alias)
+    if known is not None and known.state == "queued":
+        return state, known
+    request = PromotionRequest(
+        id=uuid4().hex,
+        alias=alias,
+        model=model,
+        version=version,
+        previous_version=previous_version,
+        requested_at=now,
+        requested_by=requested_by,
+    )
+    return state._with(request), request  # noqa: SLF001 - one module, one concept
+
+
+def claim(state: PromotionState, command: Claim, *, now: int) -> PromotionState:
+    """Gives the lease to the worker, with the next fence.
+
+    Raises:
+        RefusedError: Another worker holds it, the request is no longer queued, or the fence is
+            not the next one.
+    """
+    lease = state.lease
+    if lease is not None and lease.command == command.id:
+        return state
+    _queued(state, [command.request])
+    if lease is not None and lease.expires_at > now:
+        seconds = max(1, (lease.expires_at - now) // 1000)
+        raise RefusedError(
+            f"{command.model}/{command.version} is leased to worker {lease.worker} for another "
+            f"{seconds} s",
+            advice="wait, or take another request",
+        )
+    last = lease.fence if lease else 0
+    if command.fence != last + 1:
+        raise RefusedError(
+            f"{command.model}/{command.version}: fence {command.fence} is not the next one "
+            f"({last + 1})",
+            advice="read the lease again, then claim",
+        )
+    return replace(
+        state,
+        lease=Lease(
+            fence=command.fence,
+            worker=command.worker,
+            command=command.id,
+            expires_at=now + round(command.ttl * 1000),
+        ),
+    )
+
+
+def renew(state: PromotionState, command: Renew, *, now: int) -> PromotionState:
+    """Extends the lease.
+
+    Raises:
+        RefusedError: The lease is lost, nothing is queued any more, or this renewal is an old one.
+    """
+    lease = _live(state, command, now)
+    if lease.renewed_by == command.id:
+        return state
+    if not state.queued():
+        raise RefusedError(
+            f"{command.model}/{command.version}: nothing is queued any more",
+            advice="stop the work: somebody decided otherwise",
+        )
+    if command.renewal != lease.renewals + 1:
+        raise RefusedError(
+            f"{command.model}/{command.version}: renewal {command.renewal} is not the next one "
+            f"({lease.renewals + 1})",
+            advice="read the lease again, then renew",
+        )
+    return replace(
+        state,
+        lease=lease.model_copy(
+            update={
+                "expires_at": now + round(command.ttl * 1000),
+                "renewals": command.renewal,
+                "renewed_by": command.id,
+            }
+        ),
+    )
+
+
+def release(state: PromotionState, command: Release, *, now: int) -> PromotionState:
+    """Ends the lease now; a lease that has ended stays ended."""
+    lease = state.lease
+    if lease is None or lease.fence != command.fence or lease.worker != command.worker:
+        raise _lost(command)
+    return replace(state, lease=lease.model_copy(update={"expires_at": min(now, lease.expires_at)}))
+
+
+def report(state: PromotionState, command: Report, *, now: int) -> PromotionState:
+    """Notes progress, or ends the request as failed.
+
+    Raises:
+        RefusedError: The lease is lost, or the request is no longer queued.
+    """
+    request = state.find(command.request)
+    if request.command == command.id:
+        return state
+    _live(state, command, now)
+    _queued(state, [command.request])
+    ended = {"command": command.id} if command.state == "failed" else {}
+    changed = request.model_copy(update={"state": command.state, "detail": command.detail, **ended})
+    return state._with(changed)._settled(now)  # noqa: SLF001 - one module, one concept
+
+
+def promote(
+    state: PromotionState, command: Promote, *, current: str | None, now: int
+) -> tuple[PromotionState, bool]:
+    """Decides whether the alias may move to the marked version.
+
+    Args:
+        state: Of the version that was asked for.
+        command: What the worker wants.
+        current: Where the alias points now.
+        now: The database's time.
+
+    Returns:
+        The new state, and whether the alias is to be written (not when this very command was
+        executed before).
+
+    Raises:
+        RefusedError: The lease is lost, the request is no longer queued, or the alias was moved.
+    """
+    request = state.find(command.request)
+    if request.state == "done" and request.command == command.id:
+        return state, False
+    _live(state, command, now)
+    _queued(state, [command.request])
+    if request.alias != command.alias:
+        raise RefusedError(
+            f"promotion request {request.id} is for alias '{request.alias}', not '{command.alias}'"
+        )
+    if not current == request.previous_version == command.expected_previous:
+        raise RefusedError(
+            f"alias '{request.alias}' of {command.model} points at {_name(current)} and not at "
+            f"{_name(request.previous_version)} as when the promotion was requested",
+            advice="set the alias again if it is still wanted",
+        )
+    done = request.model_copy(
+        update={
+            "state": "done",
+            "detail": f"promoted as version {command.marked_version}",
+            "marked_version": command.marked_version,
+            "command": command.id,
+        }
+    )
+    return state._with(done)._settled(now), True  # noqa: SLF001 - one module, one concept
+
+
+def _name(version: str | None) -> str:
+    return f"version {version}" if version else "no version"
+
+
+def _live(state: PromotionState, command: Renew | Report | Promote, now: int) -> Lease:
+    lease = state.lease
+    if (
+        lease is None
+        or lease.fence != command.fence
+        or lease.worker != command.worker
+        or lease.expires_at <= now
+    ):
+        raise _lost(command)
+    return lease
+
+
+def _lost(command: Renew | Release | Report | Promote) -> RefusedError:
+    return RefusedError(
+        f"worker {command.worker} does not hold the lease of {command.model}/{command.version} "
+        f"with fence {command.fence} any more",
+        advice="stop the work; it is or will be done under a newer lease",
+    )
+
+
+def _queued(state: PromotionState, ids: Iterable[str]) -> None:
+    for request_id in ids:
+        request = state.find(request_id)
+        if request.state != "queued":
+            detail = f": {request.detail}" if request.detail else ""
+            raise RefusedError(
+                f"promotion request {request.id} is {request.state}{detail}",
+                advice="set the alias again if it is still wanted",
+            )
