@@ -77,7 +77,7 @@ class Finetune:
             )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._train(attacked, trained, int(strength), data, seed, progress)
+            self._train(attacked, trained, int(strength), data, seed=seed, progress=progress)
         return attacked.eval()
 
     def _train(
@@ -86,6 +86,7 @@ class Finetune:
         weights: list[nn.Parameter],
         epochs: int,
         data: LabelledData,
+        *,
         seed: int,
         progress: Progress | None,
     ) -> None:
@@ -97,7 +98,7 @@ class Finetune:
         order = torch.Generator().manual_seed(seed)
         model.train()
         for epoch in range(epochs):
-            batches = torch.randperm(len(labels), generator=order).split(self._batch_size)
+            batches = torch.split(torch.randperm(len(labels), generator=order), self._batch_size)
             for batch in batches:
                 if len(batch) == 1 and len(batches) > 1:
                     continue  # a single sample has no batch statistics

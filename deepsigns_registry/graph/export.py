@@ -62,16 +62,16 @@ def export_onnx(model: TappedModel, example: NDArray[np.float32], path: Path) ->
             f"{path}: {len(probes)} example rows, at least 2 are needed to export a dynamic batch",
             advice="give real samples",
         )
-    outputs, activation = _expected(model, probes)
+    expected = _expected(model, probes)
     exported = without_second_output(_exported(model, probes, path))
-    tap = locate_tap(exported, probes, activation)
+    tap = locate_tap(exported, probes, expected[1])
     if tap is None:
         raise UnmarkableError(
             f"{path}: the tap's tensor does not survive the export",
             advice="choose a layer after its activation function",
         )
     clean, name = neutralised(exported, tap)
-    _publish(clean, name, probes, outputs, activation, path)
+    _publish(clean, name, path, probes=probes, expected=expected)
     return name
 
 
@@ -123,10 +123,10 @@ def _exported(model: TappedModel, probes: NDArray[np.float32], path: Path) -> Mo
 def _publish(
     model: ModelProto,
     tap: str,
-    probes: NDArray[np.float32],
-    outputs: NDArray[np.float32],
-    activation: NDArray[np.float32],
     path: Path,
+    *,
+    probes: NDArray[np.float32],
+    expected: tuple[NDArray[np.float32], NDArray[np.float32]],
 ) -> None:
     # Written beside its place, so that moving it is one step on one file system.
     with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=path.parent) as folder:
@@ -140,10 +140,8 @@ def _publish(
                 f"{path}: the exported file does not run: {str(error).splitlines()[0]}",
                 advice="export the model by hand to see which operator is at fault",
             ) from error
-        for what, expected, got in zip(
-            ("outputs", "activations"), (outputs, activation), found, strict=True
-        ):
-            if got is None or not equal(expected, got):
+        for what, ours, got in zip(("outputs", "activations"), expected, found, strict=True):
+            if got is None or not equal(ours, got):
                 raise UnmarkableError(
                     f"{path}: the exported file's {what} differ from the model's",
                     advice="export the model by hand to see which operator is at fault",

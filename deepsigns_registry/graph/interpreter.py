@@ -125,6 +125,21 @@ class OnnxTappedModel(TappedModel):
             CouldNotCheckError: A node fails on this batch, or the pass would hold more than
                 2**30 values.
         """
+        values = self.tensors(inputs)
+        outputs = values.get(self._output)
+        activation = values.get(self.tap) if self.tap else inputs.new_empty(len(inputs), 0)
+        if outputs is None or activation is None:
+            raise CouldNotCheckError(
+                f"{self.where}: no node writes its output", advice="export the model again"
+            )
+        return Tapped(outputs.flatten(1), pool(activation))
+
+    def tensors(self, inputs: Tensor) -> dict[str, Tensor | None]:
+        """Runs a batch and gives every tensor of the graph by its name.
+
+        Raises:
+            CouldNotCheckError: See `forward`.
+        """
         values: dict[str, Tensor | None] = {"": None, self._input: inputs, **self._fixed}
         values |= {name: getattr(self, own) for name, own in self._initializers.items()}
         held = 0
@@ -140,13 +155,7 @@ class OnnxTappedModel(TappedModel):
                 raise self._failed(step, f"the pass holds more than {MOST_VALUES} values")
             # An operator may give more results than the node names.
             values |= dict(zip(step.outputs, results, strict=False))
-        outputs = values.get(self._output)
-        activation = values.get(self.tap) if self.tap else inputs.new_empty(len(inputs), 0)
-        if outputs is None or activation is None:
-            raise CouldNotCheckError(
-                f"{self.where}: no node writes its output", advice="export the model again"
-            )
-        return Tapped(outputs.flatten(1), pool(activation))
+        return values
 
     def write_back(self) -> ModelProto:
         """Copies the graph with the present values of parameters and statistics in it.

@@ -34,8 +34,10 @@ def locate_tap(
     every = ModelProto()
     every.CopyFrom(model)
     ends = {output.name for output in model.graph.output}
-    hidden = [name for node in model.graph.node for name in node.output if name not in ends]
-    every.graph.output.extend(ValueInfoProto(name=name) for name in hidden if name)
+    hidden = [
+        str(name) for node in model.graph.node for name in node.output if name and name not in ends
+    ]
+    every.graph.output.extend(ValueInfoProto(name=name) for name in hidden)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -35,7 +35,7 @@ def _plain(function: Callable[..., Tensor]) -> Operator:
     return apply
 
 
-for _name, _function in {
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Abs": torch.abs,
     "Add": torch.add,
     "And": torch.logical_and,
@@ -60,14 +60,15 @@ for _name, _function in {
     "Sub": torch.sub,
     "Tanh": torch.tanh,
     "Where": torch.where,
-}.items():
+}
+for _name, _function in _FUNCTIONS.items():
     OPERATORS.add(_name)(_plain(_function))
 
 
 @OPERATORS.add("Div")
 def _div(call: Call, values: Tensor, divisor: Tensor) -> Tensor:  # noqa: ARG001
     if values.is_floating_point():
-        return values / divisor
+        return torch.div(values, divisor)
     return torch.div(values, divisor, rounding_mode="trunc")
 
 
@@ -103,7 +104,7 @@ def _elu(call: Call, values: Tensor) -> Tensor:
 
 @OPERATORS.add("HardSigmoid")
 def _hard_sigmoid(call: Call, values: Tensor) -> Tensor:
-    return (call.get("alpha", 0.2) * values + call.get("beta", 0.5)).clamp(0, 1)
+    return torch.clamp(call.get("alpha", 0.2) * values + call.get("beta", 0.5), 0, 1)
 
 
 @OPERATORS.add("HardSwish")

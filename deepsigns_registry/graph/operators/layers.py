@@ -1,5 +1,6 @@
 """Layers: matrix products, convolutions, normalisation, pooling, dropout."""
 
+from collections.abc import Callable
 from math import ceil
 
 import torch
@@ -29,7 +30,7 @@ def _fused_matmul(call: Call, left: Tensor, right: Tensor) -> Tensor:
         raise call.unsupported("a transposed batch")
     left = left.transpose(-1, -2) if call.get("transA") else left
     right = right.transpose(-1, -2) if call.get("transB") else right
-    return call.get("alpha", 1.0) * (left @ right)
+    return torch.mul(left @ right, call.get("alpha", 1.0))
 
 
 @OPERATORS.add("Gemm")
@@ -81,7 +82,7 @@ def convolve(call: Call, values: Tensor, weight: Tensor, bias: Tensor | None) ->
 
 
 @OPERATORS.add("BatchNormalization")
-def _batch_normalization(
+def _batch_normalization(  # noqa: PLR0917 - the operator's inputs
     call: Call, values: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor
 ) -> Tensor:
     if call.outputs > 1 or call.get("training_mode"):
@@ -167,16 +168,16 @@ def _reduce_max(call: Call, values: Tensor, axes: Tensor | None = None) -> Tenso
     return _reduce(call, values, axes, torch.amax)
 
 
-def _reduce(call: Call, values: Tensor, axes: Tensor | None, function: object) -> Tensor:
+def _reduce(
+    call: Call, values: Tensor, axes: Tensor | None, function: Callable[..., Tensor]
+) -> Tensor:
     # The axes were an attribute before opset 18 (13 for ReduceSum).
     over = integers(axes, call.get("axes"))
     if not over:
         if call.get("noop_with_empty_axes"):
             return values.clone()
         over = list(range(values.ndim))
-    assert callable(function)
-    result: Tensor = function(values, dim=over, keepdim=bool(call.get("keepdims", 1)))
-    return result
+    return function(values, dim=over, keepdim=bool(call.get("keepdims", 1)))
 
 
 def _activated(call: Call, values: Tensor) -> Tensor:

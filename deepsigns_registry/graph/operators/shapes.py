@@ -78,7 +78,7 @@ def _gather(call: Call, values: Tensor, indices: Tensor) -> Tensor:
 
 
 @OPERATORS.add("Slice")
-def _slice(
+def _slice(  # noqa: PLR0917 - the operator's inputs
     call: Call,
     values: Tensor,
     starts: Tensor | None = None,
@@ -92,11 +92,19 @@ def _slice(
     chosen = integers(axes, call.get("axes", list(range(len(first)))))
     strides = integers(steps, [1] * len(first))
     for axis, start, end, step in zip(chosen, first, last, strides, strict=True):
-        # The clamping rules are those of a slice in Python.
-        picked = range(*slice(start, end, step).indices(values.shape[axis]))
+        picked = _picked(values.shape[axis], start, end, step)
         index = torch.tensor(picked, dtype=torch.int64, device=values.device)
         values = values.index_select(axis, index)
     return values
+
+
+def _picked(extent: int, start: int, end: int, step: int) -> range:
+    start = start + extent if start < 0 else start
+    end = end + extent if end < 0 else end
+    if step > 0:
+        return range(min(max(start, 0), extent), min(max(end, 0), extent), step)
+    # Unlike a slice in Python, a start before the first element counts as the first.
+    return range(min(max(start, 0), extent - 1), min(max(end, -1), extent - 1), step)
 
 
 @OPERATORS.add("Split")
@@ -105,8 +113,8 @@ def _split(call: Call, values: Tensor, sizes: Tensor | None = None) -> tuple[Ten
     parts = integers(sizes, call.get("split"))
     if parts is None:
         size = -(-values.shape[axis] // call.outputs)
-        return values.split(size, dim=axis)
-    return values.split(parts, dim=axis)
+        return torch.split(values, size, dim=axis)
+    return torch.split(values, parts, dim=axis)
 
 
 @OPERATORS.add("Pad")
@@ -149,7 +157,11 @@ def _constant_of_shape(call: Call, shape: Tensor) -> Tensor:
 
 @OPERATORS.add("Expand")
 def _expand(call: Call, values: Tensor, shape: Tensor) -> Tensor:
-    extents = torch.broadcast_shapes(values.shape, tuple(integers(shape)))
+    wanted = integers(shape)
+    # Both sides are broadcast: a wanted extent of one keeps what is there.
+    filled = [1] * (len(wanted) - values.ndim) + list(values.shape)
+    wanted = [1] * (len(filled) - len(wanted)) + wanted
+    extents = [have if want == 1 else want for have, want in zip(filled, wanted, strict=True)]
     if prod(extents) > MOST_VALUES:
         raise call.unsupported(f"a tensor of {prod(extents)} values")
     return values.expand(extents)
