@@ -13,18 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepsigns_registry.audit.results import Row, deployed_row
+from deepsigns_registry.watermark.verdict import ABSENT_ABOVE, PRESENT_AT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["ABSENT_BELOW", "PRESENT_FROM", "figures", "page_svg"]
-
-PRESENT_FROM = 6.0
-"""-log10 of the adjusted p-value from which a mark is present (PROTOCOLS: 1e-6)."""
-
-ABSENT_BELOW = 2.0
-"""-log10 of the p-value under which a mark is not found (PROTOCOLS: 1e-2)."""
+__all__ = ["figures", "page_svg"]
 
 # matplotlib wants colours, the page has variables: unlikely colours stand in for them.
 _VARIABLES = {
@@ -173,14 +168,14 @@ def _evidence(axes: "Axes", places: Sequence[float], series: Sequence[Row]) -> N
             )
     # Evidence spans from a few to hundreds of powers of ten; the thresholds must stay visible.
     axes.set_yscale("symlog", linthresh=10, linscale=1.5)
-    highest = max([PRESENT_FROM * 2, *(value for line in axes.lines for value in _heights(line))])
+    highest = max([-PRESENT_AT * 2, *(value for line in axes.lines for value in _heights(line))])
     # The room above the curves belongs to the legend.
     top = highest * 4
     axes.set_ylim(0, top)
     ticks = [tick for tick in (0, 2, 6, 10, 30, 100, 300, 1000, 3000) if tick <= top]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.set_yticks([], minor=True)
-    for threshold, words in ((PRESENT_FROM, "present above"), (ABSENT_BELOW, "not found below")):
+    for threshold, words in ((-PRESENT_AT, "present above"), (-ABSENT_ABOVE, "not found below")):
         axes.axhline(threshold, color=_MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
             words,

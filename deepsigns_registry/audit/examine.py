@@ -1,0 +1,299 @@
+"""The audit of one deployment, from the fetched file to the finding.
+
+Whatever goes wrong here belongs to this one deployment and becomes part of its finding; a
+third party's file or attack never ends the audit of the next one.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from deepsigns_registry import __version__
+from deepsigns_registry.attestation.digests import sha256_file
+from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.audit.attack_job import Attacked, attack_onnx
+from deepsigns_registry.audit.attested import attestation_of
+from deepsigns_registry.audit.expectations import judge_table
+from deepsigns_registry.audit.finding import Finding
+from deepsigns_registry.audit.plan import Plan, PlannedRow
+from deepsigns_registry.audit.results import DEPLOYED, Outcome, Row
+from deepsigns_registry.audit.targets import fetch
+from deepsigns_registry.audit.verify import (
+    Candidate,
+    Candidates,
+    Examination,
+    find_candidates,
+    verify_onnx,
+)
+from deepsigns_registry.config import Settings
+from deepsigns_registry.engine import Engine, open_engine
+from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
+from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.retraining.data import load_training_data
+from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.verdict import Verdict
+
+__all__ = ["TOOL", "examine"]
+
+TOOL = f"deepsigns-registry/{__version__}"
+
+Say = Callable[[float, str], None]
+_log = logging.getLogger(__name__)
+
+
+def examine(settings: Settings, policy: Policy, plan: Plan, *, suspects: int, say: Say) -> Finding:
+    """Audits one deployment.
+
+    Args:
+        settings: Everything else that is needed.
+        policy: Whose attestations count.
+        plan: The deployment and its attacks.
+        suspects: Files that this whole run reads, for the adjustment of p-values.
+        say: Told the fraction in [0, 1] and what is being done.
+
+    Returns:
+        The finding; also of an audit that failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="deepsigns-audit-") as name:
+        work = _Work(
+            settings=settings,
+            policy=policy,
+            plan=plan,
+            folder=Path(name),
+            suspects=suspects,
+            say=say,
+        )
+        try:
+            work.check_deployed()
+            work.check_attacks()
+        except DeepSignsError as error:
+            work.failed(error)
+        except Exception as error:  # noqa: BLE001 - the next deployment is audited all the same
+            _log.exception("audit of %s", plan.deployment.name)
+            text = (str(error).strip().splitlines() or [""])[0]
+            work.failed(CouldNotCheckError(f"audit failed: {type(error).__name__}: {text}"))
+        return work.finding()
+
+
+class _Work:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        policy: Policy,
+        plan: Plan,
+        folder: Path,
+        suspects: int,
+        say: Say,
+    ) -> None:
+        self.settings = settings
+        self.policy = policy
+        self.plan = plan
+        self.folder = folder
+        self.suspects = suspects
+        self.say = say
+        self.started = datetime.now(UTC)
+        self.outcome: Outcome = "could-not-check"
+        self.message = ""
+        self.error_code = ""
+        self.owner = ""
+        self.digest = ""
+        self.size = 0
+        self.attestation = "Not looked up."
+        self.tries = 0
+        self.rows: list[Row] = []
+        self.providers: tuple[str, ...] = ()
+        self.marking = ""
+        self.path: Path | None = None
+        self.candidates: Candidates | None = None
+        self.among: Sequence[Candidate] | None = None
+        self.data: TrainingData | None = None
+        self.data_problem: DeepSignsError | None = None
+
+    def check_deployed(self) -> None:
+        """Fetches and verifies the deployed file."""
+        deployment = self.plan.deployment
+        self.say(0.0, f"fetching {deployment.target}")
+        self.path = fetch(self.settings, deployment, self.folder)
+        self.digest, self.size = sha256_file(self.path), self.path.stat().st_size
+        self.say(0.05, "opening the sealed records")
+        self.candidates = find_candidates(self.settings, deployment.model)
+        self.owner = self.candidates.owner
+        self.tries = self.candidates.tries(self.suspects)
+        self._load_data()
+        self.say(0.1, "verifying the deployed file")
+        row, examination = self._verified(Row(DEPLOYED, DEPLOYED, 0.0), self.path, 0.0)
+        self.rows.append(row)
+        self.providers = examination.providers
+        self.outcome = examination.verdict.word
+        self.message = self._clean(_undecided_because(examination.verdict))
+        if examination.marking is not None:
+            self.marking = examination.marking.marking
+            self.among = self.candidates.only(examination.marking)
+        self.attestation = attestation_of(self.settings, examination, self.policy)
+
+    def check_attacks(self) -> None:
+        """Attacks copies of the deployed file and verifies each."""
+        planned = self.plan.attacks
+        if self.path is None or not planned:
+            return
+        if self.data is None:
+            problem = self.data_problem or CouldNotCheckError("no training data")
+            self.rows += [_row(entry).failed(str(problem), problem.code) for entry in planned]
+            return
+        model = self.path.read_bytes()
+        engine = open_engine(self.settings.engine)
+        # As many at a time as the engine has slots: more results would only fill the memory.
+        slots = self.settings.engine.jobs
+        for start in range(0, len(planned), slots):
+            batch = planned[start : start + slots]
+            attacked = self._attacked(engine, model, self.data.train, batch, start)
+            for entry, result in zip(batch, attacked, strict=True):
+                self.rows.append(self._attack_row(entry, result))
+
+    def failed(self, error: DeepSignsError) -> None:
+        """Notes an error; what was read before it stays in the table."""
+        self.outcome = "tampered" if isinstance(error, TamperedError) else "could-not-check"
+        self.message = self._clean(str(error))
+        self.error_code = error.code
+        if isinstance(error, TamperedError):
+            self.attestation = "Contradicted: see above."
+
+    def finding(self) -> Finding:
+        """Everything that was found, judged."""
+        self.say(0.95, "judging the results")
+        labels = self.plan.labels
+        return Finding(
+            deployment=self.plan.deployment.name,
+            model=self.plan.deployment.model,
+            target=self.plan.deployment.target,
+            owner_name=self.settings.owner.name,
+            owner=self.owner,
+            outcome=self.outcome,
+            message=self.message,
+            error_code=self.error_code,
+            started=self.started,
+            finished=datetime.now(UTC),
+            onnx_digest=self.digest,
+            onnx_size=self.size,
+            attestation=self.attestation,
+            marking=self.marking,
+            tries=self.tries,
+            planned=labels,
+            rows=tuple(self.rows),
+            judgement=judge_table(self.rows, labels, min_accuracy=self.settings.audit.min_accuracy),
+            providers=self.providers,
+            tool=TOOL,
+        )
+
+    def _load_data(self) -> None:
+        try:
+            self.data = load_training_data(self.settings, self.plan.deployment.model)
+        except DeepSignsError as error:
+            # The mark can be read without it; only accuracy and attacks need it.
+            self.data_problem = error
+
+    def _verified(self, row: Row, path: Path, before: float) -> tuple[Row, Examination]:
+        """Verifies one file and measures its accuracy; `before` are seconds spent already."""
+        if self.candidates is None:
+            raise CouldNotCheckError("no sealed record was opened")
+        began = time.monotonic()
+        session = OnnxSuspect(path)
+        examination = verify_onnx(
+            path, self.candidates, suspects=self.suspects, among=self.among, suspect=session
+        )
+        row = _with_evidence(row, examination.verdict)
+        if self.data is None:
+            problem = self.data_problem
+            row = replace(row, error=str(problem), error_code=problem.code if problem else "")
+        else:
+            row = replace(row, accuracy=_accuracy(session, self.data.validation))
+        return replace(row, seconds=before + time.monotonic() - began), examination
+
+    def _attacked(
+        self,
+        engine: Engine,
+        model: bytes,
+        train: LabelledData,
+        batch: Sequence[PlannedRow],
+        start: int,
+    ) -> list[Attacked]:
+        jobs = [
+            {"model": model, "attack": entry.label, "train": train, "seed": self.plan.model.seed}
+            for entry in batch
+        ]
+        share = 0.8 / len(self.plan.attacks)
+
+        def on_progress(index: int, fraction: float, message: str) -> None:
+            done = 0.15 + share * (start + index + fraction)
+            self.say(min(done, 0.95), f"{batch[index].label}: {message}")
+
+        try:
+            return engine.run(attack_onnx, jobs, on_progress=on_progress)
+        except CouldNotCheckError as error:
+            if len(batch) == 1:
+                return [Attacked(b"", 0.0, str(error), error.code)]
+        # A job that is killed takes its batch with it: run them one by one to see which it was.
+        return [
+            self._attacked(engine, model, train, [entry], start + index)[0]
+            for index, entry in enumerate(batch)
+        ]
+
+    def _attack_row(self, entry: PlannedRow, result: Attacked) -> Row:
+        row = replace(_row(entry), seconds=result.seconds)
+        if result.error:
+            return row.failed(self._clean(result.error), result.error_code)
+        path = self.folder / "attacked.onnx"
+        path.write_bytes(result.model)
+        try:
+            return self._verified(row, path, result.seconds)[0]
+        except DeepSignsError as error:
+            return row.failed(self._clean(str(error)), error.code)
+
+    def _clean(self, message: str) -> str:
+        """Names the target where an error names our private copy of it."""
+        target = self.plan.deployment.target
+        for name, spoken in (("deployed.onnx", target), ("attacked.onnx", "the attacked file")):
+            message = message.replace(str(self.folder / name), spoken)
+        return message
+
+
+def _row(entry: PlannedRow) -> Row:
+    return Row(entry.label, entry.attack, entry.strength)
+
+
+def _with_evidence(row: Row, verdict: Verdict) -> Row:
+    for evidence in verdict.evidence:
+        adjusted = verdict.log10_p_adjusted(evidence.scheme)
+        if evidence.scheme == "whitebox":
+            row = replace(
+                row,
+                whitebox_bits=evidence.trials,
+                whitebox_bit_errors=evidence.errors,
+                whitebox_log10_p=evidence.log10_p,
+                whitebox_log10_p_adjusted=adjusted,
+            )
+        elif evidence.scheme == "blackbox":
+            row = replace(
+                row,
+                blackbox_queries=evidence.trials,
+                blackbox_matches=evidence.matches,
+                blackbox_log10_p=evidence.log10_p,
+                blackbox_log10_p_adjusted=adjusted,
+            )
+    return replace(row, verdict=verdict.word)
+
+
+def _accuracy(session: OnnxSuspect, data: LabelledData) -> float:
+    outputs, _ = session.run(data.inputs, tap=None)
+    return float(np.mean(outputs.argmax(axis=1) == data.labels))
+
+
+def _undecided_because(verdict: Verdict) -> str:
+    return "; ".join(verdict.reasons) if verdict.word == "undecided" else ""

@@ -1,0 +1,39 @@
+"""The ONNX file of a registered version: what `models:/name@alias` serves."""
+
+import tempfile
+from pathlib import Path
+
+from deepsigns_registry.audit.targets import local
+from deepsigns_registry.config import Settings
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.registry.client import make_client
+from deepsigns_registry.registry.versions import download_version, resolve
+
+__all__ = ["fetch"]
+
+
+def fetch(settings: Settings, uri: str, copy: Path) -> Path:
+    """Downloads the version and keeps its only ONNX file.
+
+    Args:
+        settings: For the registry's address.
+        uri: `models:/name@alias` or `models:/name/version`.
+        copy: The file to make.
+
+    Raises:
+        NotFoundError: There is no such model, version or alias.
+        CouldNotCheckError: The registry cannot be reached, or the version has no ONNX file.
+    """
+    client = make_client(settings.tracking_uri)
+    reference = resolve(client, uri)
+    with tempfile.TemporaryDirectory(prefix="deepsigns-", dir=copy.parent) as name:
+        folder = Path(name) / "version"
+        download_version(client, reference, folder)
+        found = sorted(path for path in folder.rglob("*.onnx") if path.is_file())
+        if len(found) != 1:
+            which = "no ONNX file" if not found else f"{len(found)} ONNX files"
+            raise CouldNotCheckError(
+                f"{uri}: the version holds {which}",
+                advice="audit a version that the worker has marked",
+            )
+        return local.fetch(found[0], copy)

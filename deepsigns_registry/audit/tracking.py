@@ -1,0 +1,178 @@
+"""One MLflow run for each audit: curves over the attack strength, the table and the report.
+
+Logged are totals only. Nothing that helps to find the mark (tap, carriers, numbers of single
+classes) is ever in reach of this module.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepsigns_registry.audit.finding import Finding
+from deepsigns_registry.audit.results import Row
+from deepsigns_registry.config import Settings
+from deepsigns_registry.errors import DeepSignsError
+from deepsigns_registry.registry.client import make_client, translated
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["Tracking", "begin", "finish", "step_scales"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where an audit is logged.
+
+    Attributes:
+        run: The run's identifier; empty when it could not be started.
+        problem: Why not, in one line; empty when all went well.
+    """
+
+    run: str = ""
+    problem: str = ""
+
+
+def begin(settings: Settings, finding: Finding) -> Tracking:
+    """Starts the run and logs parameters and metrics.
+
+    An audit answers a question about a deployment; that the answer could not be logged is a
+    second problem and never replaces it. So this reports problems and raises none.
+
+    Args:
+        settings: MLflow's address and the experiment's name.
+        finding: What is logged.
+    """
+    run = ""
+    try:
+        with translated("MLflow"):
+            client = make_client(settings.tracking_uri)
+            experiment = _experiment(client, settings)
+            run = str(client.create_run(experiment, run_name=finding.deployment).info.run_id)
+            _log_finding(client, run, finding)
+    except Exception as error:  # noqa: BLE001 - MLflow's stores raise what they like
+        return Tracking(run, _problem(error))
+    return Tracking(run)
+
+
+def finish(settings: Settings, tracking: Tracking, folder: Path, *, passed: bool) -> Tracking:
+    """Adds the report's files to the run and ends it.
+
+    Args:
+        settings: As for `begin`.
+        tracking: What `begin` gave.
+        folder: The written report.
+        passed: Whether the audit passed; the run of one that did not is marked as failed.
+    """
+    if not tracking.run:
+        return tracking
+    try:
+        with translated("MLflow"):
+            client = make_client(settings.tracking_uri)
+            client.log_artifacts(tracking.run, str(folder))
+            client.set_terminated(tracking.run, "FINISHED" if passed else "FAILED")
+    except Exception as error:  # noqa: BLE001 - as above
+        return Tracking(tracking.run, tracking.problem or _problem(error))
+    return tracking
+
+
+def step_scales(rows: Sequence[Row]) -> dict[str, int]:
+    """What strengths are multiplied by, family by family, to become MLflow's whole steps.
+
+    Examples:
+        >>> step_scales([Row("prune:0.5", "prune", 0.5), Row("prune:0.75", "prune", 0.75)])
+        {'prune': 100}
+    """
+    families: dict[str, list[float]] = {}
+    for row in rows:
+        families.setdefault(row.attack, []).append(row.strength)
+    return {
+        family: next(
+            (
+                scale
+                for scale in (1, 10, 100, 1000, 10_000)
+                if all(abs(value * scale - round(value * scale)) < 1e-9 for value in strengths)
+            ),
+            100_000,
+        )
+        for family, strengths in families.items()
+    }
+
+
+def _experiment(client: "MlflowClient", settings: Settings) -> str:
+    name = settings.audit.experiment
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None
+    if not settings.tracking_uri.startswith(("http://", "https://")):
+        # Without a server MLflow would put artifacts into whatever folder this process is in.
+        location = (settings.base / "mlruns").absolute().as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _log_finding(client: "MlflowClient", run: str, finding: Finding) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    scales = step_scales(finding.attacked)
+    params: dict[str, Any] = {
+        "deployment": finding.deployment,
+        "model": finding.model,
+        "target": finding.target,
+        "onnx_sha256": finding.onnx_digest,
+        "owner": finding.owner,
+        "attacks": ", ".join(finding.planned),
+        "tries": finding.tries,
+        "tool": finding.tool,
+        **{f"{family}.strength_to_step": scale for family, scale in scales.items()},
+    }
+    stamp = int(finding.finished.timestamp() * 1000)
+    metrics: list[Metric] = []
+
+    def add(prefix: str, row: Row, step: int) -> None:
+        metrics.extend(
+            Metric(f"{prefix}{name}", value, stamp, step)
+            for name, value in _numbers(row).items()
+            if value is not None
+        )
+
+    if finding.deployed is not None:
+        add("deployed/", finding.deployed, 0)
+        for family in scales:
+            add(f"{family}/", finding.deployed, 0)
+    for row in finding.attacked:
+        if not row.error:
+            add(f"{row.attack}/", row, round(row.strength * scales[row.attack]))
+    metrics.append(Metric("passed", float(finding.passed), stamp, 0))
+    client.log_batch(
+        run,
+        metrics=metrics,
+        params=[Param(name, str(value)[:6000]) for name, value in params.items()],
+        tags=[RunTag("deepsigns.verdict", finding.outcome)],
+    )
+
+
+def _numbers(row: Row) -> Mapping[str, float | None]:
+    return {
+        "accuracy": row.accuracy,
+        "whitebox_bit_errors": row.whitebox_bit_errors,
+        "whitebox_evidence": _evidence(row.whitebox_log10_p_adjusted),
+        "blackbox_matches": row.blackbox_matches,
+        "blackbox_evidence": _evidence(row.blackbox_log10_p_adjusted),
+    }
+
+
+def _evidence(log10_p: float | None) -> float | None:
+    return None if log10_p is None else abs(log10_p)
+
+
+def _problem(error: Exception) -> str:
+    _log.debug("audit not logged to MLflow", exc_info=True)
+    if isinstance(error, DeepSignsError):
+        return f"not logged: {error}"
+    line = (str(error).strip().splitlines() or [""])[0]
+    return f"not logged to MLflow: {type(error).__name__}: {line[:300]}"

@@ -1,0 +1,200 @@
+"""Looks for an owner's marks in an ONNX file: what `deepsigns verify` and every audit row do.
+
+The key store says which markings belong to a model; each one's sealed record is opened, derived
+again and read from the file in a limited process.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepsigns_registry.attestation.digests import sha256_file
+from deepsigns_registry.attestation.keys import owner_identity
+from deepsigns_registry.attestation.keystore import FileKeystore, Marking, open_keystore
+from deepsigns_registry.attestation.sealing import load_identity
+from deepsigns_registry.config import Settings
+from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.watermark.extract import Suspect, extract
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.verdict import Verdict, judge
+
+__all__ = ["Candidate", "Candidates", "Examination", "find_candidates", "verify_onnx"]
+
+
+@dataclass(frozen=True, repr=False)
+class Candidate:
+    """A marking that the file may carry, with its opened secret.
+
+    Attributes:
+        marking: The public half.
+        record: The secret half; never logged.
+    """
+
+    marking: Marking
+    record: WatermarkRecord
+
+
+@dataclass(frozen=True, repr=False)
+class Candidates:
+    """All markings of one model, and how often their owner has committed to a secret.
+
+    Attributes:
+        owner: Identity of the owner (hex).
+        commitments: How many secrets the owner has ever committed to, from the hash chain.
+        candidates: At least one.
+    """
+
+    owner: str
+    commitments: int
+    candidates: tuple[Candidate, ...]
+
+    def tries(self, suspects: int = 1) -> int:
+        """What a p-value is adjusted for.
+
+        Commitments x suspects x candidates x schemes. Every candidate is also one of the
+        commitments, so this counts on the safe side.
+
+        Args:
+            suspects: How many files are scanned, this one included.
+        """
+        schemes = max(len(candidate.record.secrets) for candidate in self.candidates)
+        return max(1, self.commitments) * suspects * len(self.candidates) * schemes
+
+    def only(self, marking: Marking) -> tuple[Candidate, ...]:
+        """The candidate of one marking."""
+        return tuple(entry for entry in self.candidates if entry.marking == marking)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was read from one file.
+
+    Attributes:
+        verdict: The strongest verdict of all candidates.
+        marking: Whose verdict it is; None when no candidate's is `present`.
+        exact: The marking whose exported file this is, byte for byte; None for another file.
+        digest: SHA-256 (hex) of the file.
+        providers: Execution providers the session really had.
+    """
+
+    verdict: Verdict
+    marking: Marking | None
+    exact: Marking | None
+    digest: str
+    providers: tuple[str, ...]
+
+
+def find_candidates(settings: Settings, model: str | None = None) -> Candidates:
+    """Opens every marking that a file may carry.
+
+    Args:
+        settings: Name the key store, the owner's public key and the unsealing identity.
+        model: Registered model; None for every model of the key store.
+
+    Raises:
+        ConfigurationError: The owner's public key or the unsealing identity is missing.
+        CouldNotCheckError: There is no marking, or none of them can be opened.
+        TamperedError: The key store contradicts itself.
+    """
+    owner = owner_identity(settings.file(settings.owner.public_key))
+    identity = load_identity(settings.file(settings.owner.unsealing, scheme="age"))
+    keystore = open_keystore(settings)
+    found = [
+        marking
+        for marking in keystore.list_markings()
+        if marking.owner == owner.hex() and model in {None, marking.model}
+    ]
+    if not found:
+        of = f"of model '{model}' " if model else ""
+        raise CouldNotCheckError(
+            f"key store {keystore.root}: no finished marking {of}of this owner",
+            advice="promote a version of it first, or check [keystore] and [owner] public_key",
+        )
+    count = keystore.commitments.count(owner)
+    candidates = tuple(_open(keystore, marking, identity, count) for marking in found)
+    return Candidates(owner.hex(), count, candidates)
+
+
+def verify_onnx(
+    path: Path,
+    candidates: Candidates,
+    *,
+    suspects: int = 1,
+    among: Sequence[Candidate] | None = None,
+    suspect: Suspect | None = None,
+) -> Examination:
+    """Reads every candidate's mark from an ONNX file.
+
+    The marking whose exported file has this very digest comes first, and its `present` ends
+    the search: nothing more is to be learnt.
+
+    Args:
+        path: The file; of unknown origin.
+        candidates: From `find_candidates`.
+        suspects: How many files are scanned, this one included.
+        among: Read only these of the candidates; all are counted nevertheless.
+        suspect: A session of this file that is open already.
+
+    Raises:
+        NotFoundError: There is no such file.
+        CouldNotCheckError: It is no ONNX file, is refused, or no candidate could be read.
+    """
+    session = OnnxSuspect(path) if suspect is None else suspect
+    digest = sha256_file(path)
+    tries = candidates.tries(suspects)
+    ordered = sorted(
+        candidates.candidates if among is None else among,
+        key=lambda entry: entry.marking.onnx_digest != digest,
+    )
+    read: list[tuple[Candidate, Verdict]] = []
+    for candidate in ordered:
+        verdict = _read(candidate.record, session, tries)
+        read.append((candidate, verdict))
+        if verdict.word == "present" and candidate.marking.onnx_digest == digest:
+            break
+    best, verdict = min(read, key=lambda entry: _strength(entry[1]))
+    # One candidate that could not be read keeps the answer from being "not found".
+    if verdict.word == "absent" and any(entry.word == "undecided" for _, entry in read):
+        best, verdict = next(entry for entry in read if entry[1].word == "undecided")
+    exact = [entry.marking for entry in ordered if entry.marking.onnx_digest == digest]
+    return Examination(
+        verdict=verdict,
+        marking=best.marking if verdict.word == "present" else None,
+        exact=exact[0] if exact else None,
+        digest=digest,
+        providers=tuple(getattr(session, "providers", ())),
+    )
+
+
+def _open(keystore: FileKeystore, marking: Marking, identity: str, count: int) -> Candidate:
+    where = f"key store {keystore.root}: marking '{marking.marking}'"
+    content = keystore.load_record(marking.marking, identity)
+    record = WatermarkRecord.from_bytes(content)
+    record.check()
+    if record.root.owner.hex() != marking.owner or record.commitments() != marking.commitments:
+        raise TamperedError(
+            f"{where}: the sealed record is not the one that was committed",
+            advice="compare the key store with a backup",
+        )
+    if marking.index > count:
+        raise TamperedError(
+            f"{where}: is commitment {marking.index}, but the log holds only {count}",
+            advice="restore commitments.jsonl from a backup",
+        )
+    return Candidate(marking, record)
+
+
+def _read(record: WatermarkRecord, suspect: Suspect, tries: int) -> Verdict:
+    extraction = extract(record, suspect)
+    if not extraction.evidence:
+        raise CouldNotCheckError("; ".join(extraction.incomplete) or "no scheme could be read")
+    return judge(extraction.evidence, tries=tries, incomplete=extraction.incomplete)
+
+
+def _strength(verdict: Verdict) -> float:
+    return min(_adjusted(verdict), default=0.0)
+
+
+def _adjusted(verdict: Verdict) -> Iterable[float]:
+    return (verdict.log10_p_adjusted(evidence.scheme) for evidence in verdict.evidence)
