@@ -204,7 +204,7 @@ def _candidates(
 def _blend(
     sources: NDArray[np.float32], pairs: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """w a + (1 - w) b, rounded once to float32."""
+    """Weighted means of pairs of sources, rounded once to float32: [pairs, ...]."""
     share = weights.reshape(-1, *([1] * (sources.ndim - 1)))
     values = sources[pairs[:, 0]] * share + sources[pairs[:, 1]] * (1 - share)
     return values.astype(np.float32)

@@ -80,10 +80,10 @@ def embed(
         math.ceil(settings.minimum_steps / settings.epochs),
     )
     steps = per_epoch * settings.epochs
-    names = list(record.secrets) if record else []
+    secrets = record.secrets if record else {}
     objectives = [
-        scheme.objective(record.secrets[scheme.name], settings, steps, place)
-        for scheme in (named_schemes(names, schemes) if record else [])
+        scheme.objective(secrets[scheme.name], settings, steps, place)
+        for scheme in named_schemes(secrets, schemes)
     ]
     groups = [{"params": weights, "lr": settings.learning_rate}]
     own = [parameter for objective in objectives for parameter in objective.parameters()]
@@ -100,7 +100,7 @@ def embed(
         for step in range(per_epoch):
             optimizer.zero_grad(set_to_none=True)
             loss = _step_loss(model, *batches.next(), objectives, generator)
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(weights, _LONGEST_GRADIENT)
             optimizer.step()
             schedule.step()

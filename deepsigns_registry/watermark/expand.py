@@ -87,7 +87,7 @@ class Stream:
         """
         count = int(np.prod(shape, dtype=np.int64))
         words = np.frombuffer(self.take(2 * count), dtype="<u2")
-        return _gaussian_table()[words].reshape(shape)
+        return np.asarray(_gaussian_table()[words].reshape(shape), dtype=np.float32)
 
     def permutation(self, count: int) -> NDArray[np.int64]:
         """A uniform order of 0 ... count-1 (Fisher and Yates, from the back): int64 [count]."""

@@ -72,9 +72,7 @@ def commit(subkey: bytes, scheme: str, nonce: bytes) -> str:
         >>> commit(bytes(32), "whitebox", bytes(32))[:16]
         '91d1eb88165b7f31'
     """
-    return hashlib.sha256(
-        encode(DOMAIN, b"commitment", nonce, scheme.encode(), subkey)
-    ).hexdigest()
+    return hashlib.sha256(encode(DOMAIN, b"commitment", nonce, scheme.encode(), subkey)).hexdigest()
 
 
 def _expand(key: bytes, info: bytes) -> bytes:

@@ -20,13 +20,13 @@ def centred(means: Values) -> Values:
     Args:
         means: float [rows, neurons].
     """
-    return means - means.mean(-1, keepdims=True) if isinstance(means, np.ndarray) else (
-        means - means.mean(-1, keepdim=True)
-    )
+    # The transposes let one expression serve numpy's and torch's spelling of "keep the axis".
+    rows: Values = (means.T - means.mean(-1)).T
+    return rows
 
 
 def projected(means: Values, projection: Values) -> Values:
-    """z = centred(means) @ A: float [rows, bits].
+    """Each centred row times A: float [rows, bits].
 
     Args:
         means: float [rows, neurons].
@@ -53,5 +53,5 @@ def class_means(activation: NDArray[np.float32], classes: int) -> NDArray[np.flo
         activation: float32 [classes * triggers, neurons], the triggers of one class together.
         classes: Number of carrier classes.
     """
-    grouped = activation.reshape(classes, -1, activation.shape[-1])
-    return grouped.mean(axis=1, dtype=np.float64).astype(np.float32)
+    grouped = activation.reshape(classes, -1, activation.shape[-1]).astype(np.float64)
+    return np.asarray(grouped.mean(axis=1), dtype=np.float32)

@@ -111,7 +111,7 @@ class WatermarkRecord:
                 "salt": self.salts[name].hex(),
                 "nonce": self.nonces[name].hex(),
                 "meta": dict(secret.meta),
-                "arrays": sorted(secret.arrays),
+                "arrays": list[JSON](sorted(secret.arrays)),
             }
             arrays |= {f"scheme.{name}.{key}": value for key, value in secret.arrays.items()}
         header: dict[str, JSON] = {
@@ -140,9 +140,21 @@ class WatermarkRecord:
         try:
             return _parse(content)
         except (
-            zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError,
-            EOFError, OverflowError, NotImplementedError, RuntimeError, OSError, TamperedError,
-            SyntaxError, MemoryError, RecursionError,
+            zipfile.BadZipFile,
+            zlib.error,
+            KeyError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            EOFError,
+            OverflowError,
+            NotImplementedError,
+            RuntimeError,
+            OSError,
+            TamperedError,
+            SyntaxError,
+            MemoryError,
+            RecursionError,
         ) as error:
             raise CouldNotCheckError(
                 f"this is no watermark record ({type(error).__name__})",

@@ -21,7 +21,7 @@ from deepsigns_registry.watermark.verdict import Evidence
 
 __all__ = ["JSON", "Objective", "Preparation", "Probes", "Scheme", "SchemeSecret"]
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,9 +44,7 @@ class Preparation:
     device: torch.device
     options: MarkSettings
 
-    def run(
-        self, inputs: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Outputs and pooled activation of the parent: float32 [n, classes], [n, neurons]."""
         return run_batched(self.model, inputs, self.device)
 

@@ -51,8 +51,15 @@ class MarkSettings:
 
     def __post_init__(self) -> None:
         bounds = {
-            "bits": 64, "carriers": 2, "triggers_per_class": 50, "queries": 100,
-            "sources": 20, "epochs": 1, "minimum_steps": 1, "batch_size": 2, "repeats": 1,
+            "bits": 64,
+            "carriers": 2,
+            "triggers_per_class": 50,
+            "queries": 100,
+            "sources": 20,
+            "epochs": 1,
+            "minimum_steps": 1,
+            "batch_size": 2,
+            "repeats": 1,
         }
         for name, least in bounds.items():
             if getattr(self, name) < least:

@@ -65,7 +65,7 @@ class WhiteBox:
         inputs = preparation.data.train.inputs[triggers]
         means = class_means(preparation.run(inputs)[1], carriers)
         scale = float(np.linalg.norm(centred(means), axis=1).mean())
-        if not np.isfinite(means).all() or scale < 1e-6:  # noqa: PLR2004 - float32 noise
+        if not np.isfinite(means).all() or scale < 1e-6:
             raise UnmarkableError(
                 f"layer '{preparation.model.tap}' gives the same value in every neuron",
                 advice="choose another hidden layer",
@@ -186,7 +186,9 @@ class _WhiteBoxObjective(Objective):
         self.register_buffer("triggers", triggers)
         per_class = len(triggers) // len(carriers)
         self.register_buffer("trigger_labels", carriers.repeat_interleave(per_class))
-        self.register_buffer("projection", torch.from_numpy(arrays["projection"].astype(np.float32)))
+        self.register_buffer(
+            "projection", torch.from_numpy(arrays["projection"].astype(np.float32))
+        )
         self.register_buffer("signs", torch.from_numpy(arrays["bits"].astype(np.float32)) * 2 - 1)
         self.register_buffer("bystanders", bystanders)
         self.register_buffer("distances", torch.cdist(means, bystanders).square())
@@ -211,7 +213,7 @@ class _WhiteBoxObjective(Objective):
     ) -> Tensor:
         assert samples is not None  # noqa: S101 - the loop gives what `samples` returned
         assert sample_labels is not None  # noqa: S101
-        triggers = samples.activation.unflatten(0, (len(self.carriers), -1))
+        triggers = samples.activation.reshape(len(self.carriers), -1, samples.activation.shape[-1])
         loss1 = (triggers - self.centres[:, None]).square().sum(-1).mean()
         matches = batch_labels[:, None] == self.carriers
         if matches.any():
@@ -228,7 +230,8 @@ class _WhiteBoxObjective(Objective):
         # Cross-entropy on a clamped sigmoid has no gradient where it is most wrong; this is the
         # same loss on logits, shifted so that bits end up away from the threshold.
         loss2 = functional.softplus((self._options.margin - z) * 2).mean()
-        return self._options.lambda1 * loss1 / self._scale**2 + self._options.lambda2 * loss2
+        weighted: Tensor = self._options.lambda1 * loss1 / self._scale**2
+        return weighted + self._options.lambda2 * loss2
 
 
 def _carriers(

@@ -1,29 +1,16 @@
 """An eager `nn.Module` as a tapped model: a hook reads the tap."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.watermark.adapters.choice import TapChoice
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
-__all__ = ["EagerTappedModel", "TapChoice", "candidate_taps", "choose_tap"]
+__all__ = ["EagerTappedModel", "candidate_taps", "choose_tap"]
 
 INPUT_SUFFIX = ":input"
-
-
-class TapChoice(NamedTuple):
-    """A tap, and why it was chosen.
-
-    Attributes:
-        tap: Name of the tap.
-        reason: One sentence for the person who reads the log.
-    """
-
-    tap: str
-    reason: str
 
 
 class EagerTappedModel(TappedModel):

@@ -1,0 +1,293 @@
+"""A `torch.export` program as a tapped model: what MLflow stores, without the user's class.
+
+Hooks do not fire in an exported graph. Its nodes remember the modules that they came from
+(`nn_module_stack`), which names the taps; the tapped value becomes a second output.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.graph import CodeGen
+
+from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.watermark.adapters.choice import TapChoice
+from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
+
+__all__ = ["ExportedTappedModel", "candidate_taps", "choose_tap"]
+
+# Operators of the output layer, with the position of the argument that holds the activation.
+_OUTPUT_LAYERS = {"linear": 0, "addmm": 1, "mm": 0, "matmul": 0, "conv2d": 0, "conv1d": 0}
+# In evaluation these give what they read, when the shape stays the same.
+_IDENTITIES = {
+    "dropout",
+    "contiguous",
+    "clone",
+    "alias",
+    "detach",
+    "view",
+    "reshape",
+    "flatten",
+    "to",
+    "_to_copy",
+    "squeeze",
+    "unsqueeze",
+    "alpha_dropout",
+    "feature_dropout",
+}
+# Position of the `training` argument of operators that behave differently in training.
+_TRAINING_FLAGS = {
+    "dropout": 2,
+    "alpha_dropout": 2,
+    "feature_dropout": 2,
+    "feature_alpha_dropout": 2,
+    "native_dropout": 2,
+    "batch_norm": 5,
+    "instance_norm": 5,
+    "native_batch_norm": 5,
+    "_native_batch_norm_legit": 5,
+    "cudnn_batch_norm": 5,
+    "rrelu": 3,
+}
+
+
+class ExportedTappedModel(TappedModel):
+    """An exported program, tapped at a module's result or at a graph node.
+
+    Args:
+        program: One float tensor [batch, ...] in, logits [batch, classes] out; exported in
+            evaluation mode, with a dynamic batch. It is not changed.
+        tap: Path of a module, such as `features.2`, or name of a graph node.
+
+    Raises:
+        UnmarkableError: No such layer, a static batch, or the program is in training mode.
+    """
+
+    def __init__(self, program: ExportedProgram, tap: str) -> None:
+        super().__init__()
+        _check_program(program)
+        node = _node_of(program.graph, tap)
+        # Kept as bytes: a program cannot be copied deeply, and attacks copy models.
+        self._program = _saved(program)
+        own = _loaded(self._program)
+        self.tap = tap
+        self.graph_module = _tapped_module(own, node.name)
+
+    def forward(self, inputs: Tensor) -> Tapped:
+        """Runs the graph; see `TappedModel.forward`."""
+        outputs, activation = self.graph_module(inputs)
+        return Tapped(outputs, pool(activation))
+
+    def train(self, mode: bool = True) -> Self:
+        """Notes the mode; an exported graph stays as it was exported, in evaluation."""
+        self.training = mode
+        return self
+
+    def write_back(self) -> ExportedProgram:
+        """The program with this model's weights: same graph, same layer names.
+
+        `torch.export.save` writes it as a `pt2` file that MLflow loads like the original.
+        """
+        program = _loaded(self._program)
+        trained = self.graph_module.state_dict()
+        with torch.no_grad():
+            for name, value in program.state_dict.items():
+                value.copy_(trained[name])
+        return program
+
+
+def candidate_taps(program: ExportedProgram) -> list[str]:
+    """Taps that a mark could be embedded at, the last one first.
+
+    Args:
+        program: The model.
+    """
+    try:
+        last = _output_layer(program.graph)
+    except UnmarkableError:
+        last = _output_node(program.graph)
+    taps = []
+    for node in program.graph.nodes:
+        if node is last:
+            break
+        if node.op == "call_function" and _rank(node) >= 2:
+            taps.append(_name_of(program.graph, node))
+    return list(dict.fromkeys(reversed(taps)))
+
+
+def choose_tap(program: ExportedProgram, layer: str = "auto") -> TapChoice:
+    """Chooses the last hidden activation before the output layer.
+
+    Args:
+        program: The model.
+        layer: `auto`, or the path of a layer (or name of a graph node) to take as it is.
+
+    Raises:
+        UnmarkableError: There is no such layer, or no hidden layer at all.
+    """
+    _check_program(program)
+    graph = program.graph
+    if layer != "auto":
+        _node_of(graph, layer)
+        return TapChoice(layer, f"'{layer}' was asked for")
+    last = _output_layer(graph)
+    node = _argument(last, _OUTPUT_LAYERS[_operator(last)])
+    while _operator(node) in _IDENTITIES and _shape(node) == _shape(_argument(node, 0)):
+        node = _argument(node, 0)
+    path = _path(last) or last.name
+    if node.op == "placeholder":
+        raise UnmarkableError(
+            f"the model has no hidden layer: output layer '{path}' reads the inputs",
+            advice="mark a model with a hidden layer",
+        )
+    tap = _name_of(graph, node)
+    return TapChoice(tap, f"'{tap}' is the last hidden activation: output layer '{path}' reads it")
+
+
+def _check_program(program: ExportedProgram) -> None:
+    names = program.graph_signature.user_inputs
+    inputs = [node for node in program.graph.nodes if node.op == "placeholder"]
+    given = [node for node in inputs if node.name in names]
+    if len(given) != 1 or len(program.graph_signature.user_outputs) != 1 or _rank(given[0]) < 1:
+        raise UnmarkableError(
+            f"the model takes {len(names)} inputs and gives "
+            f"{len(program.graph_signature.user_outputs)} outputs",
+            advice="register a model with one input tensor and one output tensor",
+        )
+    for node in program.graph.nodes:
+        position = _TRAINING_FLAGS.get(_operator(node))
+        if position is not None and len(node.args) > position and node.args[position] is True:
+            raise UnmarkableError(
+                f"layer '{_path(node) or node.name}' was exported in training mode",
+                advice="call model.eval() before mlflow.pytorch.log_model, and register again",
+            )
+    if program.graph_signature.buffers_to_mutate:
+        changed = next(iter(program.graph_signature.buffers_to_mutate.values()))
+        raise UnmarkableError(
+            f"the model changes its own state ('{changed}') when it runs",
+            advice="call model.eval() before mlflow.pytorch.log_model, and register again",
+        )
+    if not isinstance(given[0].meta["val"].shape[0], torch.SymInt):
+        raise UnmarkableError(
+            f"the model accepts batches of {given[0].meta['val'].shape[0]} only",
+            advice="log it with an input_example of at least two rows, and register again",
+        )
+    if not given[0].meta["val"].is_floating_point():
+        raise UnmarkableError(
+            f"the model's input is {given[0].meta['val'].dtype}",
+            advice="register a model that takes float32 inputs",
+        )
+
+
+def _saved(program: ExportedProgram) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def _loaded(content: bytes) -> ExportedProgram:
+    return torch.export.load(io.BytesIO(content))
+
+
+def _tapped_module(program: ExportedProgram, tap: str) -> GraphModule:
+    """The program's module with plain arguments, and the tap as its second output."""
+    module = program.module()
+    assert isinstance(module, GraphModule)  # noqa: S101 - torch's promise
+    graph = module.graph
+    for node in list(graph.nodes):
+        # The guards refuse a batch of one row, which every operator here accepts.
+        if node.op == "call_module" and node.target == "_guards_fn":
+            graph.erase_node(node)
+    outputs = _output_node(graph)
+    (result,) = outputs.args[0] if isinstance(outputs.args[0], tuple | list) else outputs.args
+    tapped = next(node for node in graph.nodes if node.name == tap)
+    outputs.args = ((result, tapped),)
+    graph.set_codegen(CodeGen())
+    for node in graph.nodes:
+        # Fake tensors and symbols of the export hinder copying, and nothing below needs them.
+        stack = node.meta.get("nn_module_stack")
+        node.meta = {"nn_module_stack": stack} if stack else {}
+    graph.eliminate_dead_code()
+    return GraphModule(module, graph)
+
+
+def _output_node(graph: Graph) -> Node:
+    nodes: list[Node] = [node for node in graph.nodes if node.op == "output"]
+    return nodes[-1]
+
+
+def _output_layer(graph: Graph) -> Node:
+    (results,) = _output_node(graph).args
+    node = results[0] if isinstance(results, tuple | list) else results
+    while isinstance(node, Node) and node.op == "call_function":
+        operator = _operator(node)
+        if operator in _OUTPUT_LAYERS:
+            return node
+        if operator in {"softmax", "_softmax", "sigmoid"}:
+            raise UnmarkableError(
+                "the model's outputs are probabilities, not logits",
+                advice="register the model without its final softmax",
+            )
+        if operator not in _IDENTITIES | {"log_softmax", "_log_softmax"}:
+            break
+        node = node.args[0]
+    found = node.name if isinstance(node, Node) else "nothing"
+    raise UnmarkableError(
+        f"no output layer was found: the output comes from '{found}'",
+        advice="name the layer to mark with layer = '<path>'",
+    )
+
+
+def _node_of(graph: Graph, tap: str) -> Node:
+    """The last node of a module, or the node of that name."""
+    nodes: list[Node] = [node for node in graph.nodes if node.op == "call_function"]
+    nodes = [node for node in nodes if _rank(node) >= 2]
+    found = [node for node in nodes if tap and tap in _paths(node)]
+    found = found or [node for node in nodes if node.name == tap]
+    if not found:
+        paths = dict.fromkeys(_path(node) for node in nodes)
+        raise UnmarkableError(
+            f"the model has no layer '{tap}'",
+            advice=f"choose one of: {', '.join(path for path in paths if path)}",
+        )
+    return found[-1]
+
+
+def _name_of(graph: Graph, node: Node) -> str:
+    path = _path(node)
+    return path if path and _node_of(graph, path) is node else node.name
+
+
+def _paths(node: Node) -> Iterator[str]:
+    for entry in (node.meta.get("nn_module_stack") or {}).values():
+        yield str(entry[0])
+
+
+def _path(node: Node) -> str:
+    """Path of the innermost module that a node came from."""
+    return list(_paths(node))[-1] if node.meta.get("nn_module_stack") else ""
+
+
+def _operator(node: Node) -> str:
+    packet = getattr(node.target, "overloadpacket", None)
+    return str(getattr(packet, "__name__", ""))
+
+
+def _argument(node: Node, position: int) -> Node:
+    argument = node.args[position]
+    assert isinstance(argument, Node)  # noqa: S101 - these operators read a tensor there
+    return argument
+
+
+def _shape(node: Node) -> tuple[object, ...] | None:
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def _rank(node: Node) -> int:
+    value = node.meta.get("val")
+    return value.ndim if isinstance(value, Tensor) and value.is_floating_point() else 0
