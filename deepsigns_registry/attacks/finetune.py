@@ -64,9 +64,10 @@ class Finetune:
             DataError: There is no data, or a label is outside the model's classes.
             CouldNotCheckError: The model has nothing to train, or its loss is no longer finite.
         """
-        if len(data) == 0:
+        if len(data) == 0 or len(data.inputs) != len(data.labels):
             raise DataError(
-                "attack finetune: no samples to train on", advice="give the attack training data"
+                f"attack finetune: {len(data.inputs)} samples with {len(data)} labels",
+                advice="give the attack training data, one label for each sample",
             )
         attacked = copy.deepcopy(model)
         trained = [weight for weight in attacked.parameters() if weight.requires_grad]

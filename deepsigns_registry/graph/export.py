@@ -15,7 +15,7 @@ from onnx import ModelProto, checker
 from onnx.checker import ValidationError
 from torch import Tensor, nn
 
-from deepsigns_registry.errors import CouldNotCheckError, UnmarkableError
+from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, UnmarkableError
 from deepsigns_registry.graph.locate import equal, locate_tap, without_second_output
 from deepsigns_registry.graph.neutral import neutralised
 from deepsigns_registry.graph.session import OnnxSuspect
@@ -53,9 +53,14 @@ def export_onnx(model: TappedModel, example: NDArray[np.float32], path: Path) ->
         Name of the tap's tensor in the file, before pooling.
 
     Raises:
+        ConfigurationError: The folder to write to does not exist.
         UnmarkableError: The model cannot be exported, or the file would not give the same
             outputs and the same activation.
     """
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            f"{path.parent}: no such folder", advice="create it, or name another place"
+        )
     probes = np.ascontiguousarray(example[:_MOST_PROBES], np.float32)
     if len(probes) < 2:
         raise UnmarkableError(

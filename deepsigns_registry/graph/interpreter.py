@@ -196,7 +196,11 @@ class OnnxTappedModel(TappedModel):
                 advice="export the model with standard operators, unoptimised",
             )
         opset = next(
-            (entry.version for entry in self._proto.opset_import if entry.domain == node.domain),
+            (
+                entry.version
+                for entry in self._proto.opset_import
+                if entry.domain.removeprefix("ai.onnx") == domain
+            ),
             1,
         )
         call = Call(

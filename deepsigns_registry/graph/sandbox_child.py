@@ -121,6 +121,8 @@ def _main() -> dict[str, Any]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     providers: list[Any] = ["CPUExecutionProvider"]
     if cuda:
+        # The libraries may come from packages beside onnxruntime instead of the system.
+        onnxruntime.preload_dlls()
         # Reduced precision would show in a comparison by value.
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": 0}))
     session = onnxruntime.InferenceSession("model.onnx", options, providers=providers)

@@ -132,7 +132,7 @@ def _read_regular_file(path: Path, most: int) -> bytes:
             f"{path}: cannot be opened as a regular file: {reason}",
             advice="name the file itself, not a link",
         ) from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CouldNotCheckError(f"{path}: is not a regular file", advice="name an ONNX file")
@@ -141,12 +141,15 @@ def _read_regular_file(path: Path, most: int) -> bytes:
                 f"{path}: has {status.st_nlink} names (hard links), so others can change it",
                 advice="check a copy of it",
             )
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise CouldNotCheckError(
-            f"{path}: is larger than {most} bytes", advice="name a smaller model"
-        )
-    return content
+        if status.st_size > most:
+            raise CouldNotCheckError(
+                f"{path}: has {status.st_size} bytes, the limit is {most}",
+                advice="name a smaller model",
+            )
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - already open
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _check_node(node: NodeProto, where: str) -> None:

@@ -1,0 +1,187 @@
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper
+
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.limits import Limits
+from deepsigns_registry.graph.session import OnnxSuspect
+
+Build = Callable[..., ModelProto]
+
+SMALL = Limits(memory_bytes=2**30, seconds=10, result_bytes=2**24)
+
+
+def write(path: Path, model: ModelProto) -> Path:
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where private folders are made; empty after each run."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_outputs_and_tap_of_a_batch(tmp_path: Path, build: Build, private: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["input"], ["h"]),
+        helper.make_node("MatMul", ["h", "w"], ["output"]),
+    ]
+    weight = np.arange(12, dtype=np.float32).reshape(4, 3)
+    path = write(tmp_path / "model.onnx", build(nodes, {"w": weight}))
+    inputs = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    suspect = OnnxSuspect(path, limits=SMALL)
+    outputs, activation = suspect.run(inputs, tap="h")
+    assert activation is not None
+    np.testing.assert_array_equal(activation, np.maximum(inputs, 0))
+    np.testing.assert_allclose(outputs, np.maximum(inputs, 0) @ weight, rtol=1e-5, atol=1e-5)
+    assert "CPUExecutionProvider" in suspect.providers
+    plain, nothing = suspect.run(inputs, tap=None)
+    np.testing.assert_array_equal(plain, outputs)
+    assert nothing is None
+    assert not list(private.iterdir())
+
+
+def test_an_unknown_tap_gives_no_activation(relu_file: Path) -> None:
+    outputs, activation = OnnxSuspect(relu_file).run(np.ones((2, 4), np.float32), tap="nope")
+    assert outputs.shape == (2, 4)
+    assert activation is None
+
+
+def test_the_output_itself_may_be_the_tap(relu_file: Path) -> None:
+    outputs, activation = OnnxSuspect(relu_file).run(-np.ones((2, 4), np.float32), tap="output")
+    np.testing.assert_array_equal(outputs, activation)
+
+
+@pytest.mark.parametrize(
+    ("extents", "expected"),
+    [
+        ([2, 3, 4], lambda x: x.reshape(-1, 3, 4).mean(axis=1)),
+        ([2, 3, 2, 2], lambda x: x.reshape(-1, 3, 4).mean(axis=2)),
+    ],
+    ids=["tokens", "feature map"],
+)
+def test_a_tap_is_pooled(
+    tmp_path: Path, build: Build, extents: list[int], expected: Callable[[object], object]
+) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["input", "shape"], ["h"]),
+        helper.make_node("Flatten", ["h"], ["output"]),
+    ]
+    shape = np.array([-1, *extents[1:]], np.int64)
+    model = build(nodes, {"shape": shape}, extents=["batch", 12])
+    path = write(tmp_path / "model.onnx", model)
+    inputs = np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)
+    _, activation = OnnxSuspect(path).run(inputs, tap="h")
+    np.testing.assert_allclose(activation, expected(inputs), rtol=1e-6)
+
+
+def test_a_tap_without_the_batch_is_no_activation(tmp_path: Path, build: Build) -> None:
+    nodes = [
+        helper.make_node("Relu", ["input"], ["output"]),
+        helper.make_node("ReduceSum", ["output"], ["total"], keepdims=0),
+    ]
+    path = write(tmp_path / "model.onnx", build(nodes))
+    assert OnnxSuspect(path).run(np.ones((3, 4), np.float32), tap="total")[1] is None
+
+
+def test_a_fixed_batch_and_half_precision_are_served(tmp_path: Path, build: Build) -> None:
+    model = build([helper.make_node("Relu", ["input"], ["output"])], extents=[2, 4])
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    path = write(tmp_path / "model.onnx", model)
+    inputs = np.array([[1, -1, 2, 0.5]] * 5, np.float32)
+    outputs, activation = OnnxSuspect(path).run(inputs, tap="output")
+    np.testing.assert_array_equal(outputs, np.maximum(inputs, 0))
+    np.testing.assert_array_equal(activation, outputs)
+
+
+def test_inputs_that_do_not_fit_are_one_clear_line(relu_file: Path) -> None:
+    with pytest.raises(CouldNotCheckError, match=r"relu\.onnx: onnxruntime") as caught:
+        OnnxSuspect(relu_file).run(np.ones((2, 3, 4), np.float32), tap=None)
+    assert "\n" not in str(caught.value)
+    assert tempfile.gettempdir() + "/deepsigns" not in str(caught.value)
+
+
+def test_two_inputs_are_refused(tmp_path: Path, build: Build) -> None:
+    model = build([helper.make_node("Add", ["input", "second"], ["output"])])
+    model.graph.input.append(helper.make_tensor_value_info("second", TensorProto.FLOAT, [4]))
+    path = write(tmp_path / "model.onnx", model)
+    with pytest.raises(CouldNotCheckError, match="exactly one float input"):
+        OnnxSuspect(path).run(np.ones((2, 4), np.float32), tap=None)
+
+
+def test_a_graph_that_doubles_a_tensor_ends_at_the_memory_limit(
+    tmp_path: Path, build: Build, private: Path
+) -> None:
+    names = ["input", *(f"t{index}" for index in range(40))]
+    nodes = [
+        helper.make_node("Concat", [name, name], [following], axis=1)
+        for name, following in zip(names, names[1:], strict=False)
+    ]
+    nodes.append(helper.make_node("Relu", [names[-1]], ["output"]))
+    path = write(tmp_path / "bomb.onnx", build(nodes))
+    started = time.monotonic()
+    with pytest.raises(CouldNotCheckError, match="bomb"):
+        OnnxSuspect(path, limits=SMALL).run(np.ones((2, 4), np.float32), tap=None)
+    assert time.monotonic() - started < 10
+    assert not list(private.iterdir())
+
+
+def test_a_huge_constant_ends_at_the_memory_limit(tmp_path: Path, build: Build) -> None:
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["h"]),
+        helper.make_node("ReduceMax", ["h"], ["m"], keepdims=0),
+        helper.make_node("Add", ["input", "m"], ["output"]),
+    ]
+    path = write(tmp_path / "huge.onnx", build(nodes, {"shape": np.array([2**33], np.int64)}))
+    with pytest.raises(CouldNotCheckError, match="huge"):
+        OnnxSuspect(path, limits=SMALL).run(np.ones((2, 4), np.float32), tap=None)
+
+
+def test_a_graph_without_end_is_stopped_by_the_clock(
+    tmp_path: Path, build: Build, private: Path
+) -> None:
+    # Loops are refused before; this one is merely long: 200 products of 18 GFLOP each.
+    nodes = [helper.make_node("RandomNormal", [], ["r"], shape=[2000, 2000])]
+    names = ["r", *(f"t{index}" for index in range(200))]
+    nodes += [
+        helper.make_node("MatMul", [name, "r"], [following])
+        for name, following in zip(names, names[1:], strict=False)
+    ]
+    nodes.append(helper.make_node("ReduceMax", [names[-1]], ["m"], keepdims=0))
+    nodes.append(helper.make_node("Add", ["input", "m"], ["output"]))
+    path = write(tmp_path / "long.onnx", build(nodes))
+    limits = Limits(memory_bytes=2**31, seconds=1)
+    started = time.monotonic()
+    with pytest.raises(CouldNotCheckError, match="stopped after 1 seconds"):
+        OnnxSuspect(path, limits=limits).run(np.ones((2, 4), np.float32), tap=None)
+    assert time.monotonic() - started < 5
+    assert not list(private.iterdir())
+
+
+def test_results_cannot_fill_the_disk(tmp_path: Path, build: Build) -> None:
+    nodes = [
+        helper.make_node("Expand", ["input", "shape"], ["h"]),
+        helper.make_node("Flatten", ["h"], ["output"]),
+    ]
+    model = build(nodes, {"shape": np.array([2000, 1, 4], np.int64)}, extents=["batch", 1, 4])
+    path = write(tmp_path / "wide.onnx", model)
+    with pytest.raises(CouldNotCheckError, match="wide"):
+        OnnxSuspect(path, limits=Limits(result_bytes=1000)).run(
+            np.ones((2000, 1, 4), np.float32), tap=None
+        )
+
+
+def test_nothing_is_said_on_a_machine_without_an_accelerator(
+    relu_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    OnnxSuspect(relu_file, providers="auto").run(np.ones((2, 4), np.float32), tap=None)
+    assert capfd.readouterr() == ("", "")
