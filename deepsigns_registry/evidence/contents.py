@@ -1,0 +1,242 @@
+"""The evidence file: a zip of JSON, text and .npy arrays, without pickle.
+
+evidence.json             what is revealed, and the digest of every other entry
+README.txt                what the file is and what it gives away, for people
+statement.sigstore.json   the signed attestation, byte for byte
+owner.pub.pem             the owner's root public key
+manifest.*.npy            digest and label of every training sample
+reference.npy             what verifies the tap by value, when a hidden layer is read
+scheme.<name>.*.npy       the secret of each revealed scheme
+"""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from deepsigns_registry.attestation.files import read_small
+from deepsigns_registry.errors import TamperedError
+from deepsigns_registry.evidence.readme import describe
+from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.scheme import SchemeSecret
+
+__all__ = ["Evidence", "Revealed", "parse", "render"]
+
+_FORMAT = "deepsigns-registry/evidence/v0"
+_HEADER, _README = "evidence.json", "README.txt"
+_STATEMENT, _OWNER = "statement.sigstore.json", "owner.pub.pem"
+_DIGESTS, _LABELS, _REFERENCE = "manifest.digests.npy", "manifest.labels.npy", "reference.npy"
+# The file comes from one side of a dispute: it may not fill the other side's memory.
+_MOST_BYTES, _MOST_ENTRIES = 2 * 2**30, 1000
+# One fixed date for all entries: the same evidence gives the same file.
+_DATE = (1980, 1, 1, 0, 0, 0)
+_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, repr=False)
+class Revealed:
+    """One scheme whose commitment is opened. Secret until the file is handed over.
+
+    Attributes:
+        subkey: 32 bytes; says nothing about the root or about another scheme.
+        salt: 32 bytes, of the nonce; see `watermark.record.binding_nonce`.
+        nonce: 32 bytes, of the commitment.
+        secret: What the scheme prepared.
+    """
+
+    subkey: bytes
+    salt: bytes
+    nonce: bytes
+    secret: SchemeSecret
+
+
+@dataclass(frozen=True, repr=False)
+class Evidence:
+    """The content of an evidence file.
+
+    Attributes:
+        bundle: The signed attestation of the marked model, exact text.
+        owner_key: The owner's root public key, PEM.
+        suspect: SHA-256 of the suspect ONNX file (hex).
+        manifest: Digests and labels of the training samples.
+        schemes: What is revealed, by scheme name.
+        tap: Name of the tap's tensor; empty when no revealed scheme reads a hidden layer.
+        reference: float32 [carriers, neurons], the unmarked parent's means on the triggers;
+            empty likewise.
+    """
+
+    bundle: str
+    owner_key: bytes
+    suspect: str
+    manifest: Manifest
+    schemes: Mapping[str, Revealed]
+    tap: str = ""
+    reference: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 0), dtype=np.float32)
+    )
+
+
+class _Opened(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subkey: Hex32
+    salt: Hex32
+    nonce: Hex32
+    meta: dict[str, JsonValue]
+    arrays: tuple[str, ...]
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: str
+    suspect: Hex32
+    tap: str
+    schemes: Annotated[dict[str, _Opened], Field(min_length=1)]
+    entries: dict[str, Hex32]
+
+
+def render(evidence: Evidence) -> bytes:
+    """The bytes of an evidence file; the same evidence gives the same bytes."""
+    arrays: dict[str, NDArray[np.generic]] = {
+        _DIGESTS: evidence.manifest.digests,
+        _LABELS: evidence.manifest.labels,
+        _REFERENCE: evidence.reference,
+    }
+    for name, revealed in evidence.schemes.items():
+        for key, array in revealed.secret.arrays.items():
+            arrays[f"scheme.{name}.{key}.npy"] = array
+    entries = {
+        _README: _readme(sorted(evidence.schemes), evidence.suspect, evidence.tap),
+        _STATEMENT: evidence.bundle.encode(),
+        _OWNER: evidence.owner_key,
+    } | {name: _npy(array) for name, array in sorted(arrays.items())}
+    header = {
+        "format": _FORMAT,
+        "suspect": evidence.suspect,
+        "tap": evidence.tap,
+        "schemes": {
+            name: {
+                "subkey": revealed.subkey.hex(),
+                "salt": revealed.salt.hex(),
+                "nonce": revealed.nonce.hex(),
+                "meta": dict(revealed.secret.meta),
+                "arrays": sorted(revealed.secret.arrays),
+            }
+            for name, revealed in evidence.schemes.items()
+        },
+        "entries": {name: hashlib.sha256(content).hexdigest() for name, content in entries.items()},
+    }
+    entries = {_HEADER: json.dumps(header, indent=1, sort_keys=True).encode()} | entries
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            info = zipfile.ZipInfo(name, _DATE)
+            info.external_attr = 0o600 << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def parse(path: Path) -> Evidence:
+    """Reads an evidence file of unknown origin; believes nothing in it.
+
+    Raises:
+        NotFoundError: There is no such file.
+        TamperedError: It is no evidence file, or an entry was changed, added or removed.
+        CouldNotCheckError: It cannot be read.
+    """
+    content = read_small(path, limit=_MOST_BYTES)
+    try:
+        return _parse(_unpack(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = f"{_HEADER}: {where}: {first['msg']}"
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+        reason = "is no zip file, or a damaged one"
+    except (KeyError, ValueError, TypeError, OverflowError, MemoryError, SyntaxError) as error:
+        reason = f"an entry is malformed ({type(error).__name__})"
+    raise TamperedError(f"{path}: {reason}", advice="ask for the evidence file again")
+
+
+def _unpack(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = archive.infolist()
+        names = [info.filename for info in infos]
+        if len(infos) > _MOST_ENTRIES or sum(info.file_size for info in infos) > _MOST_BYTES:
+            raise TamperedError("the evidence file is larger than any real one")
+        if len(set(names)) != len(names):
+            raise TamperedError("the evidence file holds two entries of one name")
+        return {info.filename: archive.read(info) for info in infos}
+
+
+def _parse(entries: dict[str, bytes]) -> Evidence:
+    header = _Header.model_validate_json(entries.pop(_HEADER, b""))
+    if header.format != _FORMAT:
+        raise TamperedError(f"the evidence file is not of format {_FORMAT}")
+    found = {name: hashlib.sha256(content).hexdigest() for name, content in entries.items()}
+    for name in sorted(found.keys() | header.entries.keys()):
+        if found.get(name) != header.entries.get(name):
+            raise TamperedError(f"evidence: entry {name!a} was changed, added or removed")
+    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, _REFERENCE}
+    for name, opened in header.schemes.items():
+        if not all(_NAME.fullmatch(part) for part in (name, *opened.arrays)):
+            raise TamperedError(f"evidence: {name!a} is no name of a scheme")
+        expected |= {f"scheme.{name}.{key}.npy" for key in opened.arrays}
+    if expected != entries.keys():
+        raise TamperedError("evidence: it does not hold the entries that its header describes")
+    if entries[_README] != _readme(sorted(header.schemes), header.suspect, header.tap):
+        raise TamperedError(f"evidence: {_README} does not say what this file reveals")
+    return Evidence(
+        bundle=entries[_STATEMENT].decode(),
+        owner_key=entries[_OWNER],
+        suspect=header.suspect,
+        manifest=Manifest(
+            _array(entries[_DIGESTS]).astype(np.uint8, casting="safe"),
+            _array(entries[_LABELS]).astype(np.int64, casting="safe"),
+        ),
+        schemes={name: _revealed(name, opened, entries) for name, opened in header.schemes.items()},
+        tap=header.tap,
+        reference=_array(entries[_REFERENCE]).astype(np.float32, casting="safe"),
+    )
+
+
+def _readme(schemes: Sequence[str], suspect: str, tap: str) -> bytes:
+    return describe(schemes, suspect, hidden=bool(tap)).encode()
+
+
+def _revealed(name: str, opened: _Opened, entries: Mapping[str, bytes]) -> Revealed:
+    arrays = {key: _array(entries[f"scheme.{name}.{key}.npy"]) for key in opened.arrays}
+    return Revealed(
+        subkey=bytes.fromhex(opened.subkey),
+        salt=bytes.fromhex(opened.salt),
+        nonce=bytes.fromhex(opened.nonce),
+        secret=SchemeSecret(scheme=name, meta=opened.meta, arrays=arrays),
+    )
+
+
+def _npy(array: NDArray[np.generic]) -> bytes:
+    content = io.BytesIO()
+    np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+    return content.getvalue()
+
+
+def _array(content: bytes) -> NDArray[np.generic]:
+    stream = io.BytesIO(content)
+    array = np.lib.format.read_array(stream, allow_pickle=False)
+    if stream.read(1):
+        raise ValueError("bytes after the array")
+    return cast("NDArray[np.generic]", array)

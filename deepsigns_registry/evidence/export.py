@@ -1,0 +1,106 @@
+"""Writing an evidence file: opens the commitments that the owner chooses to spend."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepsigns_registry.attestation import files
+from deepsigns_registry.attestation.digests import sha256_file
+from deepsigns_registry.attestation.keys import load_public_key, owner_identity, public_pem
+from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.statement import parse_watermark
+from deepsigns_registry.attestation.verification import verify_statement
+from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, TamperedError
+from deepsigns_registry.evidence.contents import Evidence, Revealed, render
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.schemes import named_schemes
+
+__all__ = ["export_evidence"]
+
+
+def export_evidence(
+    *,
+    bundle: str,
+    policy: Policy,
+    record: WatermarkRecord,
+    schemes: Sequence[str],
+    owner_public_key: Path,
+    suspect: Path,
+    out: Path,
+) -> None:
+    """Writes one file with which a third party checks a claim.
+
+    The file holds training records and the keys of the revealed schemes: they are spent from
+    then on. What is not revealed stays secret, the root key always.
+
+    Args:
+        bundle: Text of the marked model's watermark bundle, see `attestation.bundle.read_bundle`.
+        policy: Trusted keys; the bundle is verified before anything is revealed.
+        record: The opened watermark record.
+        schemes: Names of the schemes to reveal.
+        owner_public_key: The owner's root public key.
+        suspect: The ONNX file in dispute.
+        out: The file to write, mode 0600; must not exist.
+
+    Raises:
+        ConfigurationError: `out` exists, the owner's key is another one, or a scheme is not in
+            the record.
+        NotFoundError: There is no such suspect.
+        TamperedError: The bundle is not good, or does not belong to the record.
+        CouldNotCheckError: The file cannot be written.
+    """
+    unknown = sorted(set(schemes) - record.secrets.keys())
+    if unknown or not schemes:
+        known = ", ".join(sorted(record.secrets))
+        raise ConfigurationError(
+            f"evidence: no scheme '{unknown[0]}' in the record" if unknown else "evidence: empty",
+            advice=f"reveal one or more of: {known}",
+        )
+    if out.exists() or out.is_symlink():
+        raise _exists(out)
+    owner = owner_identity(owner_public_key)
+    if owner != record.root.owner:
+        raise ConfigurationError(
+            f"{owner_public_key}: the watermark belongs to another owner",
+            advice="name the public key that the mark was made with",
+        )
+    verified = verify_statement(bundle, policy, "watermark", what="attestation")
+    predicate = parse_watermark(verified.predicate)
+    record.check()
+    if predicate.owner != owner.hex() or predicate.commitments != record.commitments():
+        raise TamperedError(
+            "evidence: the attestation and the record do not belong together",
+            advice="name the bundle of the version that this record marked",
+        )
+    chosen = {scheme.name: scheme for scheme in named_schemes(sorted(set(schemes)))}
+    hidden = any(s.probes(record.secrets[n]).needs_activation for n, s in chosen.items())
+    evidence = Evidence(
+        bundle=bundle,
+        owner_key=public_pem(load_public_key(owner_public_key)),
+        suspect=sha256_file(suspect),
+        manifest=record.manifest,
+        schemes={
+            name: Revealed(
+                subkey=record.root.subkey(name),
+                salt=record.salts[name],
+                nonce=record.nonces[name],
+                secret=record.secrets[name],
+            )
+            for name in chosen
+        },
+        # Where the mark sits is nobody's business while only outputs are asked for.
+        tap=record.tap if hidden else "",
+        reference=record.reference if hidden else np.zeros((0, 0), dtype=np.float32),
+    )
+    try:
+        files.private_folder(out.parent)
+        files.create(out, render(evidence))
+    except FileExistsError:
+        raise _exists(out) from None
+    except OSError as error:
+        raise CouldNotCheckError(f"{out}: cannot be written: {error.strerror}") from None
+
+
+def _exists(out: Path) -> ConfigurationError:
+    return ConfigurationError(f"{out}: exists already", advice="name a new file")

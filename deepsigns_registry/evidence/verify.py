@@ -1,0 +1,223 @@
+"""Checking an evidence file: every step again, from the suspect and one trusted key."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVarTuple
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+
+from deepsigns_registry.attestation.digests import sha256_file
+from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.statement import WatermarkPredicate, parse_watermark
+from deepsigns_registry.attestation.verification import verify_statement
+from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
+from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.graph.structure import read_model
+from deepsigns_registry.watermark.extract import extract
+from deepsigns_registry.watermark.key import RootKey, commit
+from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
+from deepsigns_registry.watermark.scheme import Scheme
+from deepsigns_registry.watermark.schemes import named_schemes
+from deepsigns_registry.watermark.verdict import Verdict, judge
+
+__all__ = ["PRESENT_WITHOUT_TIMESTAMP", "EvidenceResult", "Step", "verify_evidence"]
+
+PRESENT_WITHOUT_TIMESTAMP = -20.0
+"""Adjusted log10 p that a dispute needs when nothing proves that the commitment is older."""
+
+Given = TypeVarTuple("Given")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step that passed.
+
+    Attributes:
+        name: What was checked.
+        detail: What was found, in one sentence.
+    """
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class EvidenceResult:
+    """What an evidence file shows.
+
+    Attributes:
+        verdict: The answer about the suspect.
+        steps: Every check that passed, in order. A check that fails ends the verification.
+        predicate: The signed statement about the marked model.
+        owner: Identity of the owner (hex).
+        schemes: What was revealed.
+    """
+
+    verdict: Verdict
+    steps: tuple[Step, ...]
+    predicate: WatermarkPredicate
+    owner: str
+    schemes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The result as plain values."""
+        return {
+            **self.verdict.to_json(),
+            "owner": self.owner,
+            "schemes": list(self.schemes),
+            "steps": [{"name": step.name, "detail": step.detail} for step in self.steps],
+            "statement": self.predicate.model_dump(mode="json", by_alias=True),
+        }
+
+
+def verify_evidence(
+    path: Path,
+    suspect: Path,
+    public_key: Path,
+    *,
+    report: Callable[[Step], None] | None = None,
+) -> EvidenceResult:
+    """Checks a claim from its evidence file, offline.
+
+    Args:
+        path: The evidence file; of unknown origin.
+        suspect: The ONNX file in dispute; of unknown origin.
+        public_key: The key that must have signed the statement, from a source of your own.
+        report: Called with each step as it passes.
+
+    Returns:
+        The verdict: `present` only at an adjusted log10 p of at most
+        `PRESENT_WITHOUT_TIMESTAMP`, as a statement of version 0 carries no trusted time.
+
+    Raises:
+        ConfigurationError: `public_key` is no P-256 public key.
+        NotFoundError: One of the files does not exist.
+        TamperedError: A signature, a commitment, a derivation or a digest does not hold.
+        CouldNotCheckError: The suspect cannot be run, or a scheme is not installed.
+    """
+    steps: list[Step] = []
+
+    def passed(name: str, detail: str) -> None:
+        steps.append(Step(name, detail))
+        if report is not None:
+            report(steps[-1])
+
+    policy = Policy.trusting([public_key], "watermark")
+    evidence = parse(path)
+    verified = verify_statement(evidence.bundle, policy, "watermark", what="evidence: statement")
+    predicate = parse_watermark(verified.predicate)
+    passed("signature", f"the statement is signed by the key in {public_key}")
+    _check_owner(evidence, predicate)
+    passed("owner", f"the owner's key has the identity {predicate.owner} of the statement")
+    if sha256_file(suspect) != evidence.suspect:
+        raise TamperedError(
+            f"{suspect}: is not the file that this evidence is about",
+            advice=f"give the file with SHA-256 {evidence.suspect}",
+        )
+    same = evidence.suspect in verified.subjects.values()
+    note = ", a file of the marked version itself" if same else ""
+    passed("suspect", f"the file has the SHA-256 {evidence.suspect}{note}")
+    _derive("manifest", _check_manifest, evidence, predicate)
+    passed("manifest", f"its root is the one committed to, over {len(evidence.manifest)} samples")
+    for scheme in named_schemes(sorted(evidence.schemes)):
+        revealed = evidence.schemes[scheme.name]
+        _check_commitment(scheme, revealed, predicate)
+        passed(f"commitment: {scheme.name}", "key and secret open the signed commitment")
+        _derive(scheme.name, _check_secret, scheme, revealed, evidence, predicate)
+        passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
+    verdict = _read(evidence, predicate, suspect)
+    passed("extraction", "; ".join(verdict.reasons))
+    return EvidenceResult(
+        verdict, tuple(steps), predicate, predicate.owner, tuple(sorted(evidence.schemes))
+    )
+
+
+def _check_owner(evidence: Evidence, predicate: WatermarkPredicate) -> None:
+    try:
+        key = load_pem_public_key(evidence.owner_key)
+    except ValueError:
+        key = None
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if hashlib.sha256(spki).hexdigest() == predicate.owner:
+            return
+    raise TamperedError("evidence: the owner's key is not that of the statement")
+
+
+def _check_manifest(evidence: Evidence, predicate: WatermarkPredicate) -> None:
+    if evidence.manifest.root != predicate.manifest_root:
+        raise TamperedError("evidence: the manifest is not the one committed to")
+
+
+def _check_commitment(scheme: Scheme, revealed: Revealed, predicate: WatermarkPredicate) -> None:
+    opened = commit(revealed.subkey, scheme.name, revealed.nonce)
+    if predicate.commitments.get(scheme.name) != opened:
+        raise TamperedError(f"evidence: {scheme.name}: the key does not open the commitment")
+    if binding_nonce(revealed.salt, revealed.secret) != revealed.nonce:
+        raise TamperedError(f"evidence: {scheme.name}: the secret is not the one committed to")
+
+
+def _check_secret(
+    scheme: Scheme, revealed: Revealed, evidence: Evidence, predicate: WatermarkPredicate
+) -> None:
+    scheme.check(revealed.secret, revealed.subkey, evidence.manifest)
+    stated = {"whitebox": predicate.bits, "blackbox": predicate.queries}.get(scheme.name)
+    held = {"whitebox": "bits", "blackbox": "labels"}.get(scheme.name)
+    if held is not None and revealed.secret.arrays[held].size != stated:
+        raise TamperedError(f"evidence: {scheme.name}: the statement names another size")
+
+
+def _derive(what: str, check: Callable[[*Given], None], *given: *Given) -> None:
+    try:
+        check(*given)
+    except (
+        KeyError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
+        raise TamperedError(
+            f"evidence: {what}: incomplete or of the wrong shape ({type(error).__name__})"
+        ) from None
+
+
+def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path) -> Verdict:
+    session = OnnxSuspect(suspect)
+    # Reading a mark needs neither the root key, which stays with its owner, nor the salts.
+    record = WatermarkRecord(
+        root=RootKey(bytes(32), bytes.fromhex(predicate.owner)),
+        salts={},
+        nonces={},
+        secrets={name: revealed.secret for name, revealed in evidence.schemes.items()},
+        manifest=evidence.manifest,
+        tap=evidence.tap,
+        reference=evidence.reference,
+    )
+    extraction = extract(record, session)
+    if not extraction.evidence:
+        raise CouldNotCheckError("; ".join(extraction.incomplete) or "no scheme could be read")
+    # The tap's name is not committed to, so every tensor of the file counts as one that the
+    # owner may have tried; all committed schemes count, revealed or not.
+    tensors = sum(len(node.output) for node in read_model(suspect).graph.node)
+    taps = max(tensors, 1) if evidence.tap else 1
+    tries = predicate.commitment_index * len(predicate.commitments) * taps
+    verdict = judge(extraction.evidence, tries=tries, incomplete=extraction.incomplete)
+    best = min(verdict.log10_p_adjusted(found.scheme) for found in verdict.evidence)
+    if verdict.word == "present" and best > PRESENT_WITHOUT_TIMESTAMP:
+        reason = (
+            f"without a trusted timestamp a dispute needs an adjusted log10 p of "
+            f"{PRESENT_WITHOUT_TIMESTAMP:g} or less"
+        )
+        return replace(verdict, word="undecided", reasons=(*verdict.reasons, reason))
+    return verdict
