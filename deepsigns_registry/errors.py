@@ -4,6 +4,7 @@
 The command line turns `exit_code` into its own exit code; see `docs/exit-codes.md`.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "RefusedError",
     "TamperedError",
     "UnmarkableError",
+    "worst_exit_code",
 ]
 
 
@@ -95,3 +97,14 @@ class TamperedError(DeepSignsError):
 
     code = "tampered"
     exit_code = 4
+
+
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """Exit code of several answers together: 4 over 1 over 3 over 2 over 0.
+
+    Examples:
+        >>> worst_exit_code([0, 3, 1]), worst_exit_code([])
+        (1, 0)
+    """
+    found = set(codes)
+    return next((code for code in (4, 1, 3, 2) if code in found), 0)

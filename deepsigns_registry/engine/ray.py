@@ -50,8 +50,10 @@ class RayEngine:
         if ours:
             self._connect()
         try:
-            # A worker process serves one job only (max_calls), so nothing leaks into the next.
-            task: Any = ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=2, max_calls=1)(_job)
+            # A worker process serves one job (max_calls), so nothing leaks into the next.
+            task: Any = ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=2, max_calls=1)(
+                _job
+            )
             futures = {task.remote(function, dict(job)): index for index, job in enumerate(jobs)}
             results: dict[int, Result] = {}
             while len(results) < len(jobs):

@@ -1,0 +1,57 @@
+"""Where errors become one line and an exit code; nothing else in `cli/` catches them."""
+
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
+
+__all__ = ["BoundaryGroup"]
+
+_CONFIGURATION = 2
+
+
+class BoundaryGroup(click.Group):
+    """A command group whose errors end as one clear line on standard error.
+
+    With `--json` the same error also goes to standard output, for machines.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; every error leaves here with its exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except DeepSignsError as error:
+            _fail(error)
+        except (KeyboardInterrupt, EOFError):
+            raise click.Abort from None
+        except BrokenPipeError:
+            # The reader of our output went away; Python would complain again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(CouldNotCheckError.exit_code)
+        except Exception as error:
+            if os.environ.get("DEEPSIGNS_DEBUG"):
+                raise
+            logging.getLogger(__name__).debug("internal error", exc_info=True)
+            text = (str(error).strip().splitlines() or [""])[0]
+            _fail(
+                CouldNotCheckError(
+                    f"internal error: {type(error).__name__}: {text}",
+                    advice="run again with DEEPSIGNS_DEBUG=1 and report what it prints",
+                )
+            )
+
+
+def _fail(error: DeepSignsError) -> None:
+    if "--json" in sys.argv:
+        document = {"code": error.code, "message": error.message, "advice": error.advice}
+        click.echo(json.dumps({"error": document, "exit_code": error.exit_code}))
+    prefix = "error" if error.exit_code != 1 else "no"
+    click.echo(f"{prefix} ({error.code}): {error}", err=True)
+    raise click.exceptions.Exit(error.exit_code)

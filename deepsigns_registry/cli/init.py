@@ -1,0 +1,27 @@
+"""`deepsigns init`: a settings file and fresh keys."""
+
+from pathlib import Path
+
+import click
+
+__all__ = ["init"]
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    show_default="this folder",
+    help="Folder for deepsigns.toml and keys/.",
+)
+@click.option("--owner", required=True, help="The owner's name, for people.")
+@click.option("--tracking-uri", default="http://127.0.0.1:5000", show_default=True)
+def init(out: Path, owner: str, tracking_uri: str) -> None:
+    """Write deepsigns.toml and new keys."""
+    from deepsigns_registry.initialise import initialise
+
+    config = initialise(out, owner=owner, tracking_uri=tracking_uri)
+    click.echo(f"settings: {config}")
+    click.echo(f"keys:     {config.parent / 'keys'}  (move owner.pem to a safe place)")
+    click.echo("next:     add a [models.<name>] section, then start the server and the worker")

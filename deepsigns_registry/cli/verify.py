@@ -1,0 +1,70 @@
+"""`deepsigns verify`: is this ONNX file ours?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+
+if TYPE_CHECKING:
+    from deepsigns_registry.audit.verify import Examination
+
+__all__ = ["verify"]
+
+_EXIT_CODES = {"present": 0, "absent": 1, "undecided": 3}
+_MEANINGS = {
+    "present": "the owner's mark is in this file",
+    "absent": "no mark was found; that does not show that the file is not the owner's",
+    "undecided": "the evidence is not enough for an answer",
+}
+
+
+@click.command()
+@click.argument("onnx", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--model", help="Look for the marks of this registered model only.")
+@config_option
+@json_option
+def verify(onnx: Path, model: str | None, config: Path | None, *, as_json: bool) -> None:
+    """Look for the owner's marks in the file ONNX; needs the owner's sealed secrets.
+
+    Exit code: 0 present, 1 absent, 3 undecided or could not be checked.
+    """
+    from deepsigns_registry.audit.verify import find_candidates, verify_onnx
+
+    candidates = find_candidates(settings_of(config), model)
+    examination = verify_onnx(onnx, candidates)
+    if as_json:
+        echo_json(_document(examination))
+    else:
+        _echo(onnx, examination)
+    raise click.exceptions.Exit(_EXIT_CODES[examination.verdict.word])
+
+
+def _document(examination: "Examination") -> dict[str, object]:
+    marking = examination.marking
+    return {
+        "sha256": examination.digest,
+        "verdict": examination.verdict.to_json(),
+        "model": marking.model if marking else None,
+        "version": marking.marked_version if marking else None,
+        "exact_copy": examination.exact is not None,
+        "exit_code": _EXIT_CODES[examination.verdict.word],
+    }
+
+
+def _echo(onnx: Path, examination: "Examination") -> None:
+    verdict = examination.verdict
+    click.echo(f"{verdict.word}: {onnx}: {_MEANINGS[verdict.word]}")
+    for evidence in verdict.evidence:
+        adjusted = verdict.log10_p_adjusted(evidence.scheme)
+        click.echo(
+            f"  {evidence.scheme:<9} {evidence.matches} of {evidence.trials} match, "
+            f"log10 p {evidence.log10_p:.1f}, adjusted {adjusted:.1f}"
+        )
+    # The first reasons repeat the evidence; what follows says which step could not run.
+    for reason in verdict.reasons[len(verdict.evidence) :]:
+        click.echo(f"  {reason}")
+    if examination.marking:
+        copy = "an exact copy of" if examination.exact else "derived from"
+        click.echo(f"  {copy} {examination.marking.model}/{examination.marking.marked_version}")

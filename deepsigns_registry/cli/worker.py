@@ -1,0 +1,67 @@
+"""`deepsigns worker`: marks what was promoted."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deepsigns_registry.cli.options import config_option, settings_of
+from deepsigns_registry.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from deepsigns_registry.retraining.worker import Outcome
+
+__all__ = ["worker"]
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Work off what waits now, then end.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds between two looks at the registry.",
+)
+@config_option
+def worker(interval: float, config: Path | None, *, once: bool) -> None:
+    """Mark promoted versions, sign them and move their aliases.
+
+    With --once the exit code is that of the worst request: 0 all promoted (or nothing to do).
+    """
+    from deepsigns_registry.errors import DeepSignsError, worst_exit_code
+    from deepsigns_registry.retraining.worker import Worker
+
+    settings = settings_of(config)
+    with Progress("worker") as progress:
+        work = Worker(settings, progress=progress)
+        if once:
+            outcomes = []
+            for outcome in work.run_once():
+                progress.clear()
+                _echo(outcome)
+                outcomes.append(outcome)
+            if not outcomes:
+                click.echo("nothing to do")
+            errors = [outcome.error for outcome in outcomes if outcome.error]
+            raise click.exceptions.Exit(worst_exit_code(error.exit_code for error in errors))
+        click.echo(f"waiting for promotion requests at {settings.tracking_uri}")
+        for event in work.run_forever(interval=interval):
+            progress.clear()
+            if isinstance(event, DeepSignsError):
+                click.echo(f"error ({event.code}): {event}", err=True)
+            else:
+                _echo(event)
+
+
+def _echo(outcome: "Outcome") -> None:
+    request = outcome.request
+    click.echo(f"{outcome.state}: {request.model}/{request.version}: {outcome.detail}")
+    fidelity = outcome.marked.fidelity if outcome.marked else None
+    if fidelity:
+        low, high = fidelity.interval
+        click.echo(
+            f"  accuracy {fidelity.parent_accuracy:.4f} -> {fidelity.marked_accuracy:.4f}, "
+            f"drop {100 * fidelity.drop:.2f} points (95% interval {100 * low:.2f} to "
+            f"{100 * high:.2f})"
+        )

@@ -1,0 +1,198 @@
+"""The worker: a reconciler that makes what is promoted be marked.
+
+All state is in the registry. A worker that dies leaves a lease that expires; the next one starts
+again from what is sealed in the key store.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.signing import FileSigner
+from deepsigns_registry.config import Settings
+from deepsigns_registry.errors import (
+    ConfigurationError,
+    CouldNotCheckError,
+    DeepSignsError,
+    RefusedError,
+)
+from deepsigns_registry.registry import requests
+from deepsigns_registry.registry.client import make_client
+from deepsigns_registry.registry.gate import gate
+from deepsigns_registry.registry.versions import resolve
+from deepsigns_registry.retraining.marking import Marked, mark_version
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from deepsigns_registry.registry.protocol import PromotionRequest
+
+__all__ = ["Outcome", "Worker"]
+
+LEASE_SECONDS = 120.0
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request in one round.
+
+    Attributes:
+        request: The request.
+        state: `promoted`; `failed`, for good; `waiting`, for a later round.
+        detail: One line for people.
+        marked: The marked version, when there is one.
+        error: Why it was not promoted.
+    """
+
+    request: "PromotionRequest"
+    state: Literal["promoted", "failed", "waiting"]
+    detail: str
+    marked: Marked | None = None
+    error: DeepSignsError | None = None
+
+
+class Worker:
+    """Works off the promotion requests of one registry.
+
+    Args:
+        settings: The settings; the signing key must be one that the policy trusts.
+        progress: Told how far the current request is.
+
+    Raises:
+        ConfigurationError: The signing key is missing or not trusted.
+    """
+
+    def __init__(self, settings: Settings, *, progress: Progress | None = None) -> None:
+        self._settings = settings
+        self._signer = FileSigner(settings.file(settings.owner.signing_key))
+        _check_trusted(settings, self._signer)
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._progress = progress or (lambda _fraction, _message: None)
+
+    def run_once(self) -> Iterator[Outcome]:
+        """Works off everything that waits now, oldest first.
+
+        Raises:
+            CouldNotCheckError: The registry does not answer.
+        """
+        client = make_client(self._settings.tracking_uri)
+        for request in requests.pending_requests(client):
+            yield self._work(client, request)
+
+    def run_forever(self, *, interval: float) -> Iterator[Outcome | DeepSignsError]:
+        """Looks for work every `interval` seconds; a registry that is down is only waited for."""
+        while True:
+            try:
+                yield from self.run_once()
+            except CouldNotCheckError as error:
+                yield error
+            time.sleep(interval)
+
+    def _work(self, client: "MlflowClient", request: "PromotionRequest") -> Outcome:
+        try:
+            held = requests.claim(
+                client, request, self._signer, worker=self._name, ttl=LEASE_SECONDS
+            )
+        except (RefusedError, CouldNotCheckError) as error:
+            return Outcome(request, "waiting", str(error), error=error)
+        with _renewing(client, held, self._signer) as lease:
+            try:
+                marked = self._mark(client, request, lease)
+                requests.promote(client, held, self._signer, request, marked_version=marked.version)
+            except CouldNotCheckError as error:
+                with suppress(DeepSignsError):
+                    requests.release(client, held, self._signer)
+                return Outcome(request, "waiting", str(error), error=error)
+            except DeepSignsError as error:
+                with suppress(DeepSignsError):
+                    requests.report(
+                        client, held, self._signer, request, state="failed", detail=str(error)
+                    )
+                return Outcome(request, "failed", str(error), error=error)
+            with suppress(DeepSignsError):
+                requests.release(client, held, self._signer)
+        target = f"{request.model}/{marked.version}"
+        return Outcome(request, "promoted", f"{request.alias} -> {target}", marked)
+
+    def _mark(self, client: "MlflowClient", request: "PromotionRequest", lease: "_Lease") -> Marked:
+        source = resolve(client, f"{request.model}/{request.version}")
+        marked = mark_version(
+            self._settings,
+            client,
+            source,
+            request=request.id,
+            signer=self._signer,
+            still_ours=lease.check,
+            progress=self._progress,
+        )
+        lease.check()
+        attested = gate(self._settings, f"{request.model}/{marked.version}", client=client)
+        requests.attest(
+            client, request.model, marked.version, attested.attestation.bundle, self._signer
+        )
+        return marked
+
+
+class _Lease:
+    """Whether a lease is still held, as the renewing thread saw it last."""
+
+    def __init__(self) -> None:
+        self.lost: DeepSignsError | None = None
+
+    def check(self) -> None:
+        if self.lost:
+            raise CouldNotCheckError(
+                f"the lease was lost: {self.lost}", advice="the worker that took it goes on"
+            )
+
+
+@contextmanager
+def _renewing(
+    client: "MlflowClient", held: requests.HeldLease, signer: FileSigner
+) -> Iterator[_Lease]:
+    """Renews a lease in the background for as long as the block lasts."""
+    state, stop = _Lease(), threading.Event()
+
+    def renew() -> None:
+        current, failing = held, 0.0
+        while not stop.wait(LEASE_SECONDS / 4):
+            try:
+                current = requests.renew(client, current, signer, ttl=LEASE_SECONDS)
+                failing = 0.0
+            except CouldNotCheckError as error:
+                # A server may restart; only a whole lease without an answer loses it.
+                failing += LEASE_SECONDS / 4
+                if failing >= LEASE_SECONDS:
+                    state.lost = error
+                    return
+            except DeepSignsError as error:
+                state.lost = error
+                return
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _check_trusted(settings: Settings, signer: FileSigner) -> None:
+    from deepsigns_registry.attestation.keys import public_pem
+
+    policy = Policy.from_settings(settings)
+    for purpose in ("watermark", "command"):
+        if signer.public_pem not in {public_pem(key) for key in policy.keys_for(purpose)}:
+            raise ConfigurationError(
+                f"{settings.path}: [policy] does not trust {signer.path} to sign: {purpose}",
+                advice="add its public key to policy.keys, or correct [owner] signing_key",
+            )
