@@ -52,10 +52,9 @@ def export_evidence(
     """
     unknown = sorted(set(schemes) - record.secrets.keys())
     if unknown or not schemes:
-        known = ", ".join(sorted(record.secrets))
+        what = f"no scheme '{unknown[0]}' in the record" if unknown else "nothing to reveal"
         raise ConfigurationError(
-            f"evidence: no scheme '{unknown[0]}' in the record" if unknown else "evidence: empty",
-            advice=f"reveal one or more of: {known}",
+            f"evidence: {what}", advice=f"reveal one or more of: {', '.join(record.secrets)}"
         )
     if out.exists() or out.is_symlink():
         raise _exists(out)

@@ -1,0 +1,124 @@
+"""One real watermark in a small network on handwritten digits, made once for all tests here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from deepsigns_registry.attestation.bundle import read_bundle, write_bundles
+from deepsigns_registry.attestation.digests import digest_folder
+from deepsigns_registry.attestation.keys import generate_signing_key, owner_identity
+from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.signing import FileSigner
+from deepsigns_registry.attestation.statement import (
+    Fidelity,
+    Parent,
+    WatermarkPredicate,
+    watermark_statement,
+)
+from deepsigns_registry.graph.export import export_onnx
+from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.key import RootKey
+from deepsigns_registry.watermark.prepare import prepare_record
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.settings import MarkSettings
+
+
+@dataclass(frozen=True)
+class Story:
+    """A marked model, its attestation and its secret."""
+
+    base: Path
+    record: WatermarkRecord
+    bundle: str
+    policy: Policy
+    signer: FileSigner
+    marked: Path
+    unmarked: Path
+
+    @property
+    def owner_key(self) -> Path:
+        return self.base / "owner.pub.pem"
+
+    @property
+    def signer_key(self) -> Path:
+        return self.base / "worker.pub.pem"
+
+
+def attest(record: WatermarkRecord, folder: Path, signer: FileSigner) -> str:
+    """Signs a folder for a record, and gives the bundle's text."""
+    predicate = WatermarkPredicate(
+        owner=record.root.owner.hex(),
+        marking="m1",
+        request_id="r1",
+        commitments=record.commitments(),
+        commitment_index=1,
+        manifest_root=record.manifest.root,
+        parent=Parent(name="digits", version="1", digest="0" * 64),
+        bits=128,
+        queries=record.secrets["blackbox"].arrays["labels"].size,
+        fidelity=Fidelity(parent_accuracy=1, marked_accuracy=1, drop=0, interval=(0, 0)),
+        tool="deepsigns-registry/0.1.0",
+        created_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+    write_bundles(folder, watermark_statement(digest_folder(folder), predicate), signer)
+    return read_bundle(folder)
+
+
+@pytest.fixture(scope="session")
+def story() -> Iterator[Story]:
+    # Small tensors and a shared machine: one thread is the fastest.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = (digits.data / 16).astype(np.float32)
+    labels = digits.target.astype(np.int64)
+    data = TrainingData(
+        LabelledData(inputs[:1437], labels[:1437]), LabelledData(inputs[1437:], labels[1437:]), 10
+    )
+    model = EagerTappedModel(
+        nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10)), tap="1"
+    )
+    # Fidelity does not matter here, a strong mark after a short training does.
+    settings = MarkSettings(
+        queries=100,
+        epochs=2,
+        minimum_steps=300,
+        repeats=150,
+        learning_rate=5e-3,
+        lambda_queries=4.0,
+    )
+    embed(model, data, None, settings)
+    with TemporaryDirectory() as name:
+        base = Path(name)
+        generate_signing_key(base / "owner.pem", base / "owner.pub.pem")
+        generate_signing_key(base / "worker.pem", base / "worker.pub.pem")
+        unmarked = base / "unmarked.onnx"
+        export_onnx(model, inputs[:8], unmarked)
+        owner = owner_identity(base / "owner.pub.pem")
+        record = prepare_record(model, data, RootKey.generate(owner), settings)
+        embed(model, data, record, settings)
+        folder = base / "model"
+        folder.mkdir()
+        record = record.with_tap(export_onnx(model, inputs[:8], folder / "model.onnx"))
+        signer = FileSigner(base / "worker.pem")
+        yield Story(
+            base=base,
+            record=record,
+            bundle=attest(record, folder, signer),
+            policy=Policy.trusting([base / "worker.pub.pem"], "watermark"),
+            signer=signer,
+            marked=folder / "model.onnx",
+            unmarked=unmarked,
+        )
+    torch.set_num_threads(threads)
