@@ -5,7 +5,8 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from deepsigns_registry.watermark.tapped import TappedModel
 __all__ = ["export_onnx"]
 
 _MOST_PROBES = 16
+_CHATTY = ("torch.export", "torch.fx.experimental.symbolic_shapes", "torch.onnx")
 
 
 class _Pair(nn.Module):
@@ -172,13 +174,15 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # The exporter warns about its own internals and about packages that are not needed here.
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    # The exporter warns about its own internals and about packages that are not needed here, and
+    # prints the whole graph, with source lines, when it fails.
+    levels = {name: logging.getLogger(name).level for name in _CHATTY}
     try:
-        with warnings.catch_warnings():
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), redirect_stderr(StringIO()), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -37,6 +37,8 @@ def locate_tap(
     hidden = [
         str(name) for node in model.graph.node for name in node.output if name and name not in ends
     ]
+    if not hidden:
+        return None
     every.graph.output.extend(ValueInfoProto(name=name) for name in hidden)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -146,7 +146,7 @@ def _read_regular_file(path: Path, most: int) -> bytes:
                 f"{path}: has {status.st_size} bytes, the limit is {most}",
                 advice="name a smaller model",
             )
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - already open
+        with open(descriptor, "rb", closefd=False) as file:
             return file.read(status.st_size)
     finally:
         os.close(descriptor)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.graph.operators import OPERATORS
@@ -550,7 +550,7 @@ def _both(name: tuple[str, str], drawn: Case) -> tuple[list[Array], list[Array]]
         [node],
         "graph",
         [helper.make_tensor_value_info("i0", kind, None)],
-        [helper.ValueInfoProto(name=output) for output in outputs],
+        [ValueInfoProto(name=output) for output in outputs],
         constants,
     )
     opsets = [helper.make_opsetid("", drawn.opset), helper.make_opsetid("com.microsoft", 1)]

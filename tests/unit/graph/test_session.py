@@ -1,10 +1,12 @@
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from deepsigns_registry.errors import CouldNotCheckError
@@ -12,6 +14,7 @@ from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.session import OnnxSuspect
 
 Build = Callable[..., ModelProto]
+Vectors = NDArray[np.float32]
 
 SMALL = Limits(memory_bytes=2**30, seconds=10, result_bytes=2**24)
 
@@ -70,7 +73,7 @@ def test_the_output_itself_may_be_the_tap(relu_file: Path) -> None:
     ids=["tokens", "feature map"],
 )
 def test_a_tap_is_pooled(
-    tmp_path: Path, build: Build, extents: list[int], expected: Callable[[object], object]
+    tmp_path: Path, build: Build, extents: list[int], expected: Callable[[Vectors], Vectors]
 ) -> None:
     nodes = [
         helper.make_node("Reshape", ["input", "shape"], ["h"]),
@@ -81,6 +84,7 @@ def test_a_tap_is_pooled(
     path = write(tmp_path / "model.onnx", model)
     inputs = np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)
     _, activation = OnnxSuspect(path).run(inputs, tap="h")
+    assert activation is not None
     np.testing.assert_allclose(activation, expected(inputs), rtol=1e-6)
 
 
@@ -124,7 +128,7 @@ def test_a_graph_that_doubles_a_tensor_ends_at_the_memory_limit(
     names = ["input", *(f"t{index}" for index in range(40))]
     nodes = [
         helper.make_node("Concat", [name, name], [following], axis=1)
-        for name, following in zip(names, names[1:], strict=False)
+        for name, following in pairwise(names)
     ]
     nodes.append(helper.make_node("Relu", [names[-1]], ["output"]))
     path = write(tmp_path / "bomb.onnx", build(nodes))
@@ -153,8 +157,7 @@ def test_a_graph_without_end_is_stopped_by_the_clock(
     nodes = [helper.make_node("RandomNormal", [], ["r"], shape=[2000, 2000])]
     names = ["r", *(f"t{index}" for index in range(200))]
     nodes += [
-        helper.make_node("MatMul", [name, "r"], [following])
-        for name, following in zip(names, names[1:], strict=False)
+        helper.make_node("MatMul", [name, "r"], [following]) for name, following in pairwise(names)
     ]
     nodes.append(helper.make_node("ReduceMax", [names[-1]], ["m"], keepdims=0))
     nodes.append(helper.make_node("Add", ["input", "m"], ["output"]))

@@ -113,7 +113,7 @@ def test_an_endless_loop_is_refused(tmp_path: Path, build: Build) -> None:
     )
     loop = helper.make_node("Loop", ["", "yes"], [], body=body)
     relu = helper.make_node("Relu", ["input"], ["output"])
-    model = build([loop, relu], {"yes": np.array(True)})  # noqa: FBT003
+    model = build([loop, relu], {"yes": np.array(True)})
     with pytest.raises(CouldNotCheckError, match="operator Loop"):
         check_structure(write(tmp_path / "model.onnx", model))
 
