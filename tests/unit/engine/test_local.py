@@ -49,7 +49,7 @@ def fail_soon(*, progress: JobProgress, seconds: float) -> None:
 def test_results_come_in_the_order_of_the_jobs_from_processes_of_their_own() -> None:
     seen: list[tuple[int, float, str]] = []
     engine = LocalEngine(slots=2)
-    jobs = [{"number": 3, "seconds": 0.3}, {"number": 4}, {"number": 5}]
+    jobs: list[dict[str, object]] = [{"number": 3, "seconds": 0.3}, {"number": 4}, {"number": 5}]
     results = engine.run(square, jobs, on_progress=lambda *event: seen.append(event))
     assert [value for value, _ in results] == [9, 16, 25]
     processes = {process for _, process in results}

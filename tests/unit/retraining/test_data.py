@@ -1,0 +1,146 @@
+"""The owner's data: three forms, and one clear line for everything that is wrong with it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from deepsigns_registry.config import Settings, load_settings
+from deepsigns_registry.errors import ConfigurationError, DataError, NotFoundError
+from deepsigns_registry.retraining.data import load_training_data
+
+
+def settings_for(folder: Path, reference: str) -> Settings:
+    path = folder / "deepsigns.toml"
+    path.write_text(f'[models.m]\ndata = "{reference}"\n')
+    return load_settings(path)
+
+
+def arrays(samples: int = 6) -> dict[str, NDArray[np.generic]]:
+    inputs = np.arange(samples * 4, dtype=np.float64).reshape(samples, 4)
+    labels = np.arange(samples) % 3
+    return {
+        "x_train": inputs,
+        "y_train": labels,
+        "x_validation": inputs[:3],
+        "y_validation": labels[:3].astype(np.int32),
+    }
+
+
+def stored(folder: Path, **changes: NDArray[np.generic]) -> Settings:
+    content: dict[str, NDArray[np.generic]] = arrays() | changes
+    np.savez(folder / "data.npz", **content)  # type: ignore[arg-type]
+    return settings_for(folder, "data.npz")
+
+
+def test_an_npz_file_is_read_as_float32_and_int64(tmp_path: Path) -> None:
+    data = load_training_data(stored(tmp_path), "m")
+    assert data.classes == 3
+    assert data.train.inputs.dtype == np.float32
+    assert data.validation.labels.dtype == np.int64
+    assert len(data.train) == 6
+
+
+def test_a_parquet_file_is_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "split": ["train", "train", "validation"],
+            "label": [0, 1, 1],
+            "a": [0.5, 1.5, 2.5],
+            "b": [1, 2, 3],
+        }
+    )
+    frame.to_parquet(tmp_path / "data.parquet")
+    data = load_training_data(settings_for(tmp_path, "data.parquet"), "m")
+    assert data.train.inputs.tolist() == [[0.5, 1.0], [1.5, 2.0]]
+    assert data.validation.labels.tolist() == [1]
+
+
+def test_a_function_beside_the_settings_is_called(tmp_path: Path) -> None:
+    (tmp_path / "loader_a.py").write_text(
+        "import numpy as np\n"
+        "def load():\n"
+        "    x = np.ones((4, 2)); y = np.array([0, 1, 0, 1])\n"
+        "    return (x, y), (x[:2], y[:2])\n"
+    )
+    data = load_training_data(settings_for(tmp_path, "loader_a:load"), "m")
+    assert data.train.inputs.shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def load():\n    raise OSError('disk full')", "the loader failed: OSError: disk full"),
+        ("def load():\n    return 1", "does not return two pairs"),
+        ("def other():\n    pass", "has no function 'load'"),
+    ],
+)
+def test_a_loader_that_fails_is_named(tmp_path: Path, source: str, message: str) -> None:
+    name = f"loader_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    with pytest.raises((DataError, NotFoundError), match=message):
+        load_training_data(settings_for(tmp_path, f"{name}:load"), "m")
+
+
+def test_a_module_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="the module cannot be imported"):
+        load_training_data(settings_for(tmp_path, "no_such_module_here:load"), "m")
+
+
+def test_nan_is_found_with_its_sample(tmp_path: Path) -> None:
+    inputs = np.ones((6, 4))
+    inputs[4, 1] = np.nan
+    with pytest.raises(DataError, match="train: sample 4 holds NaN or infinity"):
+        load_training_data(stored(tmp_path, x_train=inputs), "m")
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_outside_the_classes_is_found(tmp_path: Path, label: int) -> None:
+    labels = np.array([0, 1, 2, 0, 1, label])
+    with pytest.raises(DataError, match=f"train: label {label} of sample 5 is outside the 3"):
+        load_training_data(stored(tmp_path, y_train=labels), "m", classes=3)
+
+
+def test_labels_must_be_integers(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="validation: labels are float64"):
+        load_training_data(stored(tmp_path, y_validation=np.array([0.0, 1.0, 2.0])), "m")
+
+
+def test_a_missing_array_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x_train=np.ones((2, 2)))
+    with pytest.raises(DataError, match="store x_train, y_train, x_validation and y_validation"):
+        load_training_data(settings_for(tmp_path, "data.npz"), "m")
+
+
+def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
+    objects = np.array([{"a": 1}], dtype=object)
+    np.savez(tmp_path / "data.npz", **(arrays() | {"x_train": objects}))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="cannot be read"):
+        load_training_data(settings_for(tmp_path, "data.npz"), "m")
+
+
+@pytest.mark.parametrize("name", ["data.npz", "data.parquet"])
+def test_a_missing_file_and_a_broken_file_are_told_apart(tmp_path: Path, name: str) -> None:
+    settings = settings_for(tmp_path, name)
+    with pytest.raises(NotFoundError, match="no such file"):
+        load_training_data(settings, "m")
+    (tmp_path / name).write_bytes(b"not what it seems")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_training_data(settings, "m")
+
+
+def test_a_parquet_file_needs_its_columns(tmp_path: Path) -> None:
+    pd.DataFrame({"split": ["train"], "a": [1.0]}).to_parquet(tmp_path / "data.parquet")
+    with pytest.raises(DataError, match="no column 'label'"):
+        load_training_data(settings_for(tmp_path, "data.parquet"), "m")
+    frame = pd.DataFrame({"split": ["test"], "label": [0], "a": [1.0]})
+    frame.to_parquet(tmp_path / "data.parquet")
+    with pytest.raises(DataError, match="split 'test' is unknown"):
+        load_training_data(settings_for(tmp_path, "data.parquet"), "m")
+
+
+def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"'data\.csv' is no data source"):
+        load_training_data(settings_for(tmp_path, "data.csv"), "m")

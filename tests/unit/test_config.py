@@ -1,0 +1,105 @@
+"""Settings: one file, the environment over it, and one clear line for what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from deepsigns_registry.config import Settings, load_settings
+from deepsigns_registry.errors import ConfigurationError, NotFoundError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "deepsigns.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def loaded(folder: Path, text: str) -> Settings:
+    return load_settings(written(folder, text))
+
+
+def test_an_empty_file_gives_defaults_that_trust_nobody(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, "")
+    assert settings.tracking_uri == "http://127.0.0.1:5000"
+    assert settings.registry.protected_aliases == ("champion",)
+    assert settings.policy.keys == ()
+
+
+def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, '[registry]\ntracking_uri = "sqlite:///mlflow.db"')
+    assert settings.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert settings.file("file:keys/a.pem") == tmp_path / "keys/a.pem"
+    assert settings.file("data.npz") == tmp_path / "data.npz"
+
+
+def test_an_absolute_sqlite_path_stays_as_it_is(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, '[registry]\ntracking_uri = "sqlite:////var/mlflow.db"')
+    assert settings.tracking_uri == "sqlite:////var/mlflow.db"
+
+
+def test_a_reference_of_another_scheme_is_refused(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, "")
+    with pytest.raises(ConfigurationError, match=r"'awskms:x' is not a file: reference"):
+        settings.file("awskms:x")
+
+
+def test_the_environment_wins_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSIGNS_REGISTRY__TRACKING_URI", "http://127.0.0.1:7777")
+    text = '[registry]\ntracking_uri = "http://127.0.0.1:1"\nprotected_aliases = ["gold"]'
+    settings = loaded(tmp_path, text)
+    assert settings.tracking_uri == "http://127.0.0.1:7777"
+    assert settings.registry.protected_aliases == ("gold",)
+
+
+def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSIGNS_CONFIG", str(written(tmp_path, "[owner]\nname = 'A'")))
+    assert load_settings().owner.name == "A"
+
+
+def test_one_recipient_may_be_written_without_a_list(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, '[owner]\nsealing = "age:k.pub"')
+    assert settings.owner.sealing == ("age:k.pub",)
+
+
+def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such file; run: deepsigns init"):
+        load_settings(tmp_path / "deepsigns.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[registry", "not valid TOML: "),
+        ("[registry]\ntracking_url = 'x'", "registry.tracking_url: Extra inputs"),
+        ("[models.a]\nbits = 128", "models.a.data: Field required"),
+        ("[models.a]\ndata = 'x.npz'\nbits = 10", "models.a.bits: Input should be greater"),
+        ("[keystore]\nuri = 'gs://bucket'", "keystore.uri: "),
+        ("[[policy.keys]]\npublic_key = 'a'\nmay_sign = ['waiver']", "policy.keys.0.may_sign.0: "),
+        ("[[deployments]]\nname = '../x'\nmodel = 'm'\ntarget = 't'", "deployments.0.name: "),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(tmp_path, text)
+    assert message in str(caught.value)
+    assert str(tmp_path / "deepsigns.toml") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_binary_settings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "deepsigns.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_settings(tmp_path / "deepsigns.toml")
+
+
+def test_a_model_without_a_section_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no section \[models\.fraud\]; add"):
+        loaded(tmp_path, "").model("fraud")
+
+
+def test_protected_models_are_patterns(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, '[registry]\nprotected_models = ["prod-*"]')
+    assert settings.protects_model("prod-fraud")
+    assert not settings.protects_model("fraud")
