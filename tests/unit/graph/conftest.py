@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
 Build = Callable[..., ModelProto]
@@ -65,7 +66,7 @@ def relu_file(tmp_path: Path, build: Build) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mlp() -> LayeredModel:
     """Linear, Relu, Linear, Relu, Linear on 6 features; tapped after the second Relu."""
     torch.manual_seed(0)
@@ -73,7 +74,7 @@ def mlp() -> LayeredModel:
     return LayeredModel(layers, 3).eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cnn() -> LayeredModel:
     """Convolutions with batch normalisation on 2x8x8 images; tapped at a feature map."""
     torch.manual_seed(1)
@@ -91,13 +92,22 @@ def cnn() -> LayeredModel:
     return LayeredModel(layers, 5).eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def vectors() -> NDArray[np.float32]:
     """float32 [40, 6]."""
     return np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def images() -> NDArray[np.float32]:
     """float32 [20, 2, 8, 8]."""
     return np.random.default_rng(1).normal(size=(20, 2, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def cnn_file(
+    cnn: LayeredModel, images: NDArray[np.float32], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The convolutional model's file, and its tap."""
+    path = tmp_path_factory.mktemp("cnn") / "cnn.onnx"
+    return path, export_onnx(cnn, images, path)

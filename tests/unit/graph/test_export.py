@@ -1,4 +1,6 @@
+import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -39,10 +41,9 @@ def test_an_mlp_with_any_batch(mlp: TappedModel, vectors: Vectors, tmp_path: Pat
 
 
 def test_a_feature_map_is_tapped_before_pooling(
-    cnn: TappedModel, images: Vectors, tmp_path: Path
+    cnn: TappedModel, cnn_file: tuple[Path, str], images: Vectors
 ) -> None:
-    path = tmp_path / "model.onnx"
-    tap = export_onnx(cnn, images, path)
+    path, tap = cnn_file
     assert_same(cnn, path, tap, images)
     graph = onnx.load(path).graph
     writer = next(node for node in graph.node if tap in node.output)
@@ -51,11 +52,8 @@ def test_a_feature_map_is_tapped_before_pooling(
     assert "ReduceMean" not in {node.op_type for node in graph.node}
 
 
-def test_the_file_says_nothing_about_its_source(
-    cnn: TappedModel, images: Vectors, tmp_path: Path
-) -> None:
-    path = tmp_path / "model.onnx"
-    export_onnx(cnn, images, path)
+def test_the_file_says_nothing_about_its_source(cnn_file: tuple[Path, str]) -> None:
+    path, _ = cnn_file
     model = onnx.load(path)
     bare = onnx.load(path)
     for tensor in bare.graph.initializer:
@@ -67,7 +65,7 @@ def test_the_file_says_nothing_about_its_source(
     assert [entry.name for entry in graph.input] == ["input"]
     assert [entry.name for entry in graph.output] == ["output"]
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
-    parts = [*graph.node, *graph.initializer, *graph.input, *graph.output]
+    parts: list[Any] = [*graph.node, *graph.initializer, *graph.input, *graph.output]
     assert not any(part.doc_string for part in parts)
     assert not any(part.metadata_props for part in parts)
     assert not model.metadata_props
@@ -99,7 +97,7 @@ def test_both_adapters_are_exported(
 
 
 def test_the_modes_of_the_model_stay(cnn: TappedModel, images: Vectors, tmp_path: Path) -> None:
-    cnn.train()
+    cnn = copy.deepcopy(cnn).train()
     cnn.get_submodule("layers.1").eval()
     before = {name: part.training for name, part in cnn.named_modules()}
     export_onnx(cnn, images, tmp_path / "model.onnx")

@@ -10,19 +10,11 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch.nn import functional
 
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.graph.session import OnnxSuspect
-from deepsigns_registry.watermark.tapped import TappedModel
 
 Build = Callable[..., ModelProto]
 Vectors = NDArray[np.float32]
-
-
-@pytest.fixture
-def cnn_file(cnn: TappedModel, images: Vectors, tmp_path: Path) -> tuple[Path, str]:
-    path = tmp_path / "cnn.onnx"
-    return path, export_onnx(cnn, images, path)
 
 
 @pytest.fixture
