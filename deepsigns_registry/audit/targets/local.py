@@ -32,20 +32,22 @@ def fetch(path: Path, copy: Path, *, limit: int = SIZE_LIMIT) -> Path:
         ) from None
     except OSError as error:
         raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CouldNotCheckError(
                 f"{path}: not a regular file", advice="name the ONNX file itself"
             )
         if status.st_size > limit:
             raise too_large(str(path), limit)
+        return write_limited(_chunks(descriptor, path), copy, name=str(path), limit=limit)
+    finally:
+        os.close(descriptor)
 
-        def chunks() -> Iterator[bytes]:
-            try:
-                while chunk := file.read(CHUNK):
-                    yield chunk
-            except OSError as error:
-                raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
 
-        return write_limited(chunks(), copy, name=str(path), limit=limit)
+def _chunks(descriptor: int, path: Path) -> Iterator[bytes]:
+    try:
+        while chunk := os.read(descriptor, CHUNK):
+            yield chunk
+    except OSError as error:
+        raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None

@@ -4,7 +4,7 @@ Credentials, region and endpoint come from the standard AWS environment
 (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, ...); none of them ever enters an error message.
 """
 
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,18 +45,18 @@ def fetch(uri: str, copy: Path, *, limit: int = SIZE_LIMIT) -> Path:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
         answer = _client().get_object(Bucket=bucket, Key=key)
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             if answer["ContentLength"] > limit:
                 raise too_large(uri, limit)
-
-            def chunks() -> Iterator[bytes]:
-                yield from body.iter_chunks(CHUNK)
-
-            return write_limited(chunks(), copy, name=uri, limit=limit)
+            return write_limited(body.iter_chunks(CHUNK), copy, name=uri, limit=limit)
     except ClientError as error:
         raise _refused(uri, error.response.get("Error", {}).get("Code", "")) from None
     except BotoCoreError as error:
         raise _unreachable(uri, error) from None
+    except ValueError:
+        raise CouldNotCheckError(
+            f"{uri}: AWS_ENDPOINT_URL_S3 is no address", advice="write http://host:port"
+        ) from None
 
 
 def _client() -> "S3Client":
@@ -76,13 +76,12 @@ def _refused(uri: str, code: str) -> CouldNotCheckError:
 
 
 def _unreachable(uri: str, error: Exception) -> CouldNotCheckError:
-    from botocore.exceptions import (
-        ConnectionError as S3ConnectionError,
-    )
+    from botocore.exceptions import ConnectionError as S3ConnectionError
     from botocore.exceptions import (
         HTTPClientError,
         NoCredentialsError,
         NoRegionError,
+        ParamValidationError,
         PartialCredentialsError,
     )
 
@@ -90,6 +89,10 @@ def _unreachable(uri: str, error: Exception) -> CouldNotCheckError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return CouldNotCheckError(
             f"{uri}: no AWS credentials", advice="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    if isinstance(error, ParamValidationError):
+        return CouldNotCheckError(
+            f"{uri}: no valid bucket or key", advice="write s3://bucket/key in deepsigns.toml"
         )
     if isinstance(error, NoRegionError):
         return CouldNotCheckError(f"{uri}: no AWS region", advice="set AWS_DEFAULT_REGION")
