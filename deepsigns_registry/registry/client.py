@@ -76,12 +76,10 @@ def _translate(error: MlflowException, what: str) -> DeepSignsError:
         message, _, advice = answer["text"].strip().rpartition("; ")
         return _BY_CODE[answer["code"]](message or advice, advice=advice if message else "")
     line = _first_line(error.message)
-    for code in _MISSING:
-        line = line.removeprefix(f"{code}: ")
     missing_alias = "alias" in line and line.endswith("not found.")
     if error.error_code in _MISSING or missing_alias:
         return NotFoundError(
-            f"{what}: {line.removeprefix('INVALID_PARAMETER_VALUE: ')}",
+            f"{what}: {line.removeprefix(f'{error.error_code}: ').rstrip('.')}",
             advice="see what there is with: deepsigns status",
         )
     if not isinstance(error, RestException) and "Max retries exceeded" in error.message:

@@ -75,11 +75,16 @@ class DeepSignsStore(SqlAlchemyStore):
     ) -> ModelVersion:
         """Moves a version to a stage; a protected stage takes attested versions only."""
         canonical = get_canonical_stage(stage)
-        row = self._records.version(name, version)
         with answered():
             settings = read_settings()
-            protected = {kept.casefold() for kept in settings.registry.protected_stages}
-            if not row.is_prompt and canonical.casefold() in protected:
+        protected = {kept.casefold() for kept in settings.registry.protected_stages}
+        if canonical.casefold() not in protected:
+            return super().transition_model_version_stage(
+                name, version, stage, archive_existing_versions
+            )
+        row = self._records.version(name, version)
+        with answered():
+            if not row.is_prompt:
                 self._require(row, settings, f"stage '{canonical}' is protected")
         with self._records.locked(name) as records:
             with answered():
