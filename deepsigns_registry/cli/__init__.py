@@ -6,6 +6,7 @@ from deepsigns_registry import __version__
 from deepsigns_registry.cli import (
     audit,
     demo,
+    evidence,
     gate,
     init,
     promote,
@@ -36,5 +37,6 @@ for command in (
     gate.fetch,
     verify.verify,
     audit.audit,
+    evidence.evidence,
 ):
     main.add_command(command)

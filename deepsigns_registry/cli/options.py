@@ -10,7 +10,9 @@ import click
 if TYPE_CHECKING:
     from deepsigns_registry.config import Settings
 
-__all__ = ["config_option", "echo_json", "json_option", "settings_of"]
+__all__ = ["VERDICT_EXIT_CODES", "config_option", "echo_json", "json_option", "settings_of"]
+
+VERDICT_EXIT_CODES = {"present": 0, "absent": 1, "undecided": 3}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -5,14 +5,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.options import (
+    VERDICT_EXIT_CODES,
+    config_option,
+    echo_json,
+    json_option,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from deepsigns_registry.audit.verify import Examination
 
 __all__ = ["verify"]
 
-_EXIT_CODES = {"present": 0, "absent": 1, "undecided": 3}
 _MEANINGS = {
     "present": "the owner's mark is in this file",
     "absent": "no mark was found; that does not show that the file is not the owner's",
@@ -38,7 +43,7 @@ def verify(onnx: Path, model: str | None, config: Path | None, *, as_json: bool)
         echo_json(_document(examination))
     else:
         _echo(onnx, examination)
-    raise click.exceptions.Exit(_EXIT_CODES[examination.verdict.word])
+    raise click.exceptions.Exit(VERDICT_EXIT_CODES[examination.verdict.word])
 
 
 def _document(examination: "Examination") -> dict[str, object]:
@@ -49,7 +54,7 @@ def _document(examination: "Examination") -> dict[str, object]:
         "model": marking.model if marking else None,
         "version": marking.marked_version if marking else None,
         "exact_copy": examination.exact is not None,
-        "exit_code": _EXIT_CODES[examination.verdict.word],
+        "exit_code": VERDICT_EXIT_CODES[examination.verdict.word],
     }
 
 
