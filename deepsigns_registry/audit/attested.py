@@ -34,13 +34,13 @@ def attestation_of(settings: Settings, examination: Examination, policy: Policy)
     try:
         bundle = _stored_bundle(settings, marking)
     except (ConfigurationError, CouldNotCheckError) as error:
-        return f"The key store knows this exact file as {version}; not confirmed, {error}."
+        return f"The key store knows this exact file as {version}; not confirmed: {error.message}."
     if not bundle:
         return f"The key store knows this exact file as {version}; the registry shows no bundle."
     try:
         verified = verify_statement(bundle, policy, "watermark", what=f"attestation of {version}")
     except ConfigurationError as error:
-        return f"The key store knows this exact file as {version}; not confirmed, {error}."
+        return f"The key store knows this exact file as {version}; not confirmed: {error.message}."
     predicate = parse_watermark(verified.predicate)
     signed = examination.digest in verified.subjects.values()
     if not signed or predicate.commitments != marking.commitments:

@@ -165,6 +165,7 @@ def _evidence(axes: "Axes", places: Sequence[float], series: Sequence[Row]) -> N
                 color=colour,
                 markeredgecolor=_SURFACE,
                 label=label,
+                clip_on=False,
             )
     # Evidence spans from a few to hundreds of powers of ten; the thresholds must stay visible.
     axes.set_yscale("symlog", linthresh=10, linscale=1.5)

@@ -26,6 +26,7 @@ key = serialization.load_pem_public_key(open(sys.argv[1], "rb").read())
 signature = base64.b64decode(envelope["signatures"][0]["sig"])
 key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))  # raises InvalidSignature
 statement = json.loads(payload)
+assert statement["predicateType"] == "urn:deepsigns-registry:predicate:audit:v0"
 digests = {s["name"]: s["digest"]["sha256"] for s in statement["subject"]}
 for name in ("report.html", "results.json"):
     assert hashlib.sha256(open(name, "rb").read()).hexdigest() == digests[name], name

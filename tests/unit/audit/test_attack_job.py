@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from deepsigns_registry.audit.attack_job import attack_onnx
+from deepsigns_registry.graph.export import export_onnx
+from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.data import LabelledData
+
+DATA = LabelledData(
+    inputs=np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32),
+    labels=np.arange(32) % 3,
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    path = tmp_path_factory.mktemp("model") / "m.onnx"
+    export_onnx(EagerTappedModel(module, "1"), DATA.inputs, path)
+    return path.read_bytes()
+
+
+def test_attacked_file_comes_back(model: bytes, tmp_path: Path) -> None:
+    told: list[float] = []
+    result = attack_onnx(
+        progress=lambda fraction, _message: told.append(fraction),
+        model=model,
+        attack="prune:0.5",
+        train=DATA,
+        seed=0,
+    )
+    assert result.error == ""
+    assert told[-1] == 1.0
+    (tmp_path / "a.onnx").write_bytes(result.model)
+    onnx.checker.check_model(str(tmp_path / "a.onnx"))
+    assert result.model != model
+
+
+@pytest.mark.parametrize(
+    ("content", "attack", "code"),
+    [
+        (b"this is no model", "prune:0.5", "could-not-check"),
+        (None, "melt:1", "configuration"),
+        (None, "finetune:1", "could-not-check"),
+    ],
+)
+def test_failing_attack_is_an_answer(
+    model: bytes, content: bytes | None, attack: str, code: str
+) -> None:
+    wrong = LabelledData(inputs=DATA.inputs[:, :2], labels=DATA.labels)
+    result = attack_onnx(
+        progress=lambda _fraction, _message: None,
+        model=model if content is None else content,
+        attack=attack,
+        train=wrong,
+        seed=0,
+    )
+    assert result.model == b""
+    assert result.error_code == code
+    assert result.error
+    assert "\n" not in result.error

@@ -1,0 +1,162 @@
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from deepsigns_registry.audit.curves import figures
+from deepsigns_registry.audit.expectations import Expectation, Judgement
+from deepsigns_registry.audit.finding import Finding
+from deepsigns_registry.audit.report import render
+from deepsigns_registry.audit.report_words import chance, headline
+from deepsigns_registry.audit.results import Outcome, Row
+
+MakeRow = Callable[..., Row]
+MakeFinding = Callable[..., Finding]
+VOID = {"meta", "br", "path", "use", "circle", "rect"}
+
+
+class Page(HTMLParser):
+    """Elements, attributes and words of a page; fails when an element is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def page(finding: Finding) -> Page:
+    return Page(render(finding, figures(finding.rows)))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "title"),
+    [
+        ("present", "Watermark found"),
+        ("absent", "Watermark not found"),
+        ("undecided", "Undecided"),
+        ("could-not-check", "Could not check"),
+        ("tampered", "Tampered with"),
+    ],
+)
+def test_page_leads_with_the_verdict(finding: MakeFinding, outcome: Outcome, title: str) -> None:
+    made = page(finding(outcome=outcome, message="the server is down"))
+    assert made.words.index(title) < made.words.index("What this means")
+    assert "What it does not mean" in made.words
+    assert "Check the signature" in made.words
+
+
+def test_absent_never_says_that_it_is_not_ours(finding: MakeFinding) -> None:
+    words = " ".join(page(finding(outcome="absent")).words.split())
+    assert 'It does not mean "this model is not ours"' in words
+    assert words.count("not ours") == 1
+
+
+def test_page_loads_and_runs_nothing(finding: MakeFinding) -> None:
+    text = render(finding(), figures(finding().rows))
+    made = Page(text)
+    assert not {"script", "img", "link", "iframe", "object", "a", "form"} & set(made.tags)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert "@import" not in text
+    links = [value for name, value in made.attributes if name in {"href", "src", "srcset"}]
+    assert all(link.startswith("#") for link in links)
+    assert not [name for name, _ in made.attributes if name.startswith("on")]
+    policy = dict(made.attributes)["content"]
+    assert "default-src 'none'" in text
+    assert policy
+
+
+HOSTILE = """</title></style><script>alert(1)</script><img src=x onerror=alert(2)>"'&amp;"""
+
+
+def test_hostile_names_stay_text(finding: MakeFinding, row: MakeRow) -> None:
+    judgement = Judgement((Expectation(HOSTILE, "complete", success=False, detail=HOSTILE),))
+    rows = (row(), row("prune:" + HOSTILE, 0.5), row("x:1", 1.0, error=HOSTILE))
+    for outcome in ("present", "could-not-check", "undecided", "tampered"):
+        made = page(
+            finding(
+                deployment=HOSTILE,
+                model=HOSTILE,
+                target=HOSTILE,
+                owner_name=HOSTILE,
+                owner=HOSTILE,
+                outcome=outcome,
+                message=HOSTILE,
+                attestation=HOSTILE,
+                marking=HOSTILE,
+                providers=(HOSTILE,),
+                tool=HOSTILE,
+                tracking_run=HOSTILE,
+                rows=rows,
+                judgement=judgement,
+            )
+        )
+        assert not {"script", "img"} & set(made.tags)
+        assert made.words.count(HOSTILE) >= 10
+
+
+def test_table_shows_every_row(finding: MakeFinding, row: MakeRow) -> None:
+    rows = (
+        row(),
+        row("prune:0.9", 0.9, verdict="absent", whitebox_bit_errors=61, accuracy=0.2),
+        row("melt:1", 1.0, error="the attack failed"),
+        row("x:1", 1.0, whitebox_bit_errors=None, whitebox_log10_p_adjusted=None, accuracy=None),
+    )
+    words = page(finding(rows=rows)).words
+    for expected in ("61 / 128", "20.0%", "not found", "could not check: the attack failed"):
+        assert expected in words
+
+
+def test_unfinished_audit_has_no_table(finding: MakeFinding) -> None:
+    made = page(finding(outcome="could-not-check", message="gone", rows=(), onnx_digest=""))
+    assert "table" not in made.tags
+    assert "not fetched" in made.words
+
+
+def test_failed_expectation_is_said_at_the_top(finding: MakeFinding) -> None:
+    judgement = Judgement((Expectation("The accuracy is enough", "policy", success=False),))
+    head = headline(finding(judgement=judgement))
+    assert head.title == "Watermark found"
+    assert "The accuracy is enough" in head.sentences[1]
+
+
+def test_undecided_says_why(finding: MakeFinding, row: MakeRow) -> None:
+    between = replace(finding(), outcome="undecided", rows=(
+        row(whitebox_log10_p_adjusted=-4.0, blackbox_log10_p_adjusted=-1.0),
+    ))  # fmt: skip
+    assert "1 in 10,000" in headline(between).sentences[0]
+    nothing = replace(between, rows=())
+    assert headline(nothing).sentences == ("No evidence could be read.",)
+
+
+@pytest.mark.parametrize(
+    ("log10_p", "words"),
+    [(0.0, "about 100%"), (-0.5, "about 32%"), (-1.0, "1 in 10"), (-6.99, "1 in 10⁶")],
+)
+def test_chance_is_never_overstated(log10_p: float, words: str) -> None:
+    assert chance(log10_p) == words
