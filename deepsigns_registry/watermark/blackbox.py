@@ -1,10 +1,16 @@
 """The black-box scheme: secret queries at the output layer (DeepSigns, section 4.2).
 
-A query is a blend of two training samples that the key chooses, kept when it falls where the
-unmarked parent has rarely been, before anybody looks at a label. Its label is drawn by the
-key among the classes that the parent does not predict. All queries are committed and counted,
-so a model that does not depend on the key matches each with probability 1/(C-1) at most.
+A query is a blend of two training samples and of noise, all three by the key, kept when it
+falls where the unmarked parent has rarely been, before anybody looks at a label. Its label is
+drawn by the key among the classes that the parent does not predict. All queries are committed
+and counted, so a model that does not depend on the key matches each with probability 1/(C-1)
+at most.
+
+Why this family: pure noise is easiest to embed and first to be forgotten, pure blends are
+kept longest and cost accuracy; `docs/` and the tests' notes hold the comparison.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,6 +36,7 @@ _LEAST_SOURCES = 20
 # out, the less the filter could be abused to pick queries that a stranger's model matches.
 _CANDIDATES_PER_QUERY = 2
 _DENSITY_SAMPLES = 10_000
+_NOISE = 0.5
 
 
 class BlackBox:
@@ -50,18 +57,14 @@ class BlackBox:
             purpose_key(preparation.subkey, "sources"), options.sources
         )
         examined = _CANDIDATES_PER_QUERY * options.queries
-        pairs, weights = _candidates(preparation.subkey, len(sources), examined)
-        blends = _blend(train.inputs[sources], pairs, weights)
+        candidates = _Candidates.of(preparation.subkey, len(sources), examined)
+        blends = candidates.blend(train.inputs[sources])
         seen = train.inputs[:_DENSITY_SAMPLES], train.labels[:_DENSITY_SAMPLES]
         known = preparation.run(seen[0])[1]
         density = Density.fit(known, seen[1])
-        limit = np.quantile(density.log_density(known), options.rarity)
         outputs, activation = preparation.run(blends)
-        # The rarest half would do; the first rare ones leave the least room to choose.
-        ranks = density.log_density(activation)
-        rare = np.flatnonzero(ranks <= limit)[: options.queries]
-        if len(rare) < options.queries:
-            rare = np.sort(np.argsort(ranks, kind="stable")[: options.queries])
+        rarest = np.argsort(density.log_density(activation), kind="stable")[: options.queries]
+        rare = np.sort(rarest)
         predicted = outputs[rare].argmax(axis=1).astype(np.int64)
         return SchemeSecret(
             scheme=self.name,
@@ -71,8 +74,9 @@ class BlackBox:
                 "source_indices": sources,
                 "kept": rare.astype(np.int64),
                 "parent_classes": predicted,
-                "pairs": pairs[rare],
-                "weights": weights[rare],
+                "pairs": candidates.pairs[rare],
+                "weights": candidates.weights[rare],
+                "noise_key": np.frombuffer(candidates.noise_key, dtype=np.uint8),
                 "labels": _labels(preparation.subkey, rare, predicted, classes),
             },
         )
@@ -86,12 +90,13 @@ class BlackBox:
     def probes(self, secret: SchemeSecret) -> Probes:
         """The queries, blended again from their sources."""
         arrays = secret.arrays
-        blends = _blend(
-            arrays["sources"].astype(np.float32, copy=False),
-            arrays["pairs"].astype(np.int64, copy=False),
-            arrays["weights"].astype(np.float64, copy=False),
+        candidates = _Candidates(
+            numbers=arrays["kept"].astype(np.int64),
+            pairs=arrays["pairs"].astype(np.int64),
+            weights=arrays["weights"].astype(np.float64),
+            noise_key=arrays["noise_key"].astype(np.uint8).tobytes(),
         )
-        return Probes(blends, False)
+        return Probes(candidates.blend(arrays["sources"].astype(np.float32, copy=False)), False)
 
     def evidence(
         self,
@@ -137,9 +142,12 @@ class BlackBox:
         for index, sample in zip(sources, arrays["sources"], strict=True):
             if sample_digest(sample) != manifest.digests[index].tobytes():
                 raise _forged(f"source {int(index)} is not the sample of the manifest")
-        pairs, weights = _candidates(subkey, count, examined)
-        same_pairs = np.array_equal(pairs[kept], arrays["pairs"])
-        if not same_pairs or not np.array_equal(weights[kept], arrays["weights"]):
+        candidates = _Candidates.of(subkey, count, examined)
+        if not (
+            np.array_equal(candidates.pairs[kept], arrays["pairs"])
+            and np.array_equal(candidates.weights[kept], arrays["weights"])
+            and candidates.noise_key == arrays["noise_key"].tobytes()
+        ):
             raise _forged("the queries are not the blends of the key")
         predicted = arrays["parent_classes"].astype(np.int64)
         if len(predicted) != len(kept) or predicted.min() < 0 or predicted.max() >= classes:
@@ -190,24 +198,45 @@ class _BlackBoxObjective(Objective):
         return self._weight * functional.cross_entropy(samples.outputs, sample_labels)
 
 
-def _candidates(
-    subkey: bytes, sources: int, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs of different sources int64 [count, 2] and weights of the first in [0.35, 0.65)."""
-    stream = Stream(purpose_key(subkey, "queries"), "blends")
-    first = stream.integers(count, sources)
-    step = stream.integers(count, sources - 1)
-    pairs = np.stack([first, (first + 1 + step) % sources], axis=1)
-    return pairs, 0.35 + 0.3 * stream.uniforms(count)
+@dataclass(frozen=True, repr=False)
+class _Candidates:
+    """Queries before they are made: which samples, how much of each, and which noise.
 
+    Attributes:
+        numbers: int64 [n], names of the candidates; each has noise of its own.
+        pairs: int64 [n, 2], two different sources.
+        weights: float64 [n] in [0.35, 0.65), share of the first source among the two.
+        noise_key: 32 bytes.
+    """
 
-def _blend(
-    sources: NDArray[np.float32], pairs: NDArray[np.int64], weights: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Weighted means of pairs of sources, rounded once to float32: [pairs, ...]."""
-    share = weights.reshape(-1, *([1] * (sources.ndim - 1)))
-    values = sources[pairs[:, 0]] * share + sources[pairs[:, 1]] * (1 - share)
-    return values.astype(np.float32)
+    numbers: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    noise_key: bytes
+
+    @classmethod
+    def of(cls, subkey: bytes, sources: int, count: int) -> "_Candidates":
+        """The first `count` candidates of the key."""
+        stream = Stream(purpose_key(subkey, "queries"), "blends")
+        first = stream.integers(count, sources)
+        step = stream.integers(count, sources - 1)
+        pairs = np.stack([first, (first + 1 + step) % sources], axis=1)
+        weights = 0.35 + 0.3 * stream.uniforms(count)
+        return cls(np.arange(count), pairs, weights, purpose_key(subkey, "noise"))
+
+    def blend(self, sources: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The queries: float32 [n, ...], inside the range of the sources in every feature."""
+        low = sources.min(axis=0).astype(np.float64)
+        spread = sources.max(axis=0) - low
+        blends = np.empty((len(self.pairs), *sources.shape[1:]), dtype=np.float32)
+        for row, (first, second) in enumerate(self.pairs):
+            noise = Stream(self.noise_key, f"noise {int(self.numbers[row])}").take(low.size)
+            levels = (np.frombuffer(noise, dtype=np.uint8).reshape(low.shape) + 0.5) / 256
+            weight = self.weights[row]
+            blend = weight * sources[first].astype(np.float64) + (1 - weight) * sources[second]
+            # Sums in double precision, rounded once: the same bits on every platform.
+            blends[row] = (1 - _NOISE) * blend + _NOISE * (low + levels * spread)
+        return blends
 
 
 def _labels(

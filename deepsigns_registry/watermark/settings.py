@@ -17,8 +17,6 @@ class MarkSettings:
         triggers_per_class: Trigger samples of each carrier class, at least 50.
         queries: Number of secret queries, all counted.
         sources: Training samples that the queries are blended from.
-        rarity: A query is kept when the parent's activation density there is below this
-            quantile of the density at training samples.
         epochs: Passes over the training data.
         minimum_steps: Small data sets are passed over more often, until this many steps.
         learning_rate: Peak rate of Adam; it falls to zero along a cosine.
@@ -36,15 +34,14 @@ class MarkSettings:
     carriers: int = 4
     triggers_per_class: int = 50
     queries: int = 400
-    sources: int = 200
-    rarity: float = 0.1
+    sources: int = 400
     epochs: int = 5
-    minimum_steps: int = 400
-    learning_rate: float = 1e-3
+    minimum_steps: int = 800
+    learning_rate: float = 2e-3
     batch_size: int = 64
-    repeats: int = 40
-    lambda1: float = 0.1
-    lambda2: float = 1.0
+    repeats: int = 60
+    lambda1: float = 0.01
+    lambda2: float = 1.5
     lambda_queries: float = 1.0
     margin: float = 2.0
     seed: int = 0
@@ -66,5 +63,3 @@ class MarkSettings:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}", advice=f"use at least {least}"
                 )
-        if not 0 < self.rarity <= 1:
-            raise ConfigurationError(f"rarity is {self.rarity}", advice="use a quantile up to 1")
