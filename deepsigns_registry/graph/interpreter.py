@@ -51,6 +51,20 @@ class OnnxTappedModel(TappedModel):
     Attributes:
         tap: Name of the tap's tensor; empty without one.
         where: What the model is called in errors.
+
+    Examples:
+        >>> import numpy as np
+        >>> from onnx import TensorProto, helper, numpy_helper
+        >>> batch = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 2])
+        >>> result = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 1])
+        >>> weight = numpy_helper.from_array(np.ones((2, 1), np.float32), "w")
+        >>> node = helper.make_node("MatMul", ["input", "w"], ["output"])
+        >>> graph = helper.make_graph([node], "graph", [batch], [result], [weight])
+        >>> model = OnnxTappedModel.from_proto(helper.make_model(graph))
+        >>> model(torch.tensor([[1.0, 2.0]])).outputs.tolist()
+        [[3.0]]
+        >>> [tuple(weight.shape) for weight in model.parameters()]
+        [(2, 1)]
     """
 
     def __init__(self, model: ModelProto, tap: str = "", *, where: str = "ONNX model") -> None:
@@ -145,6 +159,7 @@ class OnnxTappedModel(TappedModel):
         held = 0
         for step in self._steps:
             step.call.training = self.training
+            step.call.device = inputs.device
             try:
                 result = step.function(step.call, *(values[name] for name in step.inputs))
             except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -268,7 +283,7 @@ def _with_constants_hoisted(model: ModelProto) -> ModelProto:
     kept = []
     ends = {output.name for output in model.graph.output}
     for node in model.graph.node:
-        if node.op_type != "Constant" or node.output[0] in ends:
+        if node.op_type != "Constant" or not node.output or node.output[0] in ends:
             kept.append(node)
             continue
         tensor = _constant(node)

@@ -129,8 +129,7 @@ class OnnxSuspect:
         with suppress(OSError, ValueError):
             report = json.loads((folder / "report.json").read_text())
         if "error" in report:
-            # onnxruntime names the private copy; the person knows the file by its own name.
-            raise self._failure(f"onnxruntime: {str(report['error']).replace(str(folder), '')}")
+            raise self._failure(f"onnxruntime: {str(report['error'])[:500]}")
         if code != 0 or not isinstance(report.get("providers"), list):
             reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             raise self._failure(f"the process that ran it ended with {reason}")
@@ -139,7 +138,7 @@ class OnnxSuspect:
     def _failure(self, what: str) -> CouldNotCheckError:
         return CouldNotCheckError(
             f"{self._where}: {what}",
-            advice="check that it is the deployed classifier; limits are in graph.limits",
+            advice="check that it is a classifier for these inputs, in one file that runs elsewhere",
         )
 
     def _result(self, path: Path, batch: int) -> NDArray[np.float32]:

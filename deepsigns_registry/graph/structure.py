@@ -97,6 +97,12 @@ def check_model(model: ModelProto, where: str, *, size: int, limits: Limits) -> 
             raise CouldNotCheckError(
                 f"{where}: {count} {kind}, the limit is {most}", advice="name a smaller model"
             )
+    # What is no UTF-8 comes out as bytes, whatever the declared type.
+    if not all(isinstance(name, str) for name in _names(model)):
+        raise CouldNotCheckError(
+            f"{where}: a name in it is no text, the file is damaged",
+            advice="name a complete .onnx file",
+        )
     for node in graph.node:
         _check_node(node, where)
     elements = 0
@@ -169,6 +175,17 @@ def _check_node(node: NodeProto, where: str) -> None:
             f"{where}: operator {node.op_type} holds a graph or a program of its own",
             advice="export it without control flow",
         )
+
+
+def _names(model: ModelProto) -> Iterator[object]:
+    graph = model.graph
+    yield from (entry.name for entry in graph.input)
+    yield from (entry.name for entry in graph.output)
+    yield from (tensor.name for tensor in graph.initializer)
+    yield from (opset.domain for opset in model.opset_import)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:

@@ -151,8 +151,10 @@ def _constant_of_shape(call: Call, shape: Tensor) -> Tensor:
         raise call.unsupported(f"a tensor of {prod(extents)} values")
     value = call.get("value")
     if value is None:
-        return torch.zeros(extents)
-    return torch.full(extents, value.item(), dtype=value.dtype)
+        return torch.zeros(extents, device=call.device)
+    # Whole numbers are shapes and indices, which stay on the processor.
+    where = call.device if value.is_floating_point() else "cpu"
+    return torch.full(extents, value.item(), dtype=value.dtype, device=where)
 
 
 @OPERATORS.add("Expand")

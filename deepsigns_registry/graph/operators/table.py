@@ -29,6 +29,7 @@ class Call:
         attributes: Its attributes as plain values; tensors as torch tensors.
         outputs: Number of results the graph uses.
         training: Whether statistics are taken from the batch.
+        device: Where the batch is.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Call:
     attributes: dict[str, Any] = field(default_factory=dict)
     outputs: int = 1
     training: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute's value, or a default."""

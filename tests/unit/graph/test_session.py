@@ -1,3 +1,4 @@
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -188,3 +189,55 @@ def test_nothing_is_said_on_a_machine_without_an_accelerator(
 ) -> None:
     OnnxSuspect(relu_file, providers="auto").run(np.ones((2, 4), np.float32), tap=None)
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_process_sees_neither_our_environment_nor_our_packages(
+    relu_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In place of the real child, one that tells what it sees.
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import json, os, sys\n"
+        "seen = {'isolated': sys.flags.isolated, 'folder': os.listdir(), **os.environ}\n"
+        "open('report.json', 'w').write(json.dumps({'error': json.dumps(seen)}))\n"
+    )
+    monkeypatch.setattr("deepsigns_registry.graph.session._CHILD", child)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(CouldNotCheckError) as caught:
+        OnnxSuspect(relu_file).run(np.ones((2, 4), np.float32), tap=None)
+    seen = json.loads(caught.value.message.partition("onnxruntime: ")[2])
+    assert seen.pop("isolated") == 1
+    assert set(seen.pop("folder")) == {"inputs.npy", "model.onnx", "request.json"}
+    expected = {"HOME", "LANG", "LC_CTYPE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS"}
+    assert set(seen) <= expected | {"CUDA_VISIBLE_DEVICES", "OPENBLAS_NUM_THREADS", "TMPDIR"}
+
+
+@pytest.mark.parametrize("script", ["import os; os.abort()", "pass", "import sys; sys.exit(7)"])
+def test_a_process_that_ends_without_an_answer_is_reported(
+    relu_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(script)
+    monkeypatch.setattr("deepsigns_registry.graph.session._CHILD", child)
+    with pytest.raises(CouldNotCheckError, match=r"ended with (SIGABRT|exit code [07])"):
+        OnnxSuspect(relu_file).run(np.ones((2, 4), np.float32), tap=None)
+
+
+@pytest.mark.parametrize(
+    "result", ["b'no array'", "b''", "np.zeros((3, 4), 'f')", "np.zeros(2, 'f')"]
+)
+def test_a_result_that_is_none_is_reported(
+    relu_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: str
+) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import numpy as np\n"
+        f"result = {result}\n"
+        "if isinstance(result, bytes): open('outputs.npy', 'wb').write(result)\n"
+        "else: np.save('outputs.npy', result)\n"
+        "open('report.json', 'w').write('{\"providers\": []}')\n"
+    )
+    monkeypatch.setattr("deepsigns_registry.graph.session._CHILD", child)
+    with pytest.raises(CouldNotCheckError, match="result"):
+        OnnxSuspect(relu_file).run(np.ones((2, 4), np.float32), tap=None)

@@ -151,3 +151,11 @@ def test_tensors_that_lie_about_their_size_are_refused(
     )
     with pytest.raises(CouldNotCheckError, match=said):
         check_structure(write(tmp_path / "model.onnx", model))
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, build: Build) -> None:
+    model = build([helper.make_node("Relu", ["input"], ["output"], name="marker")])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString().replace(b"marker", b"mark\x80r"))
+    with pytest.raises(CouldNotCheckError, match="no text"):
+        check_structure(path)
