@@ -5,11 +5,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
 from deepsigns_registry.errors import (
+    ConfigurationError,
     CouldNotCheckError,
     DeepSignsError,
     NotFoundError,
@@ -41,11 +44,32 @@ def make_client(tracking_uri: str) -> MlflowClient:
 
     Args:
         tracking_uri: `http://...`, or `sqlite:///...` for reading without a server.
+
+    Raises:
+        ConfigurationError: The address is of no kind that MLflow knows here.
+        NotFoundError: There is no such SQLite file; MLflow would make an empty one.
+        CouldNotCheckError: The database cannot be opened.
     """
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
+    _expect_database(tracking_uri)
     with translated(tracking_uri):
-        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        try:
+            return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        except (ImportError, UnsupportedModelRegistryStoreURIException) as error:
+            raise ConfigurationError(
+                f"tracking_uri '{tracking_uri}' cannot be opened here: {_first_line(error)}",
+                advice="name an http:// address, or install mlflow for a database",
+            ) from None
+
+
+def _expect_database(uri: str) -> None:
+    path, _, _ = uri.partition("?")
+    if path.startswith("sqlite:///") and not Path(path.removeprefix("sqlite:///")).is_file():
+        raise NotFoundError(
+            f"{path.removeprefix('sqlite:///')}: no such database",
+            advice="correct tracking_uri in deepsigns.toml",
+        )
 
 
 @contextmanager

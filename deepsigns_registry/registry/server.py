@@ -18,7 +18,7 @@ from deepsigns_registry.errors import CouldNotCheckError
 
 __all__ = ["Server", "start_server"]
 
-_TAIL = 15
+_TAIL = 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def start_server(
     config: Path | None,
     artifacts: Literal["proxied", "local"] = "local",
     backend_uri: str | None = None,
+    gated: bool = True,
     python: Path | None = None,
     environment: Mapping[str, str] | None = None,
     patience: float = 90.0,
@@ -58,6 +59,7 @@ def start_server(
         artifacts: `proxied` serves the files through the server; `local` lets clients on this
             machine read them directly, also without a server.
         backend_uri: Database; by default SQLite in `folder`.
+        gated: False runs MLflow's own registry store, without the plugin.
         python: The interpreter that has MLflow and the plugin; by default this one.
         environment: More variables for the server.
         patience: Seconds until it has to answer.
@@ -80,7 +82,7 @@ def start_server(
         *[str(python or sys.executable), "-m", "mlflow", "server"],
         *["--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
         *["--backend-store-uri", database],
-        *["--registry-store-uri", f"deepsigns:{database}"],
+        *["--registry-store-uri", f"deepsigns:{database}" if gated else database],
         *storage,
     ]
     log = folder / "server.log"
@@ -152,16 +154,23 @@ def _tail(log: Path) -> str:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the server and its worker: they are one session, led by the process we started."""
-    for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
+    """Ends the server and its worker: one process group, led by the process we started."""
+    for ending in (signal.SIGTERM, signal.SIGKILL):
+        if not _signal(process, ending):
             break
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
-        if sign == signal.SIGTERM:
-            continue
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            process.poll()
+            if not _signal(process, 0):
+                break
+            time.sleep(0.05)
     process.wait()
+
+
+def _signal(process: "subprocess.Popen[bytes]", number: int) -> bool:
+    """Signals the group; says whether anybody is left in it."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

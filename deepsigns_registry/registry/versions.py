@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
-    RefusedError,
 )
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.protocol import is_reserved
@@ -191,10 +189,6 @@ def _fetch(client: MlflowClient, ref: VersionRef, folder: Path) -> None:
             location, tracking_uri=client.tracking_uri, registry_uri=client.tracking_uri
         )
         repository.download_artifacts("", dst_path=str(folder))
-    except (RefusedError, CouldNotCheckError):
-        raise
-    except (MlflowException, OSError) as error:
-        raise _unreadable(ref, error) from None
     except Exception as error:  # noqa: BLE001 - storage clients raise classes of their own
         raise _unreadable(ref, error) from None
     if not any(folder.iterdir()):

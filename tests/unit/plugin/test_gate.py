@@ -168,8 +168,8 @@ def test_protected_names_and_stages(
     store.create_registered_model("prod-x")
     with refused("the name 'prod-x' is protected"):
         store.create_model_version("prod-x", str(unmarked))
-    assert store.create_model_version("prod-x", str(attested)).version == 1
-    assert store.create_model_version("prod-x", "models:/fraud/2").version == 2
+    assert str(store.create_model_version("prod-x", str(attested)).version) == "1"
+    assert str(store.create_model_version("prod-x", "models:/fraud/2").version) == "2"
     with refused("the name 'prod-x' is protected"):
         store.create_model_version("prod-x", "models:/fraud/1")
     with pytest.raises(MlflowException, match="prod-none not found"):
