@@ -23,7 +23,7 @@ What this file is
     4. the suspect answers as the keys say, more often than chance explains.
 
 How to check it
-    deepsigns evidence verify EVIDENCE --suspect SUSPECT.onnx --public-key SIGNER.pub.pem
+    deepsigns evidence verify EVIDENCE SUSPECT.onnx --public-key SIGNER.pub.pem
   Take the public key from a source that is independent of this file.
 
 What this file gives away: READ THIS BEFORE PASSING IT ON

@@ -165,6 +165,16 @@ WRONG: list[dict[str, Any]] = [
 PAYLOADS = [b"", b"[]", b"null", b"\xff", b"[" * 100_000]
 
 
+def test_protobufs_own_spelling_of_a_field_is_not_accepted(
+    signer: FileSigner, policy: Policy
+) -> None:
+    # Protobuf's JSON parser also knows `_type` as `type`; in-toto does not.
+    spelled = {("type" if name == "_type" else name): value for name, value in GOOD.items()}
+    bundle = _sign(signer, json.dumps(spelled).encode(), "application/vnd.in-toto+json")
+    with pytest.raises(TamperedError, match="is not an in-toto Statement v1"):
+        verify_statement(bundle, policy, "watermark")
+
+
 @pytest.mark.parametrize("payload", PAYLOADS + [json.dumps(GOOD | w).encode() for w in WRONG])
 def test_a_signed_payload_that_is_no_statement_is_refused(
     signer: FileSigner, policy: Policy, payload: bytes
