@@ -83,15 +83,15 @@ class OnnxTappedModel(TappedModel):
         self.tap = tap
         self.where = where
         check_model(model, where, size=model.ByteSize(), limits=Limits())
-        self._proto = _with_constants_hoisted(model)
         self._initializers: dict[str, str] = {}
         self._fixed: dict[str, Tensor] = {}
         try:
+            self._proto = _with_constants_hoisted(model)
             self._add_initializers()
             steps = [self._step(node) for node in self._proto.graph.node]
-        except (TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CouldNotCheckError(
-                f"{where}: cannot be read: {error}", advice="export the model again"
+                f"{where}: cannot be read: {error!r:.200}", advice="export the model again"
             ) from error
         if tap and not has_tensor(self._proto, tap):
             raise CouldNotCheckError(

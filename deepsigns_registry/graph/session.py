@@ -138,7 +138,7 @@ class OnnxSuspect:
     def _failure(self, what: str) -> CouldNotCheckError:
         return CouldNotCheckError(
             f"{self._where}: {what}",
-            advice="check that it is a classifier for these inputs, in one file that runs elsewhere",
+            advice="check that it is a classifier for these inputs and that it runs elsewhere",
         )
 
     def _result(self, path: Path, batch: int) -> NDArray[np.float32]:

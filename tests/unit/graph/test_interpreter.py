@@ -201,10 +201,11 @@ def test_a_bomb_ends_before_the_memory_does(build: Build, operator: str) -> None
         model(inputs)
 
 
-def test_tensors_of_a_wrong_length_are_refused(build: Build) -> None:
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.STRING, 99])
+def test_tensors_that_cannot_be_read_are_refused(build: Build, kind: int) -> None:
     model = build([helper.make_node("Add", ["input", "w"], ["output"])])
     model.graph.initializer.append(
-        TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], raw_data=b"12345678")
+        TensorProto(name="w", data_type=kind, dims=[4], raw_data=b"12345678")
     )
     with pytest.raises(CouldNotCheckError, match="cannot be read"):
         OnnxTappedModel.from_proto(model)
