@@ -116,7 +116,7 @@ def test_a_missing_array_is_named(tmp_path: Path) -> None:
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     objects = np.array([{"a": 1}], dtype=object)
-    np.savez(tmp_path / "data.npz", **(arrays() | {"x_train": objects}))  # type: ignore[arg-type]
+    np.savez(tmp_path / "data.npz", **(arrays() | {"x_train": objects}))
     with pytest.raises(DataError, match="cannot be read"):
         load_training_data(settings_for(tmp_path, "data.npz"), "m")
 
