@@ -96,7 +96,9 @@ class ExportedTappedModel(TappedModel):
         trained = self.graph_module.state_dict()
         with torch.no_grad():
             for name, value in program.state_dict.items():
-                value.copy_(trained[name])
+                # Buffers that evaluation never reads are not in the graph, and did not change.
+                if name in trained:
+                    value.copy_(trained[name])
         return program
 
 

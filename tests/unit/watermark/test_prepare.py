@@ -1,0 +1,174 @@
+"""What is refused before any training, and what the person is told."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deepsigns_registry.errors import ConfigurationError, DataError, UnmarkableError
+from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.key import RootKey
+from deepsigns_registry.watermark.prepare import prepare_record
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.whitebox import WhiteBox
+
+if TYPE_CHECKING:
+    from conftest import Marked
+
+ROOT = RootKey(bytes(32), bytes(32))
+
+
+def prepare(module: nn.Module, tap: str, data: TrainingData, settings: MarkSettings) -> None:
+    prepare_record(EagerTappedModel(module, tap), data, ROOT, settings)
+
+
+def layers(neurons: int, classes: int = 6) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(16, neurons), nn.ReLU(), nn.Linear(neurons, classes))
+
+
+def test_a_narrow_layer_is_named_with_the_remedy(
+    data: TrainingData, settings: MarkSettings
+) -> None:
+    with pytest.raises(
+        UnmarkableError, match=r"layer '1' has 8 neurons.*choose a layer of at least 24 neurons"
+    ):
+        prepare(layers(8), "1", data, settings)
+
+
+def test_bits_must_be_shared_equally(data: TrainingData, settings: MarkSettings) -> None:
+    with pytest.raises(UnmarkableError, match="set bits to a multiple of 3"):
+        prepare(layers(96), "1", data, replace(settings, carriers=3))
+
+
+def test_too_few_samples_of_a_class(data: TrainingData, settings: MarkSettings) -> None:
+    kept = (data.train.labels < 3) | (np.arange(len(data.train)) < 60)
+    few = LabelledData(data.train.inputs[kept], data.train.labels[kept])
+    with pytest.raises(DataError, match=r"only 3 classes have 50 different.*class \d has \d+"):
+        prepare(layers(96), "1", replace(data, train=few), settings)
+
+
+def test_repeated_samples_do_not_help(data: TrainingData, settings: MarkSettings) -> None:
+    rows = np.tile(np.arange(120), 8)
+    repeated = LabelledData(data.train.inputs[rows], data.train.labels[rows])
+    with pytest.raises(DataError, match="only 0 classes have 50 different"):
+        prepare(layers(96), "1", replace(data, train=repeated), settings)
+
+
+def test_two_classes_carry_no_black_box(data: TrainingData, settings: MarkSettings) -> None:
+    halves = [LabelledData(part.inputs, part.labels % 2) for part in (data.train, data.validation)]
+    binary = TrainingData(halves[0], halves[1], 2)
+    with pytest.raises(UnmarkableError, match="mark this model with the white box alone"):
+        prepare(layers(96, classes=2), "1", binary, settings)
+    model = EagerTappedModel(layers(96, classes=2), "1")
+    record = prepare_record(model, binary, ROOT, settings, schemes=[WhiteBox()])
+    record.check()
+    assert record.reference.shape == (2, 96)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": 9}, "label 9 of sample 3 is outside the 6 classes"),
+        ({"inputs": np.nan}, "sample 3 holds NaN"),
+    ],
+)
+def test_bad_data_is_refused(
+    data: TrainingData, settings: MarkSettings, change: dict[str, Any], message: str
+) -> None:
+    broken = {"inputs": data.train.inputs.copy(), "labels": data.train.labels.copy()}
+    for name, value in change.items():
+        broken[name][3] = value
+    with pytest.raises(DataError, match=message):
+        prepare(layers(96), "1", replace(data, train=LabelledData(**broken)), settings)
+
+
+class Broken(nn.Module):
+    """Gives whatever the test wants."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.hidden, self.head, self.kind = nn.Linear(16, 96), nn.Linear(96, 6), kind
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(torch.relu(self.hidden(inputs)))
+        if self.kind == "probabilities":
+            return outputs.softmax(dim=1)
+        if self.kind == "nan":
+            return outputs * float("nan")
+        if self.kind == "constant":
+            return outputs
+        return outputs.reshape(64, 6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("probabilities", "register the model without its final softmax"),
+        ("nan", "gives NaN or infinity"),
+        ("batch", "does not accept a batch"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(
+    data: TrainingData, settings: MarkSettings, kind: str, message: str
+) -> None:
+    with pytest.raises(UnmarkableError, match=message):
+        prepare(Broken(kind), "hidden", data, settings)
+
+
+def test_other_inputs_or_classes_are_refused(data: TrainingData, settings: MarkSettings) -> None:
+    with pytest.raises(UnmarkableError, match="does not accept a batch of shape"):
+        prepare(nn.Sequential(nn.Linear(5, 96), nn.ReLU(), nn.Linear(96, 6)), "1", data, settings)
+    with pytest.raises(UnmarkableError, match="not \\(batch, 6 classes\\)"):
+        prepare(layers(96, classes=4), "1", data, settings)
+
+
+def test_a_constant_layer_carries_nothing(data: TrainingData, settings: MarkSettings) -> None:
+    model = layers(96)
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+        next(iter(model[0].parameters())).zero_()
+        bias = model[0].bias
+        assert isinstance(bias, Tensor)
+        bias.fill_(1.0)
+    with pytest.raises(UnmarkableError, match="same value in every neuron"):
+        prepare(model, "1", data, settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("bits", 32), ("queries", 10), ("triggers_per_class", 5), ("epochs", 0)]
+)
+def test_settings_that_prove_nothing_are_refused(name: str, value: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is {value}; use at least"):
+        MarkSettings(**{name: value})
+
+
+def test_the_secret_depends_on_the_key_alone(marked: "Marked") -> None:
+    again = prepare_record(
+        marked.parent, marked.data, marked.record.root, replace(marked.settings, seed=7)
+    )
+    for name, secret in marked.record.secrets.items():
+        for key, array in secret.arrays.items():
+            np.testing.assert_array_equal(again.secrets[name].arrays[key], array)
+    assert again.commitments() != marked.record.commitments()
+
+
+def test_preparing_does_not_change_the_model(data: TrainingData, settings: MarkSettings) -> None:
+    module = layers(96)
+    before = [parameter.detach().clone() for parameter in module.parameters()]
+    told: list[float] = []
+    prepare_record(
+        EagerTappedModel(module, "1"),
+        data,
+        ROOT,
+        settings,
+        progress=lambda fraction, _message: told.append(fraction),
+    )
+    for old, new in zip(before, module.parameters(), strict=True):
+        assert torch.equal(old, new)
+    assert told == sorted(told)
+    assert told[-1] == 1

@@ -1,0 +1,207 @@
+"""The record: sealing format, and what a forger would change."""
+
+import copy
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.watermark.data import LabelledData
+from deepsigns_registry.watermark.key import RootKey, commit
+from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.prepare import check_against_parent
+from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
+from deepsigns_registry.watermark.scheme import SchemeSecret
+
+if TYPE_CHECKING:
+    from conftest import Marked
+
+Array = NDArray[np.generic]
+Change = Callable[[Array], Array]
+
+
+def changed(record: WatermarkRecord, scheme: str, name: str, change: Change) -> WatermarkRecord:
+    """A forger's record: one array changed, the nonce made to fit again."""
+    secret = record.secrets[scheme]
+    arrays = {**secret.arrays, name: change(copy.deepcopy(secret.arrays[name]))}
+    forged = replace(secret, arrays=arrays)
+    nonce = binding_nonce(record.salts[scheme], forged)
+    return replace(
+        record,
+        secrets={**record.secrets, scheme: forged},
+        nonces={**record.nonces, scheme: nonce},
+    )
+
+
+def test_a_record_survives_its_bytes(marked: "Marked") -> None:
+    record = marked.record.with_tap("value_7")
+    again = WatermarkRecord.from_bytes(record.to_bytes())
+    again.check()
+    assert again.tap == "value_7"
+    assert again.root == record.root
+    assert again.commitments() == record.commitments()
+    assert again.manifest.root == record.manifest.root
+    np.testing.assert_array_equal(again.reference, record.reference)
+    for name, secret in record.secrets.items():
+        assert again.secrets[name].meta == secret.meta
+        for key, array in secret.arrays.items():
+            np.testing.assert_array_equal(again.secrets[name].arrays[key], array)
+
+
+def test_the_bytes_are_the_same_every_time(marked: "Marked") -> None:
+    again = WatermarkRecord.from_bytes(marked.record.to_bytes())
+    assert WatermarkRecord.from_bytes(again.to_bytes()).commitments() == again.commitments()
+
+
+def test_a_record_never_shows_itself(marked: "Marked") -> None:
+    shown = repr(marked.record) + repr(marked.record.secrets["whitebox"])
+    assert marked.record.root.secret.hex() not in shown
+    assert "array" not in shown
+
+
+def test_commitments_are_those_of_the_subkeys(marked: "Marked") -> None:
+    record = marked.record
+    assert record.commitments() == {
+        name: commit(record.root.subkey(name), name, record.nonces[name])
+        for name in ("whitebox", "blackbox")
+    }
+
+
+def roll(array: Array) -> Array:
+    return np.roll(array, 1, axis=0)
+
+
+def flip(array: Array) -> Array:
+    return (1 - array).astype(array.dtype)
+
+
+def shift(array: Array) -> Array:
+    return (array + np.ones((), array.dtype)).astype(array.dtype)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "change", "message"),
+    [
+        ("whitebox", "carriers", roll, "carrier classes are not those of the key"),
+        ("whitebox", "trigger_indices", roll, "not the samples that the key chooses"),
+        ("whitebox", "triggers", shift, "is not the sample of the manifest"),
+        ("whitebox", "projection", np.negative, "projection is not that of the key"),
+        ("whitebox", "bits", flip, "signature bits are not those of the key"),
+        ("whitebox", "triggers", lambda array: array[:-1], "incomplete"),
+        ("blackbox", "source_indices", roll, "not the samples that the key chooses"),
+        ("blackbox", "sources", shift, "is not the sample of the manifest"),
+        ("blackbox", "pairs", roll, "not the blends of the key"),
+        ("blackbox", "weights", roll, "not the blends of the key"),
+        ("blackbox", "noise_key", flip, "not the blends of the key"),
+        ("blackbox", "labels", roll, "labels are not those of the key"),
+        ("blackbox", "kept", lambda array: array[::-1], "not among the candidates"),
+        ("blackbox", "kept", lambda array: array[:50], "only 50 queries"),
+        ("blackbox", "parent_classes", shift, "labels are not those|are not classes"),
+    ],
+)
+def test_what_the_key_does_not_derive_is_refused(
+    marked: "Marked", scheme: str, name: str, change: Change, message: str
+) -> None:
+    with pytest.raises(TamperedError, match=message):
+        changed(marked.record, scheme, name, change).check()
+
+
+def test_triggers_that_look_better_are_refused(marked: "Marked") -> None:
+    """The forgery of the facts page: real samples, picked by hand."""
+    manifest, secret = marked.record.manifest, marked.record.secrets["whitebox"]
+    carrier = int(secret.arrays["carriers"][0])
+    taken = set(secret.arrays["trigger_indices"].tolist())
+    other = next(
+        index for index in np.flatnonzero(manifest.labels == carrier) if int(index) not in taken
+    )
+    indices, triggers = (secret.arrays[key].copy() for key in ("trigger_indices", "triggers"))
+    indices[0], triggers[0] = other, marked.data.train.inputs[other]
+    forged = replace(
+        secret, arrays={**secret.arrays, "trigger_indices": indices, "triggers": triggers}
+    )
+    record = replace(
+        marked.record,
+        secrets={**marked.record.secrets, "whitebox": forged},
+        nonces={
+            **marked.record.nonces,
+            "whitebox": binding_nonce(marked.record.salts["whitebox"], forged),
+        },
+    )
+    with pytest.raises(TamperedError, match="not the samples that the key chooses"):
+        record.check()
+
+
+def test_another_root_or_manifest_is_refused(marked: "Marked") -> None:
+    with pytest.raises(TamperedError):
+        replace(marked.record, root=RootKey(bytes(32), bytes(32))).check()
+    fewer = marked.data.train
+    manifest = Manifest.of(LabelledData(fewer.inputs[:-200], fewer.labels[:-200]))
+    with pytest.raises(TamperedError):
+        replace(marked.record, manifest=manifest).check()
+
+
+def test_the_choice_of_queries_is_committed(marked: "Marked") -> None:
+    secret = marked.record.secrets["blackbox"]
+    forged = replace(secret, meta={**secret.meta, "more": 1})
+    record = replace(marked.record, secrets={**marked.record.secrets, "blackbox": forged})
+    with pytest.raises(TamperedError, match="not the one that was committed"):
+        record.check()
+
+
+def test_a_missing_array_is_tampering(marked: "Marked") -> None:
+    empty = SchemeSecret("whitebox", marked.record.secrets["whitebox"].meta, {})
+    with pytest.raises(TamperedError, match="incomplete"):
+        replace(marked.record, secrets={"whitebox": empty}).check()
+
+
+def test_an_unknown_scheme_cannot_be_checked(marked: "Marked") -> None:
+    secrets = {"uchida": marked.record.secrets["whitebox"]}
+    with pytest.raises(CouldNotCheckError, match="no watermark scheme named 'uchida'"):
+        replace(marked.record, secrets=secrets).check()
+
+
+def test_a_sceptic_derives_the_choice_again_from_the_parent(marked: "Marked") -> None:
+    check_against_parent(marked.record, marked.parent, marked.data, marked.settings)
+    with pytest.raises(TamperedError, match="cannot be derived again from this parent"):
+        check_against_parent(marked.record, marked.sibling, marked.data, marked.settings)
+
+
+def packed(entries: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04 no zip",
+        packed({}),
+        packed({"record.json": b"{"}),
+        packed({"record.json": b"[]"}),
+        packed({"record.json": b'{"format": "something else"}'}),
+        packed({"record.json": b'{"format": "deepsigns-registry/record/v0", "schemes": []}'}),
+    ],
+)
+def test_other_bytes_are_no_record(content: bytes) -> None:
+    with pytest.raises(CouldNotCheckError, match="no watermark record"):
+        WatermarkRecord.from_bytes(content)
+
+
+def test_a_pickle_inside_is_refused(marked: "Marked") -> None:
+    with zipfile.ZipFile(io.BytesIO(marked.record.to_bytes())) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    entries["reference.npy"] = buffer.getvalue()
+    with pytest.raises(CouldNotCheckError, match="no watermark record"):
+        WatermarkRecord.from_bytes(packed(entries))
