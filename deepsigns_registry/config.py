@@ -90,7 +90,7 @@ class ModelSettings(_Section):
     queries: int = Field(default=400, ge=100)
     triggers_per_class: int = Field(default=50, ge=50)
     epochs: int = Field(default=5, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     batch_size: int = Field(default=64, ge=2)
     max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
