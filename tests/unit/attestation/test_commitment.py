@@ -1,3 +1,5 @@
+import hashlib
+import json
 import multiprocessing
 from pathlib import Path
 
@@ -43,6 +45,31 @@ def test_an_entry_dropped_from_the_middle_is_noticed(log: CommitmentLog) -> None
             log.count(ALICE)
         with pytest.raises(TamperedError, match="chain of commitments is broken"):
             log.append(ALICE, _commitments(9))
+
+
+def test_an_entry_replaced_by_a_sound_one_breaks_the_next(log: CommitmentLog) -> None:
+    for number in range(3):
+        log.append(ALICE, _commitments(number))
+    lines = log.path.read_text().splitlines()
+    entry = json.loads(lines[1])
+    del entry["digest"]
+    entry["commitments"] = _commitments(99)
+    plain = json.dumps(entry, sort_keys=True, separators=(",", ":")) + "\n"
+    domain = b"deepsigns-registry/commitment-log/v0\n"
+    entry["digest"] = hashlib.sha256(domain + plain.encode()).hexdigest()
+    lines[1] = json.dumps(entry, sort_keys=True, separators=(",", ":"))
+    log.path.write_text("\n".join(lines[:2]) + "\n")
+    assert log.count(ALICE) == 2  # it is sound by itself
+    log.path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(TamperedError, match="broken at entry 3"):
+        log.count(ALICE)
+
+
+def test_another_spelling_of_an_entry_is_a_broken_chain(log: CommitmentLog) -> None:
+    log.append(ALICE, _commitments(1))
+    log.path.write_text(json.dumps(json.loads(log.path.read_text())) + "\n")
+    with pytest.raises(TamperedError, match="broken at entry 1"):
+        log.count(ALICE)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b"[]\n", b"[" * 9999 + b"\n", b"\xff\n"])

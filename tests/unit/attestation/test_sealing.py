@@ -51,6 +51,14 @@ def test_an_age_file_without_a_context_is_tampering() -> None:
         unseal(sealed, identity, CONTEXT)
 
 
+def test_a_changed_body_is_tampering_not_a_wrong_key() -> None:
+    identity, recipient = generate_identity()
+    sealed = seal(b"secret", [recipient], CONTEXT)
+    for changed in (sealed[:-1] + bytes([sealed[-1] ^ 1]), sealed[:-1], sealed + b"x"):
+        with pytest.raises(TamperedError, match="the sealed file was changed"):
+            unseal(changed, identity, CONTEXT)
+
+
 def test_a_plain_age_reader_finds_the_context_in_front_of_the_secret() -> None:
     identity, recipient = generate_identity()
     opened = pyrage.decrypt(
