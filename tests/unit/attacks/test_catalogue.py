@@ -74,7 +74,8 @@ def test_a_plugin_is_an_attack_like_ours(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_plugin_cannot_replace_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "theirs", Prune, raising=False)
+    monkeypatch.setattr(_Theirs, "name", "prune")
+    monkeypatch.setattr(catalogue, "theirs", _Theirs, raising=False)
     _with_plugin(monkeypatch, "prune", "deepsigns_registry.attacks.catalogue:theirs")
     assert type(parse_attack("prune:0.5").attack) is Prune
 

@@ -1,5 +1,6 @@
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,21 +75,52 @@ def test_attacks_can_follow_each_other(view: OnnxTappedModel, data: LabelledData
     assert eight(torch.from_numpy(data.inputs[:2])).outputs.shape == (2, 4)
 
 
+@pytest.fixture
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everything that could be written goes here, and onnxruntime's tools are imported anew."""
+    # It is their import that adds to the search path.
+    for name in [name for name in sys.modules if name.startswith("onnxruntime.transformers")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
 def test_it_is_quiet_and_leaves_nothing_behind(
     view: OnnxTappedModel,
     data: LabelledData,
     capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    private: Path,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    caplog.set_level(logging.INFO)
     handlers, path = list(logging.getLogger().handlers), list(sys.path)
     progress: list[tuple[float, str]] = []
     for bits in (8.0, 16.0):
         Quantize().apply(view, bits, data, seed=0, progress=lambda *event: progress.append(event))
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger().handlers == handlers
+    assert not [record for record in caplog.records if "onnxruntime" in record.pathname]
     assert sys.path == path
-    assert not list(tmp_path.iterdir())
+    assert not list(private.iterdir())
     assert progress == [(1.0, "8 bits a weight"), (1.0, "16 bits a weight")]
+
+
+def test_a_default_export_with_its_noted_shapes_is_quantised(
+    eager: EagerTappedModel, data: LabelledData
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            eager.module,
+            (torch.from_numpy(data.inputs[:2]),),
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            verbose=False,
+        )
+    assert program is not None
+    assert program.model_proto.graph.value_info
+    model = OnnxTappedModel.from_proto(program.model_proto)
+    quantized = Quantize().apply(model, 8.0, data, seed=0)
+    assert isinstance(quantized, OnnxTappedModel)
+    operators = {node.op_type for node in quantized.write_back().graph.node}
+    assert {"ConvInteger", "MatMulInteger"} <= operators
