@@ -56,9 +56,9 @@ def make_client(tracking_uri: str) -> MlflowClient:
     with translated(tracking_uri):
         try:
             return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        except (ImportError, UnsupportedModelRegistryStoreURIException) as error:
+        except (ImportError, UnsupportedModelRegistryStoreURIException):
             raise ConfigurationError(
-                f"tracking_uri '{tracking_uri}' cannot be opened here: {_first_line(error)}",
+                f"tracking_uri '{tracking_uri}' cannot be opened here",
                 advice="name an http:// address, or install mlflow for a database",
             ) from None
 

@@ -71,7 +71,7 @@ def request_tag(alias: str) -> str:
 
 class _Record(BaseModel):
     # Unknown fields are ignored on read, so that an older reader understands a newer writer.
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class PromotionRequest(_Record):

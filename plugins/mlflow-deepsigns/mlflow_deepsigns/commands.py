@@ -1,5 +1,7 @@
 """Executes the signed commands of workers."""
 
+from mlflow.utils.validation import MAX_MODEL_REGISTRY_TAG_VALUE_LENGTH
+
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.verification import verify_command
 from deepsigns_registry.config import Settings
@@ -62,6 +64,9 @@ class Commands:
         attestation = self._checker.attested(row.location, settings, what=row.label)
         if attestation.bundle != command.bundle:
             raise TamperedError(f"{row.label}: its files hold another attestation than was sent")
+        if len(attestation.bundle) > MAX_MODEL_REGISTRY_TAG_VALUE_LENGTH:
+            # The tag only shows the attestation; the one that counts is among the files.
+            return
         with self._records.locked(row.name) as records, answered():
             records.unchanged(row)
             records.set_tag(row.name, row.version, ATTESTATION_TAG, attestation.bundle)

@@ -1,6 +1,5 @@
 """`gate`, `fetch`, `resolve` and `register_marked` against real servers and a bare database."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,6 +121,7 @@ def test_a_marked_version_keeps_what_its_source_had(
     register: Register,
     plain_model: Path,
     attested_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
     import mlflow.onnx
@@ -149,8 +149,10 @@ def test_a_marked_version_keeps_what_its_source_had(
     assert marked.model_id != ref.model_id
     client.set_registered_model_alias(name, "champion", marked.version)
 
-    os.environ["MLFLOW_TRACKING_URI"] = server.uri
-    mlflow.set_tracking_uri(server.uri)
+    # As on a person's machine: one variable, and nothing set in the process.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
+    monkeypatch.setattr("mlflow.tracking._model_registry.utils._registry_uri", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     inputs = np.zeros((2, 8), np.float32)
     program = mlflow.pytorch.load_model(f"models:/{name}@champion")
     import torch

@@ -7,6 +7,7 @@ import pytest
 from mlflow_deepsigns import checker as module
 from mlflow_deepsigns.checker import Checker, read_settings
 
+from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.config import load_settings
 from deepsigns_registry.errors import (
     ConfigurationError,
@@ -43,8 +44,10 @@ def test_the_memory_is_of_a_policy_and_not_of_the_files_alone(
     monkeypatch.setattr(module, "SETTLED_NANOSECONDS", -1_000_000_000)
     checker = Checker()
     checker.attested(str(attested), load_settings(config), what="m/1")
-    config.write_text(config.read_text().replace('"watermark", "command"', '"command"'))
-    with pytest.raises(ConfigurationError, match="trusts nobody to sign 'watermark'"):
+    # The key is taken out of trust, and another one put in its place.
+    generate_signing_key(config.with_name("new.pem"), config.with_name("new.pub.pem"))
+    config.write_text(config.read_text().replace("worker.pub.pem", "new.pub.pem"))
+    with pytest.raises(TamperedError, match="m/1"):
         checker.attested(str(attested), load_settings(config), what="m/1")
 
 

@@ -179,6 +179,47 @@ def test_protected_names_and_stages(
     assert store.get_model_version("prod-fraud", "2").version == 2
 
 
+def test_a_source_that_moved_while_it_was_checked_is_refused(
+    store: DeepSignsStore,
+    fraud: PromotionRequest,
+    attested: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert fraud.state == "queued"
+    store.create_registered_model("prod-x")
+    # What was found before somebody put the unmarked version in its place.
+    monkeypatch.setattr(store, "_location_of", lambda _source: str(attested))
+    with refused("changed while it was checked"):
+        store.create_model_version("prod-x", "models:/fraud/1")
+    assert store.get_latest_versions("prod-x") == []
+
+
+def test_a_protected_alias_is_protected_in_any_case(
+    store: DeepSignsStore, fraud: PromotionRequest
+) -> None:
+    with refused("is queued"):
+        store.set_registered_model_alias("fraud", "CHAMPION", "1")
+    assert {request.alias for request in state(store).queued()} == {"CHAMPION", fraud.alias}
+
+
+def test_what_is_queued_follows_a_rename(store: DeepSignsStore, fraud: PromotionRequest) -> None:
+    store.rename_registered_model("fraud", "fraud-eu")
+    moved = state(store, name="fraud-eu").requests["champion"]
+    assert (moved.id, moved.model, moved.state) == (fraud.id, "fraud-eu", "queued")
+
+
+def test_an_attestation_too_long_for_a_tag_is_only_in_the_files(
+    store: DeepSignsStore, send: Send, unmarked: Path, attest_folder: Callable[[Path], None]
+) -> None:
+    for number in range(900):
+        (unmarked / f"{number:03}").touch()
+    attest_folder(unmarked)
+    store.create_registered_model("fraud")
+    store.create_model_version("fraud", str(unmarked))
+    send(Attest(model="fraud", version="1", bundle=read_bundle(unmarked)))
+    assert store.get_model_version("fraud", "1").tags == {}
+
+
 def test_prompts_are_exempt_by_their_source(store: DeepSignsStore) -> None:
     store.create_registered_model("greeting", [RegisteredModelTag(IS_PROMPT_TAG_KEY, "true")])
     store.create_model_version("greeting", "dummy-source")
