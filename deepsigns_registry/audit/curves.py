@@ -8,6 +8,7 @@ read aloud, searched and printed sharply.
 import io
 import re
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def page_svg(svg: str, title: str) -> str:
 
     Args:
         svg: What matplotlib wrote.
-        title: What a screen reader says; plain words.
+        title: What a screen reader says.
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element)
@@ -103,9 +104,8 @@ def page_svg(svg: str, title: str) -> str:
     element = re.sub(r"font-family: [^;\"]*;? ?", "", element)
     element = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", element)
     element = re.sub(r"<style.*?</style>", "", element, flags=re.DOTALL)
-    element = re.sub(
-        r'(<svg) width="[^"]*" height="[^"]*"', rf'\1 role="img" aria-label="{title}"', element
-    )
+    label = f'<svg role="img" aria-label="{escape(title)}"'
+    element = re.sub(r'<svg width="[^"]*" height="[^"]*"', lambda _: label, element)
     for colour, variable in _VARIABLES.items():
         element = element.replace(colour, variable)
     return element.strip()

@@ -54,9 +54,9 @@ def due(
 
     Args:
         deployment: Its `schedule` is read in UTC.
-        last_answer: Start of the last audit that reached a verdict, from its signed report;
+        last_answer: End of the last audit that reached a verdict, from its signed report;
             None when there is none, and then the audit is due.
-        last_attempt: Start of the last audit of any outcome, from its signed report.
+        last_attempt: End of the last audit of any outcome, from its signed report.
         now: An aware time.
 
     Raises:

@@ -172,17 +172,17 @@ def last_audits(
     the future do not, since a clock that was wrong must not stop audits for years.
 
     Returns:
-        Start of the last audit that answered, and of the last of any outcome; see
+        End of the last audit that answered, and of the last of any outcome; see
         `schedule.due`.
     """
     last_attempt: datetime | None = None
     for report in reports_of(reports, deployment.name, policy):
-        started = report.predicate.started_at
-        if report.predicate.target != deployment.target or started > now:
+        finished = report.predicate.finished_at
+        if report.predicate.target != deployment.target or finished > now:
             continue
-        last_attempt = last_attempt or started
+        last_attempt = last_attempt or finished
         if report.answered:
-            return started, last_attempt
+            return finished, last_attempt
     return None, last_attempt
 
 

@@ -30,7 +30,7 @@ class Tracking:
 
     Attributes:
         run: The run's identifier; empty when it could not be started.
-        problem: Why not, in one line; empty when all went well.
+        problem: What could not be logged and why, in one line; empty when all went well.
     """
 
     run: str = ""
@@ -173,6 +173,6 @@ def _evidence(log10_p: float | None) -> float | None:
 def _problem(error: Exception) -> str:
     _log.debug("audit not logged to MLflow", exc_info=True)
     if isinstance(error, DeepSignsError):
-        return f"not logged: {error}"
+        return str(error)
     line = (str(error).strip().splitlines() or [""])[0]
-    return f"not logged to MLflow: {type(error).__name__}: {line[:300]}"
+    return f"MLflow: {type(error).__name__}: {line[:300]}"

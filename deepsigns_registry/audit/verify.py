@@ -4,6 +4,7 @@ The key store says which markings belong to a model; each one's sealed record is
 again and read from the file in a limited process.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from deepsigns_registry.attestation.keys import owner_identity
 from deepsigns_registry.attestation.keystore import FileKeystore, Marking, open_keystore
 from deepsigns_registry.attestation.sealing import load_identity
 from deepsigns_registry.config import Settings
-from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.watermark.extract import Suspect, extract
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -43,11 +44,14 @@ class Candidates:
         owner: Identity of the owner (hex).
         commitments: How many secrets the owner has ever committed to, from the hash chain.
         candidates: At least one.
+        unopened: Markings that could not be opened and why, one sentence each; while there is
+            one, a mark that was not found is not `absent`.
     """
 
     owner: str
     commitments: int
     candidates: tuple[Candidate, ...]
+    unopened: tuple[str, ...] = ()
 
     def tries(self, suspects: int = 1) -> int:
         """What a p-value is adjusted for.
@@ -112,8 +116,19 @@ def find_candidates(settings: Settings, model: str | None = None) -> Candidates:
             advice="promote a version of it first, or check [keystore] and [owner] public_key",
         )
     count = keystore.commitments.count(owner)
-    candidates = tuple(_open(keystore, marking, identity, count) for marking in found)
-    return Candidates(owner.hex(), count, candidates)
+    candidates: list[Candidate] = []
+    unopened: list[CouldNotCheckError] = []
+    for marking in found:
+        try:
+            candidates.append(_open(keystore, marking, identity, count))
+        except CouldNotCheckError as error:
+            # An older marking may be sealed to a key that was replaced since.
+            unopened.append(error)
+    if not candidates:
+        raise unopened[0]
+    return Candidates(
+        owner.hex(), count, tuple(candidates), tuple(error.message for error in unopened)
+    )
 
 
 def verify_onnx(
@@ -149,7 +164,7 @@ def verify_onnx(
     )
     read: list[tuple[Candidate, Verdict]] = []
     for candidate in ordered:
-        verdict = _read(candidate.record, session, tries)
+        verdict = _read(candidate.record, session, tries, candidates.unopened)
         read.append((candidate, verdict))
         if verdict.word == "present" and candidate.marking.onnx_digest == digest:
             break
@@ -169,9 +184,11 @@ def verify_onnx(
 
 def _open(keystore: FileKeystore, marking: Marking, identity: str, count: int) -> Candidate:
     where = f"key store {keystore.root}: marking '{marking.marking}'"
-    content = keystore.load_record(marking.marking, identity)
-    record = WatermarkRecord.from_bytes(content)
-    record.check()
+    try:
+        record = WatermarkRecord.from_bytes(keystore.load_record(marking.marking, identity))
+        record.check()
+    except DeepSignsError as error:
+        raise type(error)(f"{where}: {error.message}", advice=error.advice) from None
     if record.root.owner.hex() != marking.owner or record.commitments() != marking.commitments:
         raise TamperedError(
             f"{where}: the sealed record is not the one that was committed",
@@ -185,11 +202,19 @@ def _open(keystore: FileKeystore, marking: Marking, identity: str, count: int) -
     return Candidate(marking, record)
 
 
-def _read(record: WatermarkRecord, suspect: Suspect, tries: int) -> Verdict:
+def _read(
+    record: WatermarkRecord, suspect: Suspect, tries: int, unopened: Sequence[str]
+) -> Verdict:
     extraction = extract(record, suspect)
+    incomplete = [_without_tap(reason, record.tap) for reason in extraction.incomplete]
     if not extraction.evidence:
-        raise CouldNotCheckError("; ".join(extraction.incomplete) or "no scheme could be read")
-    return judge(extraction.evidence, tries=tries, incomplete=extraction.incomplete)
+        raise CouldNotCheckError("; ".join(incomplete) or "no scheme could be read")
+    return judge(extraction.evidence, tries=tries, incomplete=[*incomplete, *unopened])
+
+
+def _without_tap(reason: str, tap: str) -> str:
+    # A runtime may name the tensor that it failed at, and reasons go into reports.
+    return re.sub(rf"\b{re.escape(tap)}\b", "(the tap)", reason) if tap else reason
 
 
 def _strength(verdict: Verdict) -> float:

@@ -33,6 +33,12 @@ def check_target(deployment: Deployment) -> str:
         kind, complete = "registry", rest.startswith("/") and len(rest) > 1
     elif target.startswith("s3://"):
         bucket, _, key = target.removeprefix("s3://").partition("/")
+        if "@" in bucket:
+            # Not quoted: what stands before the @ is most likely a secret.
+            raise ConfigurationError(
+                f"deployment '{deployment.name}': target holds credentials",
+                advice="give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
         kind, complete = "s3", bool(bucket and key)
     elif scheme == "file" and separator:
         kind, complete = "local", bool(rest)

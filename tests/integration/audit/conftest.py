@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 from torch import nn
 
 from deepsigns_registry.attestation.digests import sha256_file
@@ -79,6 +80,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = _network(data)
     export_onnx(model, data.train.inputs[:16], base / "unmarked.onnx")
     _mark(base, model, data)
+    # Opening it makes the database; our own client opens only one that is there.
+    MlflowClient(f"sqlite:///{base / 'mlflow.db'}")
     return base
 
 

@@ -322,6 +322,6 @@ def test_finding_without_a_server_is_still_a_finding(home: Path, audited: Audite
     )
     result = run_audits(settings)
     assert result.audits[0].finding.outcome == "present"
-    assert "not logged" in result.audits[0].tracking.problem
+    assert "does not answer" in result.audits[0].tracking.problem
     assert "does not answer" in result.audits[0].finding.attestation
     assert result.exit_code == 0

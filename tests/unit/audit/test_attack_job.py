@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,41 @@ def test_failing_attack_is_an_answer(
     assert result.error_code == code
     assert result.error
     assert "\n" not in result.error
+
+
+_PLUGIN = """
+class Melt:
+    name = "melt"
+
+    def parse(self, strength):
+        return float(strength)
+
+    def apply(self, model, strength, data, *, seed, progress=None):
+        if strength > 1:
+            return None
+        raise RuntimeError("melted\\nand dripped")
+"""
+
+
+@pytest.mark.parametrize(
+    ("attack", "error"),
+    [
+        ("melt:1", "the attack failed: RuntimeError: melted"),
+        ("melt:2", "attack 'melt:2' gave no ONNX graph back"),
+    ],
+)
+def test_third_party_may_raise_what_it_likes(
+    model: bytes, attack: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "melting-1.dist-info").mkdir()
+    (tmp_path / "melting.py").write_text(_PLUGIN)
+    (tmp_path / "melting-1.dist-info/METADATA").write_text("Name: melting\nVersion: 1\n")
+    (tmp_path / "melting-1.dist-info/entry_points.txt").write_text(
+        "[deepsigns_registry.attacks]\nmelt = melting:Melt\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = attack_onnx(
+        progress=lambda _fraction, _message: None, model=model, attack=attack, train=DATA, seed=0
+    )
+    monkeypatch.delitem(sys.modules, "melting")
+    assert (result.model, result.error, result.error_code) == (b"", error, "could-not-check")

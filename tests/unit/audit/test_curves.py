@@ -1,6 +1,7 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 
 from deepsigns_registry.audit.curves import figures
 from deepsigns_registry.audit.results import Row
@@ -59,8 +60,11 @@ def test_same_table_same_figure_and_identifiers_of_their_own(row: MakeRow) -> No
     assert not ids[0] & ids[1]
 
 
-def test_hostile_label_stays_text(row: MakeRow) -> None:
-    hostile = "quantize:<script>$\\frac{$"
-    (svg,) = figures([row(), row(hostile, 1.0)]).values()
-    assert "<script" not in svg
-    assert "<script>$\\frac{$" in texts(svg)
+def test_hostile_names_stay_text(row: MakeRow) -> None:
+    hostile = '<script>$\\frac{$" onload="x" \\g<9>'
+    rows = [row(), row(f"quantize:{hostile}", 1.0), replace(row("x:1", 1.0), attack=hostile)]
+    by_kind, by_family = figures(rows).values()
+    assert "<script" not in by_kind + by_family
+    assert hostile[:24] in texts(by_kind)
+    assert f"{hostile}: strength" in texts(by_family)
+    assert "onload" not in ET.fromstring(by_family).attrib  # noqa: S314 - our own figure

@@ -29,6 +29,13 @@ def test_daily_schedule_agrees_with_counting_days(first: int, then: int) -> None
     assert due(deployment(), last_answer=last, last_attempt=last, now=now) == (mornings > 0)
 
 
+def test_due_at_the_very_minute() -> None:
+    now = MONDAY + timedelta(days=1)
+    assert due(deployment(), last_answer=MONDAY, last_attempt=MONDAY, now=now)
+    before = now - timedelta(microseconds=1)
+    assert not due(deployment(), last_answer=MONDAY, last_attempt=MONDAY, now=before)
+
+
 def test_missed_days_are_one_audit() -> None:
     now = MONDAY + timedelta(days=30)
     assert due(deployment(), last_answer=MONDAY, last_attempt=MONDAY, now=now)

@@ -34,7 +34,7 @@ def signer(tmp_path: Path) -> FileSigner:
 
 @pytest.fixture
 def policy(tmp_path: Path, signer: FileSigner) -> Policy:
-    assert signer
+    assert signer.path.exists()
     return Policy.trusting([tmp_path / "keys/a.pub.pem"], "audit")
 
 

@@ -39,6 +39,12 @@ def test_what_cannot_be_fetched(target: str) -> None:
         check_target(deployment(target))
 
 
+def test_credentials_in_a_target_are_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="target holds credentials") as raised:
+        check_target(deployment("s3://key:hidden@bucket/m.onnx"))
+    assert "hidden" not in str(raised.value)
+
+
 def test_relative_path_starts_at_the_settings(tmp_path: Path) -> None:
     (tmp_path / "deepsigns.toml").write_text("")
     (tmp_path / "m.onnx").write_bytes(b"model")
@@ -77,6 +83,8 @@ def test_size_limit_is_exact(tmp_path: Path) -> None:
     with pytest.raises(CouldNotCheckError, match="larger than 999 bytes"):
         fetch_local(tmp_path / "m.onnx", tmp_path / "b", limit=999)
     assert not (tmp_path / "b").exists()
+    with pytest.raises(CouldNotCheckError, match="larger than 999 bytes"):
+        write_limited([b"x" * 999, b"x"], tmp_path / "b", name="m", limit=999)
 
 
 def test_stream_that_never_ends_is_cut(tmp_path: Path) -> None:
