@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -175,7 +176,7 @@ def test_key_store_that_contradicts_itself(
     settings: Settings,
     keystore: FileKeystore,
     second: WatermarkRecord,
-    changes: dict[str, object],
+    changes: dict[str, Any],
     message: str,
 ) -> None:
     add(home, keystore, second, **changes)
