@@ -79,6 +79,6 @@ def test_a_damaged_file_is_run_or_refused(
     path: Path = tmp_path_factory.getbasetemp() / "damaged.onnx"
     path.write_bytes(damaged(content, damage))
     with suppress(CouldNotCheckError):
-        suspect = OnnxSuspect(path, limits=Limits(memory_bytes=2**30, seconds=20))
+        suspect = OnnxSuspect(path, limits=Limits(memory_bytes=2**30, seconds=60))
         outputs, _ = suspect.run(np.ones((2, 2, 4, 4), np.float32), tap="f")
         assert len(outputs) == 2
