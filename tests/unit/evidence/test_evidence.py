@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from numpy.typing import NDArray
 
-from deepsigns_registry.attestation.keys import generate_signing_key
+from deepsigns_registry.attestation.keys import generate_signing_key, public_pem
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.verification import verify_statement
@@ -24,8 +25,8 @@ from deepsigns_registry.errors import (
 from deepsigns_registry.evidence.contents import Evidence, parse, render
 from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.evidence.verify import Step, verify_evidence
-from deepsigns_registry.watermark.key import RootKey
-from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.key import RootKey, commit
+from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 
 
 class Story(Protocol):
@@ -240,6 +241,8 @@ def _other_label(arrays: dict[str, NDArray[np.generic]]) -> None:
     arrays["labels"] = (arrays["labels"].astype(np.int64) + 1) % 10
 
 
+STRANGER = public_pem(ec.generate_private_key(ec.SECP256R1()).public_key())
+
 FORGERIES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
     "subkey": (lambda e: _scheme(e, "whitebox", subkey=bytes(32)), "does not open the commitment"),
     "nonce": (lambda e: _scheme(e, "blackbox", nonce=bytes(32)), "does not open the commitment"),
@@ -247,6 +250,7 @@ FORGERIES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
     "labels": (lambda e: _arrays(e, "blackbox", _other_label), "not the one committed to"),
     "missing": (lambda e: _arrays(e, "whitebox", lambda a: a.pop("bits")), "not the one committed"),
     "owner key": (lambda e: replace(e, owner_key=b"nonsense"), "owner's key is not that"),
+    "another owner": (lambda e: replace(e, owner_key=STRANGER), "owner's key is not that"),
     "manifest": (
         lambda e: replace(
             e, manifest=replace(e.manifest, labels=np.roll(e.manifest.labels, 1))
@@ -283,6 +287,27 @@ def test_a_statement_about_another_size_is_tampering(
     path = tmp_path / "forged.zip"
     path.write_bytes(render(replace(evidence, bundle=story.signer.sign_statement(statement))))
     with pytest.raises(TamperedError, match="names another size"):
+        verify_evidence(path, story.marked, story.signer_key)
+
+
+def test_a_secret_that_was_committed_but_not_derived_is_tampering(
+    story: Story, evidence: Evidence, tmp_path: Path
+) -> None:
+    # A dishonest owner with a signing key commits to labels of free choice.
+    chosen = _arrays(evidence, "blackbox", _other_label).schemes["blackbox"]
+    chosen = replace(chosen, nonce=binding_nonce(chosen.salt, chosen.secret))
+    verified = verify_statement(story.bundle, story.policy, "watermark")
+    commitments = {"blackbox": commit(chosen.subkey, "blackbox", chosen.nonce)}
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "a", "digest": {"sha256": "0" * 64}}],
+        "predicateType": verified.predicate_type,
+        "predicate": verified.predicate | {"commitments": commitments},
+    }
+    path = tmp_path / "forged.zip"
+    bundle = story.signer.sign_statement(statement)
+    path.write_bytes(render(replace(evidence, bundle=bundle, schemes={"blackbox": chosen})))
+    with pytest.raises(TamperedError, match="the labels are not those of the key"):
         verify_evidence(path, story.marked, story.signer_key)
 
 
