@@ -18,7 +18,10 @@ from deepsigns_registry.watermark.verdict import Evidence
 
 __all__ = ["TAP_AGREEMENT", "Extraction", "Suspect", "TappedSuspect", "extract", "tap_agreement"]
 
-TAP_AGREEMENT = 0.3
+# Measured on digits (256 and 128 neurons): marked models 0.40 to 0.53, after pruning to 50% or
+# three epochs of fine-tuning 0.40 to 0.53, unmarked fine-tuning 0.96; 40 pairs of unrelated
+# siblings at most 0.09, and 2000 random permutations of the neurons at most 0.17.
+TAP_AGREEMENT = 0.25
 
 
 class Suspect(Protocol):

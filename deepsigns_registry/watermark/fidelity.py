@@ -50,7 +50,7 @@ def paired_drop(
         >>> before = np.array([True] * 95 + [False] * 5)
         >>> after = np.array([True] * 93 + [False] * 7)
         >>> [round(value, 3) for value in paired_drop(before, after)]
-        [0.02, -0.014, 0.053]
+        [0.02, -0.013, 0.053]
     """
     if parent_correct.shape != marked_correct.shape or not parent_correct.size:
         raise ValueError(

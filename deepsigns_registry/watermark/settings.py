@@ -36,13 +36,13 @@ class MarkSettings:
     queries: int = 400
     sources: int = 400
     epochs: int = 5
-    minimum_steps: int = 800
+    minimum_steps: int = 900
     learning_rate: float = 2e-3
     batch_size: int = 64
-    repeats: int = 60
-    lambda1: float = 0.01
-    lambda2: float = 1.5
-    lambda_queries: float = 1.0
+    repeats: int = 50
+    lambda1: float = 0.02
+    lambda2: float = 2.0
+    lambda_queries: float = 0.7
     margin: float = 2.0
     seed: int = 0
 

@@ -32,7 +32,7 @@ class Evidence:
         >>> Evidence("whitebox", trials=128, matches=102, chance=0.5, level="a").errors
         26
         >>> round(Evidence("whitebox", trials=128, matches=102, chance=0.5).log10_p, 1)
-        -11.2
+        -11.4
     """
 
     scheme: str

@@ -135,9 +135,11 @@ class WhiteBox:
         arrays = secret.arrays
         carriers, bits = arrays["bits"].shape
         count = len(arrays["trigger_indices"]) // max(carriers, 1)
-        classes = int(manifest.labels.max()) + 1
+        classes = int(str(secret.meta["classes"]))
         if count < _LEAST_TRIGGERS or arrays["bits"].size < _LEAST_BITS:
             raise _forged(f"only {count} triggers a class and {arrays['bits'].size} bits")
+        if classes <= int(manifest.labels.max()):
+            raise _forged(f"{classes} classes do not hold the labels of the manifest")
         eligible = MarkSettings(triggers_per_class=count)
         try:
             chosen = _carriers(subkey, manifest, classes, carriers, eligible)
@@ -195,7 +197,7 @@ class _WhiteBoxObjective(Objective):
 
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
         per_class = len(self.triggers) // len(self.carriers)
-        each = self._sample // len(self.carriers)
+        each = max(1, self._sample // len(self.carriers))
         rows = torch.cat(
             [
                 carrier * per_class + torch.randperm(per_class, generator=step_generator)[:each]
@@ -227,9 +229,9 @@ class _WhiteBoxObjective(Objective):
             loss1 = loss1 + functional.relu(self.distances - apart).mean()
         read = torch.cat([self.centres, triggers.mean(dim=1)])
         z = projected(read, self.projection) * self.signs.repeat(2, 1) / self._scale
-        # Cross-entropy on a clamped sigmoid has no gradient where it is most wrong; this is the
-        # same loss on logits, shifted so that bits end up away from the threshold.
-        loss2 = functional.softplus((self._options.margin - z) * 2).mean()
+        # The paper's cross-entropy on a clamped sigmoid has no gradient where it is most wrong.
+        # A squared hinge pulls the worst bits hardest and stops at the margin.
+        loss2 = functional.relu(self._options.margin - z).square().mean()
         weighted: Tensor = self._options.lambda1 * loss1 / self._scale**2
         return weighted + self._options.lambda2 * loss2
 

@@ -28,7 +28,7 @@ from deepsigns_registry.watermark.verdict import Evidence, judge
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
 if TYPE_CHECKING:
-    from conftest import Marked
+    from tests.unit.watermark.conftest import Marked
 
 
 def read(marked: "Marked", model: TappedModel) -> tuple[Evidence, Evidence, Extraction]:

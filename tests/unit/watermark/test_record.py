@@ -20,7 +20,7 @@ from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import SchemeSecret
 
 if TYPE_CHECKING:
-    from conftest import Marked
+    from tests.unit.watermark.conftest import Marked
 
 Array = NDArray[np.generic]
 Change = Callable[[Array], Array]
