@@ -64,14 +64,14 @@ def _echo(result: "AuditResult") -> None:
         click.echo(f"{finding.outcome}: {finding.deployment}: {finding.target}")
         if finding.message:
             click.echo(f"  {finding.message}")
+        click.echo(f"  {'file':<16} {'accuracy':>8}  {'white box':>9}  {'black box':>9}  verdict")
         for row in finding.rows:
             accuracy = "-" if row.accuracy is None else f"{row.accuracy:.4f}"
             click.echo(
-                f"  {row.label:<16} accuracy {accuracy:<7} "
-                f"white box {_power(row.whitebox_log10_p_adjusted):>8}  "
-                f"black box {_power(row.blackbox_log10_p_adjusted):>8}  "
-                f"{row.error or row.verdict}"
+                f"  {row.label:<16} {accuracy:>8}  {_number(row.whitebox_log10_p_adjusted):>9}  "
+                f"{_number(row.blackbox_log10_p_adjusted):>9}  {row.error or row.verdict}"
             )
+        click.echo("  (adjusted log10 p; -6 or less is present)")
         click.echo(f"  report: {audited.folder / 'report.html'}")
         if audited.tracking.problem:
             click.echo(f"  not logged to MLflow: {audited.tracking.problem}", err=True)
@@ -79,5 +79,5 @@ def _echo(result: "AuditResult") -> None:
         click.echo(f"skipped: {skipped.deployment}: {skipped.reason}")
 
 
-def _power(log10_p: float | None) -> str:
-    return "-" if log10_p is None else f"1e{log10_p:.1f}"
+def _number(log10_p: float | None) -> str:
+    return "-" if log10_p is None else f"{log10_p:.1f}"

@@ -36,6 +36,9 @@ _SECTIONS = """
 data = "training.npz"
 max_accuracy_drop = 0.02
 
+[engine]
+jobs = 2
+
 [[deployments]]
 name = "{deployment}"
 model = "{name}"
