@@ -48,7 +48,7 @@ def start_server(
     gated: bool = True,
     python: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    patience: float = 90.0,
+    patience: float = 240.0,
 ) -> Iterator[Server]:
     """Runs `mlflow server` with the deepsigns registry store for as long as the block lasts.
 

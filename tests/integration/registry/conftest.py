@@ -27,6 +27,11 @@ from deepsigns_registry.registry.assemble import assemble
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.server import Server, start_server
 
+with warnings.catch_warnings():
+    # MLflow warns of its own use of SQLAlchemy, once, when it is imported.
+    warnings.simplefilter("ignore")
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
 CONFIG = """
 [registry]
 tracking_uri = "{uri}"

@@ -2,13 +2,22 @@
 """A store in this process, on a SQLite file, with plain folders as models."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from mlflow_deepsigns import open_store
-from mlflow_deepsigns.store import DeepSignsStore
+
+if TYPE_CHECKING:
+    from mlflow_deepsigns.store import DeepSignsStore
+
+with warnings.catch_warnings():
+    # MLflow warns of its own use of SQLAlchemy, once, when it is imported.
+    warnings.simplefilter("ignore")
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 from deepsigns_registry.attestation.bundle import write_bundles
 from deepsigns_registry.attestation.digests import combined_digest, digest_folder
@@ -64,7 +73,7 @@ def database(tmp_path: Path, empty_database: Path) -> str:
 
 
 @pytest.fixture
-def store(config: Path, database: str) -> Iterator[DeepSignsStore]:
+def store(config: Path, database: str) -> "Iterator[DeepSignsStore]":
     assert config.exists()
     opened = open_store(f"deepsigns:{database}")
     yield opened
