@@ -10,7 +10,7 @@ from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.gate import GateResult, verified
-from deepsigns_registry.registry.versions import Progress, download_version, resolve
+from deepsigns_registry.registry.versions import Progress, download_version, nearest, resolve
 
 __all__ = ["fetch"]
 
@@ -50,10 +50,10 @@ def fetch(
     client = client or make_client(settings.tracking_uri)
     ref = resolve(client, uri)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=nearest(out)) as scratch:
             folder = download_version(client, ref, Path(scratch) / "model", progress=progress)
             attestation = verified(folder, policy, ref)
+            out.parent.mkdir(parents=True, exist_ok=True)
             # rename() would replace an empty folder that somebody made meanwhile; that is harmless.
             folder.rename(out)
     except OSError as error:

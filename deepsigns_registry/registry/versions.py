@@ -18,7 +18,7 @@ from deepsigns_registry.errors import (
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.protocol import is_reserved
 
-__all__ = ["VersionRef", "download_version", "register_marked", "resolve"]
+__all__ = ["VersionRef", "download_version", "nearest", "register_marked", "resolve"]
 
 Progress = Callable[[float, str], None]
 
@@ -101,12 +101,12 @@ def download_version(
     tell = progress or (lambda _fraction, _message: None)
     tell(0.0, f"downloading {ref}")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=nearest(out)) as scratch:
             folder = Path(scratch) / "model"
             folder.mkdir()
             _fetch(client, ref, folder)
             (folder / _META).unlink(missing_ok=True)
+            out.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(out)
     except OSError as error:
         raise CouldNotCheckError(f"{out}: cannot be written: {error.strerror or error}") from None
@@ -164,6 +164,11 @@ def register_marked(
         )
     tell(1.0, f"registered {created.name}/{created.version}")
     return _ref(created)
+
+
+def nearest(path: Path) -> Path:
+    """The closest folder above a path that exists: scratch files go there, to be renamed later."""
+    return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
 def _lineage(client: MlflowClient, ref: VersionRef) -> tuple[str, str]:

@@ -62,6 +62,8 @@ def test_the_gate_lets_attested_bytes_through_and_fetch_delivers_them(
     assert seen[0] == 0.0
     assert seen[-1] == 1.0
     assert [entry.name for entry in out.parent.iterdir()] == ["model"]
+    with pytest.raises(CouldNotCheckError, match="cannot be written"):
+        fetch(settings, f"{name}/{version}", out / "MLmodel" / "below-a-file")
     with pytest.raises(ConfigurationError, match="exists already"):
         fetch(settings, f"{name}/{version}", out)
 
@@ -85,7 +87,7 @@ def test_unmarked_and_changed_versions_are_told_apart_and_nothing_is_left(
         gate(settings, f"{name}/{marked}")
     for version, error in ((unmarked, RefusedError), (marked, TamperedError)):
         with pytest.raises(error, match=name):
-            fetch(settings, f"{name}/{version}", tmp_path / "out")
+            fetch(settings, f"{name}/{version}", tmp_path / "deep/er/out")
     assert list(tmp_path.iterdir()) == []
 
 

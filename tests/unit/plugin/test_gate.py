@@ -71,6 +71,7 @@ def test_a_worker_moves_the_alias(
     lease = {"model": "fraud", "version": "1", "worker": "w", "fence": 1}
     send(Claim(request=fraud.id, ttl=60, **lease))
     send(Renew(renewal=1, ttl=60, **lease))
+    store.create_model_version("fraud", str(attested))
     send(Report(request=fraud.id, state="queued", detail="half", **lease))
     assert state(store).requests["champion"].detail == "half"
     send(Attest(model="fraud", version="2", bundle=read_bundle(attested)))
@@ -84,6 +85,9 @@ def test_a_worker_moves_the_alias(
     send(promotion)
     assert store.get_model_version_by_alias("fraud", "champion").version == 2
     assert state(store).requests["champion"].state == "done"
+    store.set_registered_model_alias("fraud", "champion", "3")
+    send(promotion)
+    assert store.get_model_version_by_alias("fraud", "champion").version == 3
     send(Release(**lease))
 
 
