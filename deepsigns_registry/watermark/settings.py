@@ -36,7 +36,7 @@ class MarkSettings:
     queries: int = 400
     sources: int = 400
     epochs: int = 5
-    minimum_steps: int = 900
+    minimum_steps: int = 1000
     learning_rate: float = 2e-3
     batch_size: int = 64
     repeats: int = 50
