@@ -169,6 +169,9 @@ class _Work:
         """Everything that was found, judged."""
         self.say(0.95, "judging the results")
         labels = self.plan.labels
+        judgement = judge_table(self.rows, labels, min_accuracy=self.settings.audit.min_accuracy)
+        if not self.message and not judgement.success:
+            self.message = f"does not hold: {'; '.join(judgement.complaints)}"
         return Finding(
             deployment=self.plan.deployment.name,
             model=self.plan.deployment.model,
@@ -187,7 +190,7 @@ class _Work:
             tries=self.tries,
             planned=labels,
             rows=tuple(self.rows),
-            judgement=judge_table(self.rows, labels, min_accuracy=self.settings.audit.min_accuracy),
+            judgement=judgement,
             providers=self.providers,
             tool=TOOL,
         )
@@ -296,4 +299,7 @@ def _accuracy(session: OnnxSuspect, data: LabelledData) -> float:
 
 
 def _undecided_because(verdict: Verdict) -> str:
-    return "; ".join(verdict.reasons) if verdict.word == "undecided" else ""
+    # The first reasons repeat the evidence of the table; the rest name what could not be run.
+    return (
+        "; ".join(verdict.reasons[len(verdict.evidence) :]) if verdict.word == "undecided" else ""
+    )

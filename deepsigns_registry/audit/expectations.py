@@ -53,7 +53,12 @@ class Judgement:
     @property
     def success(self) -> bool:
         """Whether every expectation holds, notes aside."""
-        return all(e.success for e in self.expectations if e.kind != "note")
+        return not self.complaints
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What does not hold, notes aside."""
+        return tuple(e.about for e in self.expectations if not e.success and e.kind != "note")
 
     def failed(self, kind: Kind) -> bool:
         """Whether an expectation of this kind does not hold."""
@@ -200,7 +205,7 @@ def _deployed_sentences(expect: Any, min_accuracy: float) -> list[Any]:
             column="accuracy",
             min_value=min_accuracy,
             max_value=1,
-            meta=_says(f"The deployed file's accuracy is at least {min_accuracy:.1%}", "policy"),
+            meta=_says(f"The deployed file's accuracy is at least {min_accuracy:.2%}", "policy"),
         ),
         *(
             expect.ExpectColumnValuesToNotBeNull(

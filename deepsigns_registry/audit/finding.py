@@ -28,7 +28,8 @@ class Finding:
         owner_name: The owner, for people.
         owner: The owner's identity (hex), which is what counts.
         outcome: What was found about the deployed file.
-        message: Why, in one line; for an outcome without a verdict, the error.
+        message: Why, in one line: the error, the step that could not run, or the expectation
+            that does not hold; empty when there is nothing to say.
         error_code: Stable code of the error, empty without one.
         started: Aware time.
         finished: Aware time.

@@ -177,5 +177,5 @@ def _reason(finding: Finding) -> str:
 
 
 def _not_passed(finding: Finding) -> str:
-    failed = [e.about for e in finding.judgement.expectations if not e.success and e.kind != "note"]
-    return f"The audit did not pass, because this does not hold: {'; '.join(failed)}."
+    complaints = "; ".join(finding.judgement.complaints)
+    return f"The audit did not pass, because this does not hold: {complaints}."

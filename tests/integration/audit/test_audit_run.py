@@ -17,6 +17,7 @@ from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.report import CHECK_SIGNATURE
 from deepsigns_registry.audit.run import run_audits, run_due
+from deepsigns_registry.audit.schedule import exclusive
 from deepsigns_registry.audit.store import read_report
 from deepsigns_registry.audit.verify import find_candidates
 from deepsigns_registry.config import Settings
@@ -165,6 +166,7 @@ def test_accuracy_under_the_owners_minimum_is_a_no(home: Path, audited: Audited)
     finding = only(audited(home / "marked.onnx", min_accuracy=0.9999))
     assert finding.outcome == "present"
     assert finding.judgement.failed("policy")
+    assert finding.message == "does not hold: The deployed file's accuracy is at least 99.99%"
     assert finding.exit_code == 1
 
 
@@ -325,3 +327,19 @@ def test_finding_without_a_server_is_still_a_finding(home: Path, audited: Audite
     assert "does not answer" in result.audits[0].tracking.problem
     assert "does not answer" in result.audits[0].finding.attestation
     assert result.exit_code == 0
+
+
+def test_busy_deployment_is_skipped_and_said(audited: Audited, tmp_path: Path) -> None:
+    settings = audited("gone.onnx")
+    with exclusive(tmp_path / "audits/app") as ours:
+        assert ours
+        asked, scheduled = run_audits(settings), run_due(settings)
+    assert (asked.exit_code, scheduled.exit_code) == (3, 0)
+    assert asked.to_json() == {
+        "exit_code": 3,
+        "audits": [],
+        "skipped": [{"deployment": "app", "reason": "another process is auditing it now"}],
+    }
+    (only,) = run_audits(settings).to_json()["audits"]
+    assert only["outcome"] == "could-not-check"
+    assert Path(only["folder"]).is_dir()

@@ -74,7 +74,7 @@ def test_minimum_is_asked_of_the_deployed_file_alone(row: MakeRow) -> None:
     rows = [row(accuracy=0.9), row("prune:0.5", 0.5, accuracy=0.1)]
     assert judge_table(rows, ["prune:0.5"], min_accuracy=0.9).success
     judgement = judge_table(rows, ["prune:0.5"], min_accuracy=0.91)
-    assert failed(judgement) == {"The deployed file's accuracy is at least 91.0%"}
+    assert failed(judgement) == {"The deployed file's accuracy is at least 91.00%"}
     assert judgement.failed("policy")
 
 
