@@ -8,8 +8,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
+from torch.export import Dim
 
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel, choose_tap
+from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.extract import TappedSuspect, extract
@@ -18,7 +20,7 @@ from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.tapped import TappedModel
+from deepsigns_registry.watermark.tapped import Tapped, TappedModel
 from deepsigns_registry.watermark.verdict import Verdict, judge
 
 TRIES = 10
@@ -56,7 +58,9 @@ def train(module: nn.Module, data: LabelledData, *, epochs: int, seed: int) -> N
     for _ in range(epochs):
         for rows in torch.randperm(len(data), generator=generator).split(128):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(module(inputs[rows]), labels[rows])
+            given = module(inputs[rows])
+            outputs = given.outputs if isinstance(given, Tapped) else given
+            loss = nn.functional.cross_entropy(outputs, labels[rows])
             torch.autograd.backward(loss)
             optimizer.step()
 
@@ -66,13 +70,22 @@ def verdict(record: WatermarkRecord, model: TappedModel) -> Verdict:
     return judge(found.evidence, tries=TRIES, incomplete=found.incomplete)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_small_convolutional_network_is_marked(seed: int) -> None:
+def stored(module: nn.Module, tap: str, rows: torch.Tensor) -> TappedModel:
+    """As MLflow stores it: a program, without the class."""
+    program = torch.export.export(module.eval(), (rows,), dynamic_shapes=({0: Dim.AUTO},))
+    return ExportedTappedModel(program, tap)
+
+
+@pytest.mark.parametrize(("seed", "exported"), [(0, False), (1, True)])
+def test_a_small_convolutional_network_is_marked(seed: int, *, exported: bool) -> None:
     data, settings = digits(), MarkSettings()
     module = network(seed)
     train(module, data.train, epochs=15, seed=seed)
-    chosen = choose_tap(module, torch.from_numpy(data.train.inputs[:4]))
-    parent = EagerTappedModel(module, chosen.tap)
+    rows = torch.from_numpy(data.train.inputs[:4])
+    chosen = choose_tap(module, rows)
+    parent: TappedModel = EagerTappedModel(module, chosen.tap)
+    if exported:
+        parent = stored(module, chosen.tap, rows)
     started = time.process_time()
     record = prepare_record(parent, data, RootKey(bytes([seed]) * 32, bytes(32)), settings)
     marked = copy.deepcopy(parent)
@@ -98,7 +111,7 @@ def test_a_small_convolutional_network_is_marked(seed: int) -> None:
     assert verdict(record, EagerTappedModel(sibling, chosen.tap)).word == "undecided"
 
     tuned = copy.deepcopy(marked)
-    train(tuned.module, data.train, epochs=3, seed=seed)
+    train(tuned, data.train, epochs=3, seed=seed)
     for attacked in (halved(marked), tuned):
         after = verdict(record, attacked)
         assert after.word == "present"
@@ -106,7 +119,7 @@ def test_a_small_convolutional_network_is_marked(seed: int) -> None:
         assert after.log10_p_adjusted("blackbox") <= -6
 
 
-def halved(model: EagerTappedModel) -> EagerTappedModel:
+def halved(model: TappedModel) -> TappedModel:
     """Half of all weights set to zero, the smallest ones."""
     pruned = copy.deepcopy(model)
     weights = [weight for weight in pruned.parameters() if weight.ndim > 1]
