@@ -117,6 +117,22 @@ def test_many_threads_ask_for_the_same_promotion_and_one_request_is_kept(
     assert len(set(answers)) == 1
 
 
+def test_a_locked_model_holds_other_transactions_off(store: DeepSignsStore, unmarked: Path) -> None:
+    make(store, "fraud", unmarked)
+    entered = threading.Event()
+
+    def enter() -> None:
+        with store._records.locked("fraud"):
+            entered.set()
+
+    other = threading.Thread(target=enter)
+    with store._records.locked("fraud"):
+        other.start()
+        assert not entered.wait(0.5)
+    other.join()
+    assert entered.is_set()
+
+
 def test_a_version_that_was_replaced_while_it_was_checked_is_not_promoted(
     store: DeepSignsStore, unmarked: Path, attested: Path
 ) -> None:
