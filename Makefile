@@ -15,11 +15,13 @@ $(VENV)/.installed: pyproject.toml plugins/mlflow-deepsigns/pyproject.toml const
 	touch $@
 
 demo: setup
-	$(BIN)/deepsigns demo --out $(DEMO)
+	$(BIN)/deepsigns demo --out $(DEMO) --replace
 
 test: setup
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

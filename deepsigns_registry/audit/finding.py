@@ -10,9 +10,9 @@ from deepsigns_registry.audit.results import (
     EXIT_CODES,
     Outcome,
     Row,
-    combined_exit_code,
     deployed_row,
 )
+from deepsigns_registry.errors import worst_exit_code
 
 __all__ = ["Finding"]
 
@@ -96,7 +96,7 @@ class Finding:
             codes.append(1)
         if self.judgement.failed("complete") or self.judgement.failed("sound"):
             codes.append(3)
-        return combined_exit_code(codes)
+        return worst_exit_code(codes)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `results.json`."""

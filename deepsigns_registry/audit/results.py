@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-__all__ = ["DEPLOYED", "EXIT_CODES", "Outcome", "Row", "combined_exit_code", "deployed_row"]
+__all__ = ["DEPLOYED", "EXIT_CODES", "Outcome", "Row", "deployed_row"]
 
 DEPLOYED = "deployed"
 """The label of the row that describes the deployed file itself."""
@@ -84,15 +84,3 @@ class Row:
 def deployed_row(rows: Sequence[Row]) -> Row | None:
     """The row of the deployed file, if the audit came so far."""
     return next((row for row in rows if row.label == DEPLOYED), None)
-
-
-def combined_exit_code(codes: Sequence[int]) -> int:
-    """One exit code for several answers: 4 over 1 over 3 over 0.
-
-    Examples:
-        >>> combined_exit_code([0, 3, 1, 0])
-        1
-        >>> combined_exit_code([])
-        0
-    """
-    return next((code for code in (4, 1, 3) if code in codes), 0)

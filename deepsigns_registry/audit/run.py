@@ -16,11 +16,10 @@ from deepsigns_registry.audit.examine import examine
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.plan import Plan, plan_audits
 from deepsigns_registry.audit.report import render
-from deepsigns_registry.audit.results import combined_exit_code
 from deepsigns_registry.audit.schedule import due, exclusive
 from deepsigns_registry.audit.store import last_audits, write_report
 from deepsigns_registry.config import Settings
-from deepsigns_registry.errors import ConfigurationError
+from deepsigns_registry.errors import ConfigurationError, worst_exit_code
 
 __all__ = ["AuditResult", "Audited", "Skipped", "run_audits", "run_due"]
 
@@ -69,7 +68,7 @@ class AuditResult:
     def exit_code(self) -> int:
         """One code for all deployments: 4 over 1 over 3 over 0."""
         codes = [audit.finding.exit_code for audit in self.audits]
-        return combined_exit_code([*codes, *(entry.exit_code for entry in self.skipped)])
+        return worst_exit_code([*codes, *(entry.exit_code for entry in self.skipped)])
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values, for `--json`."""

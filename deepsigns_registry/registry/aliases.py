@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, RefusedError
-from deepsigns_registry.registry.client import make_client, translated
+from deepsigns_registry.errors import CouldNotCheckError, RefusedError
+from deepsigns_registry.registry.client import make_client, make_server_client, translated
 from deepsigns_registry.registry.requests import status
 from deepsigns_registry.registry.versions import resolve
 
@@ -50,12 +50,7 @@ def set_alias(settings: "Settings", uri: str, alias: str) -> Promotion:
         CouldNotCheckError: The registry does not answer.
         ConfigurationError: `tracking_uri` names no server.
     """
-    if not settings.tracking_uri.startswith(("http://", "https://")):
-        raise ConfigurationError(
-            f"{settings.path}: tracking_uri is {settings.tracking_uri}, and a database has no gate",
-            advice="start the MLflow server and name its http:// address",
-        )
-    client = make_client(settings.tracking_uri)
+    client = make_server_client(settings.tracking_uri)
     version = resolve(client, uri)
     try:
         with translated(str(version)):

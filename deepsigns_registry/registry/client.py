@@ -20,7 +20,7 @@ from deepsigns_registry.errors import (
     TamperedError,
 )
 
-__all__ = ["make_client", "translated"]
+__all__ = ["make_client", "make_server_client", "translated"]
 
 # MLflow's own defaults retry for minutes while a server is down.
 _PATIENCE = {
@@ -29,6 +29,7 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _ANSWER = re.compile(r"\[deepsigns:(?P<code>[a-z-]+)\] (?P<text>.*)", re.DOTALL)
 _BY_CODE: dict[str, type[DeepSignsError]] = {
@@ -61,6 +62,23 @@ def make_client(tracking_uri: str) -> MlflowClient:
                 f"tracking_uri '{tracking_uri}' cannot be opened here",
                 advice="name an http:// address, or install mlflow for a database",
             ) from None
+
+
+def make_server_client(tracking_uri: str) -> MlflowClient:
+    """A client for what changes a promotion: that needs a running server, with its gate.
+
+    Args:
+        tracking_uri: `http://...` or `https://...`.
+
+    Raises:
+        ConfigurationError: The address is a database's.
+    """
+    if not tracking_uri.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"tracking_uri is {tracking_uri}, and a database has no gate",
+            advice="start the MLflow server, and set tracking_uri to its http:// address",
+        )
+    return make_client(tracking_uri)
 
 
 def _expect_database(uri: str) -> None:

@@ -84,7 +84,7 @@ def _split(name: str, inputs: Any, labels: Any) -> LabelledData:
 
 def _from_npz(path: Path) -> tuple[_Pair, _Pair]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return (
                 (arrays["x_train"], arrays["y_train"]),
                 (arrays["x_validation"], arrays["y_validation"]),
@@ -96,7 +96,7 @@ def _from_npz(path: Path) -> tuple[_Pair, _Pair]:
             f"{path}: {error.args[0]}",
             advice="store x_train, y_train, x_validation and y_validation",
         ) from None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path}: cannot be read: {error}", advice="write it with numpy.savez"
         ) from None

@@ -23,7 +23,7 @@ from deepsigns_registry.errors import (
     RefusedError,
 )
 from deepsigns_registry.registry import requests
-from deepsigns_registry.registry.client import make_client
+from deepsigns_registry.registry.client import make_server_client
 from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.registry.versions import resolve
 from deepsigns_registry.retraining.marking import Marked, mark_version
@@ -81,9 +81,10 @@ class Worker:
         """Works off everything that waits now, oldest first.
 
         Raises:
+            ConfigurationError: `tracking_uri` names no server.
             CouldNotCheckError: The registry does not answer.
         """
-        client = make_client(self._settings.tracking_uri)
+        client = make_server_client(self._settings.tracking_uri)
         for request in requests.pending_requests(client):
             yield self._work(client, request)
 

@@ -2,14 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepsigns_registry.audit.results import Row, combined_exit_code, deployed_row
+from deepsigns_registry.audit.results import Row, deployed_row
+from deepsigns_registry.errors import worst_exit_code
 
 
 @given(st.lists(st.sampled_from([0, 1, 3, 4])))
 def test_exit_codes_combine_as_the_worst(codes: list[int]) -> None:
     order = [0, 3, 1, 4]
     worst = order[max((order.index(code) for code in codes), default=0)]
-    assert combined_exit_code(codes) == worst
+    assert worst_exit_code(codes) == worst
 
 
 def test_row_survives_json_and_ignores_later_fields() -> None:

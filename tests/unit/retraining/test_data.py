@@ -121,6 +121,15 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
         load_training_data(settings_for(tmp_path, "data.npz"), "m")
 
 
+def test_a_truncated_npz_file_is_refused(tmp_path: Path) -> None:
+    settings = stored(tmp_path)
+    path = tmp_path / "data.npz"
+    for size in (0, 10, path.stat().st_size // 2):
+        path.write_bytes(path.read_bytes()[:size] if size else b"")
+        with pytest.raises(DataError, match="cannot be read"):
+            load_training_data(settings, "m")
+
+
 @pytest.mark.parametrize("name", ["data.npz", "data.parquet"])
 def test_a_missing_file_and_a_broken_file_are_told_apart(tmp_path: Path, name: str) -> None:
     settings = settings_for(tmp_path, name)
