@@ -23,6 +23,8 @@ class BoundaryGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; every error leaves here with its exit code."""
+        # MLflow reads this when it is imported; its notes would stand between our lines.
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):

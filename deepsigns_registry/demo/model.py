@@ -15,7 +15,7 @@ class SmallCnn(nn.Module):
     """Two convolutions and two dense layers.
 
     Args:
-        side: Height and width of the images, a multiple of 4.
+        side: Height and width of the images, an even number.
         classes: Number of classes.
     """
 
@@ -24,13 +24,12 @@ class SmallCnn(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),
             nn.ReLU(),
-            nn.MaxPool2d(2),
             nn.Conv2d(16, 32, 3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
         )
-        self.hidden = nn.Sequential(nn.Linear(32 * (side // 4) ** 2, 256), nn.ReLU())
+        self.hidden = nn.Sequential(nn.Linear(32 * (side // 2) ** 2, 256), nn.ReLU())
         self.head = nn.Linear(256, classes)
 
     def forward(self, images: Tensor) -> Tensor:

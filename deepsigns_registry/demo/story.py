@@ -84,7 +84,8 @@ def tell(out: Path, *, data: str, data_folder: Path | None, replace: bool) -> di
     summary = story.tell()
     summary["seconds"] = round(time.monotonic() - started, 1)
     write_summary(summary, out / "summary.json")
-    click.echo(f"\n{table(summary)}\n")
+    labels = load_settings(summary["config"]).deployments[0].attacks
+    click.echo(f"\n{table(summary, labels)}\n")
     click.echo(f"report    {summary['audit']['report']}")
     click.echo(f"settings  {summary['config']}")
     click.echo(f"summary   {out / 'summary.json'}")

@@ -40,8 +40,13 @@ def attack_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def table(summary: Mapping[str, Any]) -> str:
-    """The closing table, as plain text."""
+def table(summary: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """The closing table, as plain text.
+
+    Args:
+        summary: The content of `summary.json`.
+        labels: The attacks as they are written in the settings, in the audit's order.
+    """
     head = ("file", "accuracy", "white box log10 p", "black box log10 p", "verdict")
     rows: list[Sequence[str]] = [head]
     for word, accuracy in (("marked", "marked_accuracy"), ("unmarked", "baseline_accuracy")):
@@ -55,11 +60,11 @@ def table(summary: Mapping[str, Any]) -> str:
                 entry["verdict"],
             )
         )
-    for row in summary["audit"]["attacks"]:
+    for label, row in zip(labels, summary["audit"]["attacks"], strict=True):
         values = [row[key] for key in ("accuracy", "whitebox_log10_p", "blackbox_log10_p")]
         numbers = ["-" if value is None else f"{value:.1f}" for value in values[1:]]
         accuracy = "-" if values[0] is None else f"{values[0]:.4f}"
-        rows.append((f"{row['attack']} {row['strength']:g}", accuracy, *numbers, row["verdict"]))
+        rows.append((label, accuracy, *numbers, row["verdict"]))
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
