@@ -115,8 +115,8 @@ def test_unmarked_file_is_not_claimed(home: Path, audited: Audited) -> None:
 _PLUGIN = """
 import os, signal
 
-class Melt:
-    name = "melt"
+class Die:
+    name = "die"
 
     def parse(self, strength):
         return float(strength)
@@ -127,21 +127,21 @@ class Melt:
 
 
 @pytest.fixture
-def melting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Installs a third party's attack that ends its own process."""
     site = tmp_path / "site"
-    (site / "melting-1.dist-info").mkdir(parents=True)
-    (site / "melting.py").write_text(_PLUGIN)
-    (site / "melting-1.dist-info/METADATA").write_text("Name: melting\nVersion: 1\n")
-    (site / "melting-1.dist-info/entry_points.txt").write_text(
-        "[deepsigns_registry.attacks]\nmelt = melting:Melt\n"
+    (site / "dying-1.dist-info").mkdir(parents=True)
+    (site / "dying.py").write_text(_PLUGIN)
+    (site / "dying-1.dist-info/METADATA").write_text("Name: dying\nVersion: 1\n")
+    (site / "dying-1.dist-info/entry_points.txt").write_text(
+        "[deepsigns_registry.attacks]\ndie = dying:Die\n"
     )
     monkeypatch.syspath_prepend(str(site))
 
 
-@pytest.mark.usefixtures("melting")
+@pytest.mark.usefixtures("dying")
 def test_dying_attack_takes_no_other_with_it(home: Path, audited: Audited) -> None:
-    finding = only(audited(home / "marked.onnx", "melt:2", "quantize:int8", jobs=2))
+    finding = only(audited(home / "marked.onnx", "die:2", "quantize:int8", jobs=2))
     assert [row.error for row in finding.rows] == [
         "",
         "a job was ended by SIGKILL; it may have run out of memory",
