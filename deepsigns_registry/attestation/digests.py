@@ -4,13 +4,12 @@ Nothing that could stand for other bytes later is accepted: no symbolic links, n
 devices, no names that a terminal or a checksum list would show as something else.
 """
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from deepsigns_registry.attestation.files import open_regular
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError, TamperedError
 
 __all__ = ["BUNDLE_FOLDER", "DOWNLOAD_NOTE", "combined_digest", "digest_folder", "sha256_file"]
@@ -30,18 +29,7 @@ def sha256_file(path: Path) -> str:
         TamperedError: It is a symbolic link or a special file.
         CouldNotCheckError: It cannot be read.
     """
-    try:
-        # O_NONBLOCK: opening a named pipe must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file") from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # what O_NOFOLLOW answers
-            raise TamperedError(f"{path}: is a symbolic link, not a file") from None
-        raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise TamperedError(f"{path}: is not a regular file")
+    with open_regular(path) as stream:
         try:
             return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:

@@ -2,12 +2,23 @@
 
 import errno
 import os
+import stat
 import tempfile
+from io import BufferedReader
 from pathlib import Path
 
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError, TamperedError
 
-__all__ = ["PRIVATE", "PUBLIC", "create", "private_folder", "read_small", "replace", "sync_folder"]
+__all__ = [
+    "PRIVATE",
+    "PUBLIC",
+    "create",
+    "open_regular",
+    "private_folder",
+    "read_small",
+    "replace",
+    "sync_folder",
+]
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -45,6 +56,30 @@ def replace(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
     sync_folder(path.parent)
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Opens a regular file for reading; never waits for a pipe, never follows a link.
+
+    Raises:
+        NotFoundError: There is no such file.
+        TamperedError: It is a symbolic link or a special file.
+        CouldNotCheckError: It cannot be opened.
+    """
+    try:
+        # O_NONBLOCK: opening a named pipe must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # what O_NOFOLLOW answers
+            raise TamperedError(f"{path}: is a symbolic link, not a file") from None
+        raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
+    stream = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise TamperedError(f"{path}: is not a regular file")
+    return stream
+
+
 def read_small(path: Path, *, limit: int = 16 * 2**20) -> bytes:
     """Reads a regular file of bounded size.
 
@@ -53,19 +88,11 @@ def read_small(path: Path, *, limit: int = 16 * 2**20) -> bytes:
         TamperedError: It is no regular file, or longer than `limit` bytes.
         CouldNotCheckError: It cannot be read.
     """
-    try:
-        # Never block on a named pipe, never follow a link that was put in the file's place.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file") from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # what O_NOFOLLOW answers
-            raise TamperedError(f"{path}: is a symbolic link, not a file") from None
-        raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as stream:
-        if not path.is_file():
-            raise TamperedError(f"{path}: is not a regular file")
-        content = stream.read(limit + 1)
+    with open_regular(path) as stream:
+        try:
+            content = stream.read(limit + 1)
+        except OSError as error:
+            raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > limit:
         raise TamperedError(f"{path}: is longer than {limit} bytes")
     return content

@@ -12,8 +12,6 @@ from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 
 __all__ = ["BoundaryGroup"]
 
-_CONFIGURATION = 2
-
 
 class BoundaryGroup(click.Group):
     """A command group whose errors end as one clear line on standard error.
@@ -27,12 +25,12 @@ class BoundaryGroup(click.Group):
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, click.exceptions.Exit):
             raise
         except DeepSignsError as error:
             _fail(error)
-        except (KeyboardInterrupt, EOFError):
-            raise click.Abort from None
+        except KeyboardInterrupt:
+            _fail(CouldNotCheckError("interrupted"))
         except BrokenPipeError:
             # The reader of our output went away; Python would complain again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -173,7 +173,7 @@ def _marking_name(settings: Settings, source: VersionRef, parent_digest: str) ->
     """One marking exists per source, recipe and policy, and serves several aliases."""
     recipe = settings.model(source.name).model_dump_json()
     policy = settings.policy.model_dump_json()
-    described = json.dumps([source.name, source.version, parent_digest, recipe, policy])
+    described = json.dumps([source.name, parent_digest, recipe, policy])
     return hashlib.sha256(described.encode()).hexdigest()[:32]
 
 
