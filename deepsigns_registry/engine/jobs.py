@@ -1,12 +1,11 @@
-"""What a job is, and which engine runs it."""
+"""What a job is, and what an engine promises."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from deepsigns_registry.config import EngineSettings
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 
-__all__ = ["Engine", "JobProgress", "OnProgress", "failure_of", "open_engine"]
+__all__ = ["Engine", "JobProgress", "OnProgress", "failure_of"]
 
 Result = TypeVar("Result")
 
@@ -42,17 +41,6 @@ class Engine(Protocol):
             CouldNotCheckError: A job died or failed in another way.
         """
         ...
-
-
-def open_engine(settings: EngineSettings) -> Engine:
-    """Returns the engine that `[engine]` of the settings names."""
-    if settings.kind == "ray":
-        from deepsigns_registry.engine.ray import RayEngine
-
-        return RayEngine(settings.address, gpus_per_job=settings.gpus_per_job)
-    from deepsigns_registry.engine.local import LocalEngine
-
-    return LocalEngine(settings.jobs)
 
 
 def failure_of(error: Exception) -> DeepSignsError:
