@@ -3,10 +3,11 @@
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps together what shares servers or a trained model: a folder of integration tests, a file.
 
-    The order stays as it was collected, and with it what a fixture of a wide scope is good for.
+    First of all such hooks, as the one of xdist reads these marks.
     """
     for item in items:
         together = item.path.parent if "integration" in item.path.parts else item.path
