@@ -1,14 +1,23 @@
-"""How the suite is shared out between two processes."""
+"""How the suite is shared out between processes."""
+
+from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps together what shares servers or a trained model: a folder of integration tests, a file.
+class ByFolder(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    """Keeps together what shares servers or a trained model.
 
-    First of all such hooks, as the one of xdist reads these marks.
+    That is a folder of integration tests, and a file of all others.
     """
-    for item in items:
-        together = item.path.parent if "integration" in item.path.parts else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together)))
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.split("::", 1)[0])
+        return str(path.parent if "integration" in path.parts else path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
+    """Called by xdist, with these names, when there is more than one process."""
+    return ByFolder(config, log)
