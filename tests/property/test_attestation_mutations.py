@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,35 +13,13 @@ from deepsigns_registry.attestation.bundle import (
     MODEL_BUNDLE,
     WATERMARK_BUNDLE,
     verify_folder,
-    write_bundles,
 )
-from deepsigns_registry.attestation.digests import digest_folder
 from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
-from deepsigns_registry.attestation.statement import (
-    Fidelity,
-    Parent,
-    WatermarkPredicate,
-    watermark_statement,
-)
 from deepsigns_registry.attestation.verification import verify_command, verify_statement
 from deepsigns_registry.errors import TamperedError
-
-PREDICATE = WatermarkPredicate(
-    owner="0" * 64,
-    marking="m1",
-    request_id="r1",
-    commitments={"whitebox": "1" * 64},
-    commitment_index=1,
-    manifest_root="2" * 64,
-    parent=Parent(name="fraud", version="7", digest="3" * 64),
-    bits=128,
-    queries=400,
-    fidelity=Fidelity(parent_accuracy=1, marked_accuracy=1, drop=0, interval=(0, 0)),
-    tool="deepsigns-registry/0.1.0",
-    created_at=datetime(2026, 1, 2, tzinfo=UTC),
-)
+from tests.support.attested import sign_folder
 
 PLACES = (
     "MLmodel",
@@ -62,7 +39,7 @@ def attested() -> Iterator[tuple[Path, FileSigner, Policy]]:
         (model / "MLmodel").write_text("flavors: {}\n")
         (model / "data" / "weights.bin").write_bytes(bytes(range(256)))
         signer = FileSigner(base / "key.pem")
-        write_bundles(model, watermark_statement(digest_folder(model), PREDICATE), signer)
+        sign_folder(model, signer)
         policy = Policy.trusting([base / "key.pub.pem"], "watermark", "command")
         verify_folder(model, policy)
         yield model, signer, policy

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,14 @@ from mlflow import MlflowClient
 from deepsigns_registry.attestation.keystore import FileKeystore
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
-from deepsigns_registry.attestation.statement import (
-    Fidelity,
-    Parent,
-    WatermarkPredicate,
-    watermark_statement,
-)
+from deepsigns_registry.attestation.statement import Parent, watermark_statement
 from deepsigns_registry.audit.attested import attestation_of
 from deepsigns_registry.audit.run import run_audits
 from deepsigns_registry.audit.verify import Examination, find_candidates, verify_onnx
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import TamperedError
 from deepsigns_registry.registry.protocol import ATTESTATION_TAG
+from tests.support.attested import watermark_predicate
 
 pytestmark = pytest.mark.integration
 
@@ -48,19 +43,11 @@ def told(
         *, key: str = "worker", digest: str | None = None, secret: str = ""
     ) -> tuple[Settings, Examination]:
         (marking,) = FileKeystore(home / "keystore").list_markings()
-        predicate = WatermarkPredicate(
+        predicate = watermark_predicate(
             owner=marking.owner,
             marking=marking.marking,
-            request_id="r1",
             commitments={"whitebox": secret} if secret else marking.commitments,
-            commitment_index=1,
-            manifest_root="0" * 64,
             parent=Parent(name="digits", version="1", digest="0" * 64),
-            bits=128,
-            queries=400,
-            fidelity=Fidelity(parent_accuracy=1, marked_accuracy=1, drop=0, interval=(0, 0)),
-            tool="test/0",
-            created_at=datetime.now(UTC),
         )
         files = {"model.onnx": digest or marking.onnx_digest, "MLmodel": "1" * 64}
         bundle = FileSigner(home / f"keys/{key}.pem").sign_statement(

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,16 +13,9 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from deepsigns_registry.attestation.bundle import write_bundles
-from deepsigns_registry.attestation.digests import digest_folder
 from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.signing import FileSigner
-from deepsigns_registry.attestation.statement import (
-    Fidelity,
-    Parent,
-    WatermarkPredicate,
-    watermark_statement,
-)
+from tests.support.attested import sign_folder
 
 pytestmark = [
     pytest.mark.integration,
@@ -34,24 +26,6 @@ pytestmark = [
 CI = Path(__file__).parents[3] / "ci"
 ACTION: dict[str, Any] = yaml.safe_load((CI / "github" / "action.yml").read_text())
 GITLAB: dict[str, Any] = yaml.safe_load((CI / "gitlab" / "deepsigns-gate.yml").read_text())
-
-
-def _sign(folder: Path, signer: FileSigner) -> None:
-    predicate = WatermarkPredicate(
-        owner="0" * 64,
-        marking="m1",
-        request_id="r1",
-        commitments={"whitebox": "1" * 64},
-        commitment_index=1,
-        manifest_root="2" * 64,
-        parent=Parent(name="fraud", version="1", digest="3" * 64),
-        bits=128,
-        queries=400,
-        fidelity=Fidelity(parent_accuracy=1, marked_accuracy=1, drop=0, interval=(0, 0)),
-        tool="deepsigns-registry/0.1.0",
-        created_at=datetime(2026, 1, 2, tzinfo=UTC),
-    )
-    write_bundles(folder, watermark_statement(digest_folder(folder), predicate), signer)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +50,7 @@ def pipeline() -> Iterator[Path]:
             folder.mkdir(parents=True)
             (folder / "MLmodel").write_text("flavors: {}\n")
             if kind != "unmarked":
-                _sign(folder, signer)
+                sign_folder(folder, signer)
             if kind == "tampered":
                 (folder / "MLmodel").write_text("flavors: []\n")
             client.create_model_version("fraud", str(folder))

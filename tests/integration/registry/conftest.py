@@ -4,7 +4,6 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,20 +11,13 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
-from deepsigns_registry.attestation.bundle import write_bundles
-from deepsigns_registry.attestation.digests import combined_digest, digest_folder
 from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.signing import FileSigner
-from deepsigns_registry.attestation.statement import (
-    Fidelity,
-    Parent,
-    WatermarkPredicate,
-    watermark_statement,
-)
 from deepsigns_registry.config import Settings, load_settings
 from deepsigns_registry.registry.assemble import assemble
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.server import Server, start_server
+from tests.support.attested import sign_folder
 
 with warnings.catch_warnings():
     # MLflow warns of its own use of SQLAlchemy, once, when it is imported.
@@ -131,25 +123,7 @@ def attest_folder(home: Path) -> Callable[..., None]:
     """Signs a finished folder; nothing was really marked, but every signature is real."""
 
     def attest(folder: Path, *, key: str = "marks") -> None:
-        digests = digest_folder(folder)
-        predicate = WatermarkPredicate(
-            owner="0" * 64,
-            marking="m1",
-            request_id="r1",
-            commitments={"whitebox": "1" * 64},
-            commitment_index=1,
-            manifest_root="2" * 64,
-            parent=Parent(name="fraud", version="1", digest=combined_digest(digests)),
-            bits=128,
-            queries=400,
-            fidelity=Fidelity(
-                parent_accuracy=1.0, marked_accuracy=1.0, drop=0.0, interval=(0.0, 0.0)
-            ),
-            tool="deepsigns-registry/0.1.0",
-            created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        )
-        signer = FileSigner(home / f"keys/{key}.pem")
-        write_bundles(folder, watermark_statement(digests, predicate), signer)
+        sign_folder(folder, FileSigner(home / f"keys/{key}.pem"))
 
     return attest
 

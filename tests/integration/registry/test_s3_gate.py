@@ -1,24 +1,17 @@
 # mypy: allow-untyped-calls
 """The gate of a server whose model files are in S3: a real S3 server on loopback."""
 
-import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 from mlflow.exceptions import MlflowException
 from mlflow_deepsigns import open_store
 
 from deepsigns_registry.registry.transitions import PromotionState
+from tests.support.s3 import ObjectStore, running_s3
 
 if TYPE_CHECKING:
     from mlflow_deepsigns.store import DeepSignsStore
@@ -26,74 +19,20 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ACCESS, SECRET = "server", "a-secret-of-the-server"
 BUCKET = "models"
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("s3")
-    keys = [{"accessKey": ACCESS, "secretKey": SECRET}]
-    actions = ["Admin", "Read", "List", "Write"]
-    identities = [{"name": ACCESS, "credentials": keys, "actions": actions}]
-    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-    (folder / "data").mkdir()
-    ports = dict(zip(("master", "volume", "filer", "s3"), free_ports(4), strict=True))
-    command = [
-        *(str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder / 'data'}"),
-        *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-filer", "-s3"),
-        *(f"-{name}.port={port}" for name, port in ports.items()),
-        *(f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=20"),
-    ]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)}
-        )
-    try:
-        yield f"http://127.0.0.1:{ports['s3']}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports whose neighbours 10000 above are free too: each server opens both."""
-    held: list[socket.socket] = []
-    ports: list[int] = []
-    while len(ports) < count:
-        pair = [socket.socket(), socket.socket()]
-        held += pair
-        pair[0].bind(("127.0.0.1", 0))
-        port = int(pair[0].getsockname()[1])
-        try:
-            pair[1].bind(("127.0.0.1", port + 10_000))
-        except (OSError, OverflowError):
-            continue
-        ports.append(port)
-    for each in held:
-        each.close()
-    return ports
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with running_s3(tmp_path_factory.mktemp("s3"), BUCKET) as store:
+        yield store
 
 
 @pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    client = boto3.session.Session().client("s3", endpoint_url=endpoint)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            client.create_bucket(Bucket=BUCKET)
-        except (BotoCoreError, ClientError):
-            assert time.monotonic() < deadline, "the S3 server did not start"
-            time.sleep(0.3)
-        else:
-            return client
+def s3(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
+    """The environment of a server that finds S3 as MLflow does, and a client to fill the bucket."""
+    object_store.lead_here(monkeypatch, endpoint_variable="MLFLOW_S3_ENDPOINT_URL")
+    return object_store.client()
 
 
 @pytest.fixture

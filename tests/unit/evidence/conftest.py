@@ -1,8 +1,6 @@
 """One real watermark in a small network on handwritten digits, made once for all tests here."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,17 +10,11 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from deepsigns_registry.attestation.bundle import read_bundle, write_bundles
-from deepsigns_registry.attestation.digests import digest_folder
+from deepsigns_registry.attestation.bundle import read_bundle
 from deepsigns_registry.attestation.keys import generate_signing_key, owner_identity
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
-from deepsigns_registry.attestation.statement import (
-    Fidelity,
-    Parent,
-    WatermarkPredicate,
-    watermark_statement,
-)
+from deepsigns_registry.attestation.statement import Parent
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
@@ -31,46 +23,21 @@ from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
-
-
-@dataclass(frozen=True)
-class Story:
-    """A marked model, its attestation and its secret."""
-
-    base: Path
-    record: WatermarkRecord
-    bundle: str
-    policy: Policy
-    signer: FileSigner
-    marked: Path
-    unmarked: Path
-
-    @property
-    def owner_key(self) -> Path:
-        return self.base / "owner.pub.pem"
-
-    @property
-    def signer_key(self) -> Path:
-        return self.base / "worker.pub.pem"
+from tests.support.attested import sign_folder
+from tests.support.evidence import Story
 
 
 def attest(record: WatermarkRecord, folder: Path, signer: FileSigner) -> str:
     """Signs a folder for a record, and gives the bundle's text."""
-    predicate = WatermarkPredicate(
+    sign_folder(
+        folder,
+        signer,
         owner=record.root.owner.hex(),
-        marking="m1",
-        request_id="r1",
         commitments=record.commitments(),
-        commitment_index=1,
         manifest_root=record.manifest.root,
         parent=Parent(name="digits", version="1", digest="0" * 64),
-        bits=128,
         queries=record.secrets["blackbox"].arrays["labels"].size,
-        fidelity=Fidelity(parent_accuracy=1, marked_accuracy=1, drop=0, interval=(0, 0)),
-        tool="deepsigns-registry/0.1.0",
-        created_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
-    write_bundles(folder, watermark_statement(digest_folder(folder), predicate), signer)
     return read_bundle(folder)
 
 

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.attestation.keys import generate_signing_key, public_pem
 from deepsigns_registry.attestation.policy import Policy
-from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.verification import verify_statement
 from deepsigns_registry.errors import (
     ConfigurationError,
@@ -26,28 +25,23 @@ from deepsigns_registry.evidence.contents import Evidence, parse, render
 from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.evidence.verify import Step, verify_evidence
 from deepsigns_registry.watermark.key import RootKey, commit
-from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
-
-
-class Story(Protocol):
-    """What the fixture of this folder gives."""
-
-    base: Path
-    record: WatermarkRecord
-    bundle: str
-    policy: Policy
-    signer: FileSigner
-    marked: Path
-    unmarked: Path
-
-    @property
-    def owner_key(self) -> Path: ...
-
-    @property
-    def signer_key(self) -> Path: ...
-
+from deepsigns_registry.watermark.record import binding_nonce
+from tests.support.evidence import Story
 
 BOTH = ("whitebox", "blackbox")
+
+
+def _attest_changed(story: Story, **changes: Any) -> str:
+    """A good signature of the same signer under other claims."""
+    verified = verify_statement(story.bundle, story.policy, "watermark")
+    return story.signer.sign_statement(
+        {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": "a", "digest": {"sha256": "0" * 64}}],
+            "predicateType": verified.predicate_type,
+            "predicate": verified.predicate | changes,
+        }
+    )
 
 
 def _export(story: Story, out: Path, **changes: Any) -> Path:
@@ -194,15 +188,12 @@ def test_exporting_checks_what_it_is_given(story: Story, tmp_path: Path) -> None
 def test_a_bundle_of_another_marking_does_not_go_with_the_record(
     story: Story, tmp_path: Path
 ) -> None:
-    verified = verify_statement(story.bundle, story.policy, "watermark")
-    statement = {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": "a", "digest": {"sha256": "0" * 64}}],
-        "predicateType": verified.predicate_type,
-        "predicate": verified.predicate | {"commitments": {"whitebox": "0" * 64}},
-    }
     with pytest.raises(TamperedError, match="do not belong together"):
-        _export(story, tmp_path / "e.zip", bundle=story.signer.sign_statement(statement))
+        _export(
+            story,
+            tmp_path / "e.zip",
+            bundle=_attest_changed(story, commitments={"whitebox": "0" * 64}),
+        )
 
 
 def test_a_place_that_cannot_be_written(story: Story, tmp_path: Path) -> None:
@@ -277,15 +268,8 @@ def test_a_consistent_forgery_is_tampering(
 def test_a_statement_about_another_size_is_tampering(
     story: Story, evidence: Evidence, tmp_path: Path
 ) -> None:
-    verified = verify_statement(story.bundle, story.policy, "watermark")
-    statement = {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": "a", "digest": {"sha256": "0" * 64}}],
-        "predicateType": verified.predicate_type,
-        "predicate": verified.predicate | {"queries": 4000},
-    }
     path = tmp_path / "forged.zip"
-    path.write_bytes(render(replace(evidence, bundle=story.signer.sign_statement(statement))))
+    path.write_bytes(render(replace(evidence, bundle=_attest_changed(story, queries=4000))))
     with pytest.raises(TamperedError, match="names another size"):
         verify_evidence(path, story.marked, story.signer_key)
 

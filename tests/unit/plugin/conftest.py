@@ -4,7 +4,6 @@
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +18,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
-from deepsigns_registry.attestation.bundle import write_bundles
-from deepsigns_registry.attestation.digests import combined_digest, digest_folder
 from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.signing import FileSigner
-from deepsigns_registry.attestation.statement import (
-    Fidelity,
-    Parent,
-    WatermarkPredicate,
-    watermark_statement,
-)
+from tests.support.attested import sign_folder
 
 CONFIG = """
 [registry]
@@ -92,25 +84,7 @@ def unmarked(tmp_path: Path) -> Path:
 @pytest.fixture
 def attest_folder(keys: Path) -> Callable[[Path], None]:
     def attest(folder: Path) -> None:
-        digests = digest_folder(folder)
-        predicate = WatermarkPredicate(
-            owner="0" * 64,
-            marking="m1",
-            request_id="r1",
-            commitments={"whitebox": "1" * 64},
-            commitment_index=1,
-            manifest_root="2" * 64,
-            parent=Parent(name="fraud", version="1", digest=combined_digest(digests)),
-            bits=128,
-            queries=400,
-            fidelity=Fidelity(
-                parent_accuracy=1.0, marked_accuracy=1.0, drop=0.0, interval=(0.0, 0.0)
-            ),
-            tool="deepsigns-registry/0.1.0",
-            created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        )
-        statement = watermark_statement(digests, predicate)
-        write_bundles(folder, statement, FileSigner(keys / "worker.pem"))
+        sign_folder(folder, FileSigner(keys / "worker.pem"))
 
     return attest
 

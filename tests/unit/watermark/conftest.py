@@ -15,6 +15,7 @@ from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
+from tests.support.training import train
 
 CLASSES, FEATURES, NEURONS = 6, 16, 96
 OWNER = bytes(range(32))
@@ -37,19 +38,6 @@ def multilayer(seed: int, neurons: int = NEURONS) -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(neurons, CLASSES),
     )
-
-
-def trained(module: nn.Module, data: LabelledData, *, epochs: int, seed: int = 0) -> nn.Module:
-    generator = torch.Generator().manual_seed(seed)
-    inputs, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(data), generator=generator).split(128):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(module(inputs[rows]), labels[rows])
-            torch.autograd.backward(loss)
-            optimizer.step()
-    return module
 
 
 @dataclass(frozen=True)
@@ -75,8 +63,8 @@ def settings() -> MarkSettings:
 
 @pytest.fixture(scope="session")
 def marked(data: TrainingData, settings: MarkSettings) -> Marked:
-    parent = EagerTappedModel(trained(multilayer(0), data.train, epochs=10), "3")
-    sibling = EagerTappedModel(trained(multilayer(1), data.train, epochs=10, seed=1), "3")
+    parent = EagerTappedModel(train(multilayer(0), data.train, epochs=10), "3")
+    sibling = EagerTappedModel(train(multilayer(1), data.train, epochs=10, seed=1), "3")
     record = prepare_record(parent, data, RootKey(bytes(32), OWNER), settings)
     model = copy.deepcopy(parent)
     result = embed(model, data, record, settings)

@@ -20,8 +20,9 @@ from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.tapped import Tapped, TappedModel
+from deepsigns_registry.watermark.tapped import TappedModel
 from deepsigns_registry.watermark.verdict import Verdict, judge
+from tests.support.training import train
 
 TRIES = 10
 
@@ -49,20 +50,6 @@ def network(seed: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(256, 10),
     )
-
-
-def train(module: nn.Module, data: LabelledData, *, epochs: int, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    inputs, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(data), generator=generator).split(128):
-            optimizer.zero_grad()
-            given = module(inputs[rows])
-            outputs = given.outputs if isinstance(given, Tapped) else given
-            loss = nn.functional.cross_entropy(outputs, labels[rows])
-            torch.autograd.backward(loss)
-            optimizer.step()
 
 
 def verdict(record: WatermarkRecord, model: TappedModel) -> Verdict:

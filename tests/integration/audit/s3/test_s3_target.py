@@ -10,6 +10,7 @@ from deepsigns_registry.audit.targets import fetch
 from deepsigns_registry.audit.targets.s3 import fetch as fetch_object
 from deepsigns_registry.config import Deployment, load_settings
 from deepsigns_registry.errors import CouldNotCheckError
+from tests.support.s3 import ObjectStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -65,7 +66,7 @@ def test_wrong_access_is_one_clear_line_without_the_secret(
     *,
     changes: dict[str, str | None],
     message: str,
-    s3_environment: dict[str, str],
+    object_store: ObjectStore,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -80,7 +81,7 @@ def test_wrong_access_is_one_clear_line_without_the_secret(
     with pytest.raises(CouldNotCheckError, match=message) as raised:
         fetch_object(URI, tmp_path / "copy")
     said = f"{raised.value!r} {raised.value.__cause__} {caplog.text}"
-    for secret in (s3_environment["AWS_SECRET_ACCESS_KEY"], "not-the-right-secret"):
+    for secret in (object_store.secret_key, "not-the-right-secret"):
         assert secret not in said
     assert not (tmp_path / "copy").exists()
 
