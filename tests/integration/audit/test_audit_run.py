@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.report import CHECK_SIGNATURE
-from deepsigns_registry.audit.run import run_audits, run_due
+from deepsigns_registry.audit.run import AuditResult, Skipped, run_audits, run_due
 from deepsigns_registry.audit.schedule import exclusive
 from deepsigns_registry.audit.store import read_report
 from deepsigns_registry.audit.verify import find_candidates
@@ -298,6 +298,29 @@ def test_two_schedulers_at_once_audit_once(home: Path, audited: Audited, tmp_pat
         json.loads(entry.communicate(timeout=120)[0].splitlines()[-1]) for entry in schedulers
     ]
     assert sorted(answers) == [[0, 0], [1, 0]]
+    reports = [entry for entry in (tmp_path / "audits/app").iterdir() if entry.name != ".lock"]
+    assert len(reports) == 1
+
+
+def test_what_another_scheduler_audited_meanwhile_is_not_audited_again(
+    home: Path, audited: Audited, tmp_path: Path
+) -> None:
+    first = (
+        '[[deployments]]\nname = "first"\nmodel = "digits"\ntarget = "gone.onnx"\nattacks = []\n'
+    )
+    changes = ("[[deployments]]", f"{first}[[deployments]]")
+    settings = audited(home / "marked.onnx", changes=changes)
+    overlapping: list[AuditResult] = []
+
+    def during(name: str, fraction: float, _message: str) -> None:
+        if (name, fraction) == ("first", 1.0):
+            overlapping.append(run_due(settings))
+
+    result = run_due(settings, progress=during)
+    (other,) = overlapping
+    assert [audit.finding.deployment for audit in other.audits] == ["app"]
+    assert [audit.finding.deployment for audit in result.audits] == ["first"]
+    assert result.skipped == (Skipped("app", "another process has just audited it", 0),)
     reports = [entry for entry in (tmp_path / "audits/app").iterdir() if entry.name != ".lock"]
     assert len(reports) == 1
 
