@@ -14,7 +14,12 @@ from deepsigns_registry.attestation.keys import owner_identity
 from deepsigns_registry.attestation.keystore import FileKeystore, Marking, open_keystore
 from deepsigns_registry.attestation.sealing import load_identity
 from deepsigns_registry.config import Settings
-from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
+from deepsigns_registry.errors import (
+    CouldNotCheckError,
+    DeepSignsError,
+    NotFoundError,
+    TamperedError,
+)
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.watermark.extract import Suspect, extract
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -122,7 +127,7 @@ def find_candidates(settings: Settings, model: str | None = None) -> Candidates:
         try:
             candidates.append(_open(keystore, marking, identity, count))
         except CouldNotCheckError as error:
-            # An older marking may be sealed to a key that was replaced since.
+            # An older marking may be sealed to a key that was replaced since, or be lost.
             unopened.append(error)
     if not candidates:
         raise unopened[0]
@@ -187,6 +192,11 @@ def _open(keystore: FileKeystore, marking: Marking, identity: str, count: int) -
     try:
         record = WatermarkRecord.from_bytes(keystore.load_record(marking.marking, identity))
         record.check()
+    except NotFoundError as error:
+        # A finished marking has a record: one that was lost leaves the question open.
+        raise CouldNotCheckError(
+            f"{where}: {error.message}", advice="restore it from a backup"
+        ) from None
     except DeepSignsError as error:
         raise type(error)(f"{where}: {error.message}", advice=error.advice) from None
     if record.root.owner.hex() != marking.owner or record.commitments() != marking.commitments:

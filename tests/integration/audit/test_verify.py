@@ -152,6 +152,28 @@ def test_marking_sealed_to_a_former_key_forbids_absent_and_nothing_else(
     assert verify_onnx(home / "unmarked.onnx", candidates).verdict.word == "undecided"
 
 
+@pytest.mark.parametrize("lost", ["record.age", "context.json"])
+def test_marking_that_was_lost_forbids_absent_and_nothing_else(
+    *,
+    home: Path,
+    settings: Settings,
+    keystore: FileKeystore,
+    second: WatermarkRecord,
+    lost: str,
+) -> None:
+    add(home, keystore, second)
+    (keystore.root / "m2" / lost).unlink()
+    candidates = find_candidates(settings)
+    assert [entry.marking.marking for entry in candidates.candidates] == ["m1"]
+    assert "marking 'm2'" in candidates.unopened[0]
+    assert verify_onnx(home / "marked.onnx", candidates).verdict.word == "present"
+    assert verify_onnx(home / "unmarked.onnx", candidates).verdict.word == "undecided"
+    (keystore.root / "m1" / lost).unlink()
+    with pytest.raises(CouldNotCheckError, match="marking 'm1'") as caught:
+        find_candidates(settings)
+    assert type(caught.value) is CouldNotCheckError
+
+
 def test_only_the_named_model_is_looked_for(
     home: Path, settings: Settings, keystore: FileKeystore, second: WatermarkRecord
 ) -> None:
