@@ -48,13 +48,21 @@ def promote(
 @config_option
 @json_option
 def status(version: str | None, config: Path | None, *, as_json: bool) -> None:
-    """List promotion requests: all, of one model (NAME) or of one version (NAME/NUMBER)."""
+    """List promotion requests: all, of one model (NAME) or of one VERSION.
+
+    VERSION is NAME/NUMBER or NAME@ALIAS, with or without models:/.
+    """
     from deepsigns_registry.registry.client import make_client
     from deepsigns_registry.registry.requests import status as list_requests
+    from deepsigns_registry.registry.versions import parse_name, resolve
 
-    name, _, number = (version or "").removeprefix("models:/").partition("/")
+    asked = None if version is None else parse_name(version)
     client = make_client(settings_of(config).tracking_uri)
-    found = list_requests(client, name or None, number or None)
+    if asked is None:
+        found = list_requests(client)
+    else:
+        number = resolve(client, str(version)).version if asked.alias else asked.version
+        found = list_requests(client, asked.name, number or None)
     if as_json:
         echo_json({"requests": [request.model_dump() for request in found]})
         return

@@ -35,6 +35,7 @@ _ANSWER = re.compile(r"\[deepsigns:(?P<code>[a-z-]+)\] (?P<text>.*)", re.DOTALL)
 _BY_CODE: dict[str, type[DeepSignsError]] = {
     kind.code: kind for kind in (RefusedError, TamperedError, CouldNotCheckError)
 }
+_WRONG = "INVALID_PARAMETER_VALUE"
 _MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"})
 
 
@@ -99,6 +100,7 @@ def translated(what: str) -> Iterator[None]:
 
     Raises:
         NotFoundError: It does not exist.
+        ConfigurationError: MLflow does not take a name or value that was given.
         RefusedError: The registry's gate said no.
         TamperedError: The registry's gate found a signature or digest that does not match.
         CouldNotCheckError: The server is down, or answered something else.
@@ -128,6 +130,11 @@ def _translate(error: MlflowException, what: str) -> DeepSignsError:
         return CouldNotCheckError(
             f"{what}: the MLflow server does not answer",
             advice="start it, or correct tracking_uri in deepsigns.toml",
+        )
+    if error.error_code == _WRONG:
+        return ConfigurationError(
+            f"{what}: MLflow says: {line.removeprefix(f'{_WRONG}: ')}",
+            advice="correct what was asked for",
         )
     return CouldNotCheckError(f"{what}: MLflow says: {line}")
 

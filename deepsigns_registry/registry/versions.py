@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -18,12 +19,35 @@ from deepsigns_registry.errors import (
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.protocol import is_reserved
 
-__all__ = ["VersionRef", "download_version", "nearest", "register_marked", "resolve"]
+__all__ = [
+    "ModelName",
+    "VersionRef",
+    "download_version",
+    "nearest",
+    "parse_name",
+    "register_marked",
+    "resolve",
+]
 
 Progress = Callable[[float, str], None]
 
-_URI = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w-]+))")
+# MLflow keeps a number in 32 bits, so that no version has more than nine digits.
+_NAME = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>[0-9]{1,9})|@(?P<alias>[\w-]+))?")
 _META = "registered_model_meta"
+
+
+class ModelName(NamedTuple):
+    """What a person wrote to name a model, or one version of it.
+
+    Attributes:
+        name: Registered model.
+        version: Its number; empty when an alias or nothing stands there.
+        alias: The alias; empty when a number or nothing stands there.
+    """
+
+    name: str
+    version: str
+    alias: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,27 @@ class VersionRef:
         return f"{self.name}/{self.version}"
 
 
+def parse_name(text: str) -> ModelName:
+    """Reads the name of a model or of one version of it; asks nobody.
+
+    Args:
+        text: `NAME`, `NAME/3` or `NAME@alias`, each with or without `models:/`.
+
+    Raises:
+        ConfigurationError: It is no such name.
+
+    Examples:
+        >>> parse_name("models:/fraud/3")
+        ModelName(name='fraud', version='3', alias='')
+    """
+    parts = _NAME.fullmatch(text)
+    if parts is None:
+        raise ConfigurationError(
+            f"{text!r} names no model version", advice="write NAME/VERSION or models:/NAME@ALIAS"
+        )
+    return ModelName(parts["name"], parts["version"] or "", parts["alias"] or "")
+
+
 def resolve(client: MlflowClient, uri: str) -> VersionRef:
     """Finds a version by its name.
 
@@ -66,12 +111,11 @@ def resolve(client: MlflowClient, uri: str) -> VersionRef:
         NotFoundError: There is no such model, version or alias.
         CouldNotCheckError: The registry does not answer.
     """
-    parts = _URI.fullmatch(uri)
-    if parts is None:
+    name, version, alias = parse_name(uri)
+    if not version and not alias:
         raise ConfigurationError(
-            f"'{uri}' names no model version", advice="write models:/NAME@ALIAS or NAME/VERSION"
+            f"{uri!r} names no model version", advice="write NAME/VERSION or models:/NAME@ALIAS"
         )
-    name, version, alias = parts["name"], parts["version"], parts["alias"]
     with translated(uri):
         if alias:
             return _ref(client.get_model_version_by_alias(name, alias), alias)

@@ -65,6 +65,16 @@ def test_a_superseded_request_is_not_waited_for(
         wait_for(settings, queued, seconds=60)
 
 
+@pytest.mark.parametrize("alias", ["bad alias!", "v1"])
+def test_an_alias_that_mlflow_does_not_take_is_a_usage_error(
+    *, settings: Settings, register: Register, attested_model: Path, name: str, alias: str
+) -> None:
+    version = register(name, attested_model)
+    with pytest.raises(ConfigurationError, match=r"MLflow says: .*alias name") as caught:
+        set_alias(settings, f"{name}/{version}", alias)
+    assert caught.value.exit_code == 2
+
+
 def test_what_cannot_be_promoted_says_why(home: Path, settings: Settings) -> None:
     with pytest.raises(NotFoundError, match="not found"):
         set_alias(settings, "no-such-model/1", "champion")

@@ -104,8 +104,13 @@ def test_what_does_not_exist_is_one_clear_line(
         with pytest.raises(NotFoundError, match=message) as caught:
             gate(settings, uri, client=client)
         assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigurationError, match="names no model version"):
-        gate(settings, "models:/x/y/z")
+    for uri in ("models:/x/y/z", name, f"models:/{name}/{'9' * 23}", f"models:/{name}@bad alias!"):
+        with pytest.raises(ConfigurationError, match="names no model version"):
+            gate(settings, uri, client=client)
+    with pytest.raises(NotFoundError, match="not found"):
+        gate(settings, f"models:/{name}/{'9' * 9}", client=client)
+    with pytest.raises(NotFoundError, match="alias v1 not found"):
+        gate(settings, f"models:/{name}@v1", client=client)
 
 
 def test_a_server_that_is_down_is_could_not_check(home: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from mlflow.exceptions import MlflowException, RestException
 
 from deepsigns_registry.errors import (
+    ConfigurationError,
     CouldNotCheckError,
     DeepSignsError,
     NotFoundError,
@@ -48,6 +49,11 @@ def rest(code: str, message: str) -> RestException:
             rest("INVALID_PARAMETER_VALUE", "Registered model alias x not found."),
             NotFoundError,
             "m/1: Registered model alias x not found; see what there is with: deepsigns status",
+        ),
+        (
+            rest("INVALID_PARAMETER_VALUE", "Version alias name 'v1' is reserved."),
+            ConfigurationError,
+            "m/1: MLflow says: Version alias name 'v1' is reserved.; correct what was asked for",
         ),
         (
             MlflowException("API request to http://x failed: Max retries exceeded with url: /"),
