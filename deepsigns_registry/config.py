@@ -5,6 +5,7 @@ One file configures everything. An environment variable wins over the file:
 relative to the file's folder, so that a command works from anywhere.
 """
 
+import json
 import os
 import tomllib
 from fnmatch import fnmatchcase
@@ -12,7 +13,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from deepsigns_registry.errors import ConfigurationError, NotFoundError
 
@@ -29,6 +36,8 @@ __all__ = [
     "Settings",
     "load_settings",
 ]
+
+_PREFIX = "DEEPSIGNS_"
 
 Purpose = Literal["watermark", "audit", "command"]
 
@@ -52,13 +61,21 @@ class OwnerSettings(_Section):
     name: str = ""
     public_key: str = "file:keys/owner.pub.pem"
     signing_key: str = "file:keys/worker.pem"
-    sealing: tuple[str, ...] = ("age:keys/sealing.pub",)
+    # The environment gives it as text, one recipient or a JSON list, and the validator reads it.
+    sealing: Annotated[tuple[str, ...], NoDecode] = ("age:keys/sealing.pub",)
     unsealing: str = "age:keys/sealing.key"
 
     @field_validator("sealing", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if not value.lstrip().startswith("["):
+            return (value,)
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("starts like a JSON list and is none") from None
 
 
 class KeyRule(_Section):
@@ -125,7 +142,7 @@ class EngineSettings(_Section):
 
 class _Document(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="DEEPSIGNS_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
     registry: RegistrySettings = RegistrySettings()
@@ -221,7 +238,8 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
 
     Raises:
         NotFoundError: There is no such file.
-        ConfigurationError: It is not TOML, or a setting is unknown or invalid.
+        ConfigurationError: It is not TOML, a setting is unknown or invalid, or a variable of the
+            environment cannot be read.
     """
     file = Path(path or os.environ.get("DEEPSIGNS_CONFIG") or "deepsigns.toml").absolute()
     try:
@@ -240,9 +258,21 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
         ) from None
     try:
         return Settings(file, _Document(**content))
+    except SettingsError as error:
+        raise ConfigurationError(
+            f"environment: {_unreadable_variable(error)}: its value is not JSON",
+            advice="""write lists and tables as JSON, for example '["champion"]'""",
+        ) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(
             f"{file}: {where}: {first['msg']}", advice="see docs/configuration.md"
         ) from None
+
+
+def _unreadable_variable(error: SettingsError) -> str:
+    # Pydantic names the section only; the parser's error holds the text that it could not read.
+    text = getattr(error.__cause__, "doc", None)
+    names = (name for name, value in os.environ.items() if value == text)
+    return next((name for name in names if name.upper().startswith(_PREFIX)), f"{_PREFIX}...")

@@ -63,6 +63,49 @@ def test_one_recipient_may_be_written_without_a_list(tmp_path: Path) -> None:
     assert settings.owner.sealing == ("age:k.pub",)
 
 
+@pytest.mark.parametrize(
+    ("value", "recipients"),
+    [
+        ("age:k.pub", ("age:k.pub",)),
+        ('["age:k.pub"]', ("age:k.pub",)),
+        (' ["age:k.pub", "age:l.pub"]', ("age:k.pub", "age:l.pub")),
+    ],
+)
+def test_recipients_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, recipients: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DEEPSIGNS_OWNER__SEALING", value)
+    assert loaded(tmp_path, '[owner]\nsealing = "age:file.pub"').owner.sealing == recipients
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEEPSIGNS_REGISTRY__PROTECTED_ALIASES", "champion"),
+        ("DEEPSIGNS_REGISTRY__PROTECTED_ALIASES", '["champion"'),
+        ("DEEPSIGNS_DEPLOYMENTS", "app"),
+        ("DEEPSIGNS_REGISTRY", "http://127.0.0.1:1"),
+        ("deepsigns_policy__keys", "keys/worker.pub.pem"),
+    ],
+)
+def test_a_list_in_the_environment_that_is_not_json_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(tmp_path, "")
+    assert str(caught.value).startswith(f"environment: {name}: its value is not JSON; write lists")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_list_of_recipients_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSIGNS_OWNER__SEALING", '["age:k.pub"')
+    with pytest.raises(ConfigurationError, match=r"owner\.sealing: .*JSON list"):
+        loaded(tmp_path, "")
+
+
 def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such file; run: deepsigns init"):
         load_settings(tmp_path / "deepsigns.toml")
