@@ -2,6 +2,7 @@
 
 import json
 import os
+import tomllib
 from pathlib import Path
 
 from deepsigns_registry.attestation.keys import generate_signing_key
@@ -50,7 +51,8 @@ def initialise(
         Path of the settings file.
 
     Raises:
-        ConfigurationError: The folder holds a settings file or keys already.
+        ConfigurationError: The folder holds a settings file or keys already, or a value cannot
+            be written as TOML; nothing was written then.
     """
     config = folder / "deepsigns.toml"
     keys = folder / "keys"
@@ -60,13 +62,28 @@ def initialise(
                 f"{existing}: exists already", advice="choose another folder with --out"
             )
     text = _TEMPLATE.format(
-        name=json.dumps(owner), tracking_uri=json.dumps(tracking_uri), sections=sections
+        name=_toml_string(owner, "the owner's name"),
+        tracking_uri=_toml_string(tracking_uri, "tracking_uri"),
+        sections=sections,
     )
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{config}: would not be valid TOML: {error}") from None
     generate_signing_key(keys / "owner.pem", keys / "owner.pub.pem")
     generate_signing_key(keys / "worker.pem", keys / "worker.pub.pem")
     generate_sealing_key(keys / "sealing.key", keys / "sealing.pub")
     # The settings come last: where they are, everything they name is there too.
     draft = config.with_suffix(".draft")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_text(text, encoding="utf-8", newline="\n")
     os.replace(draft, config)  # noqa: PTH105 - the name of the atomic operation
     return config
+
+
+def _toml_string(text: str, what: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{what} is not valid text: {text!a}") from None
+    # JSON escapes as TOML does, but leaves DEL as it is and writes an emoji as two surrogates.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
