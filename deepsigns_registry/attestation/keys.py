@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _LIMIT = 64 * 1024
+_MAKE = "make new keys in another folder with: deepsigns init --out FOLDER --owner NAME"
 
 
 def generate_signing_key(private: Path, public: Path) -> None:
@@ -71,13 +72,9 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         # The library's message may quote the content, so it is not passed on.
-        raise ConfigurationError(
-            f"{path}: is not a PEM private key", advice="run: deepsigns key generate"
-        ) from None
+        raise ConfigurationError(f"{path}: is not a PEM private key", advice=_MAKE) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise ConfigurationError(
-            f"{path}: is not an ECDSA P-256 private key", advice="run: deepsigns key generate"
-        )
+        raise ConfigurationError(f"{path}: is not an ECDSA P-256 private key", advice=_MAKE)
     return key
 
 
@@ -97,7 +94,7 @@ def load_public_key(path: Path) -> ec.EllipticCurvePublicKey:
         ) from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise ConfigurationError(
-            f"{path}: is not an ECDSA P-256 public key", advice="run: deepsigns key generate"
+            f"{path}: is not an ECDSA P-256 public key", advice="name the .pub.pem file"
         )
     return key
 
@@ -146,7 +143,7 @@ def _read(path: Path, what: str) -> bytes:
     except FileNotFoundError:
         raise NotFoundError(
             f"{path}: no such file, {what} is expected there",
-            advice="run: deepsigns key generate, or correct the path in deepsigns.toml",
+            advice=f"correct the path in deepsigns.toml, or {_MAKE}",
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None

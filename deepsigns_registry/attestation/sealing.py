@@ -80,7 +80,7 @@ def unseal(sealed: bytes, identity: str, context: Mapping[str, str]) -> bytes:
     except pyrage.IdentityError:
         raise ConfigurationError(
             "unsealing: the identity is not an age X25519 identity",
-            advice="name the file that deepsigns key wrote with unsealing under [owner]",
+            advice="with unsealing under [owner], name keys/sealing.key that deepsigns init wrote",
         ) from None
     try:
         framed = pyrage.decrypt(sealed, [key])
@@ -179,7 +179,8 @@ def _line(path: Path) -> str:
     except FileNotFoundError:
         raise NotFoundError(
             f"{path}: no such file, a sealing key is expected there",
-            advice="run: deepsigns key generate, or correct the path in deepsigns.toml",
+            advice="correct the path in deepsigns.toml, or make new keys in another folder "
+            "with: deepsigns init --out FOLDER --owner NAME",
         ) from None
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(f"{path}: cannot be read as text") from None
