@@ -1,7 +1,7 @@
 """The results table: one row for the deployed file and one for each planned attack."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 __all__ = ["DEPLOYED", "EXIT_CODES", "Outcome", "Row", "deployed_row"]
@@ -69,12 +69,6 @@ class Row:
             'undecided'
         """
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Row":
-        """Reads what `to_json` wrote; fields of a later version are ignored."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in content.items() if name in known})
 
     def failed(self, message: str, code: str) -> "Row":
         """This row with an error, which takes any claim out of its verdict."""

@@ -117,7 +117,7 @@ class OnnxTappedModel(TappedModel):
 
         Raises:
             NotFoundError: There is no such file.
-            CouldNotCheckError: See `graph.structure.check_structure` and the class.
+            CouldNotCheckError: See `graph.structure.read_model` and the class.
         """
         return cls(read_model(Path(path), limits=limits), tap, where=str(path))
 

@@ -17,7 +17,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError
 from deepsigns_registry.graph.limits import Limits
 
-__all__ = ["check_model", "check_structure", "read_model"]
+__all__ = ["check_model", "read_model"]
 
 _DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 # Nodes of this kind hold a compiled program of one accelerator, which nothing here can judge.
@@ -26,24 +26,8 @@ _REFUSED_OPERATORS = frozenset({"EPContext", "If", "Loop", "Scan", "SequenceMap"
 _ELEMENTS_PER_BYTE = 4
 
 
-def check_structure(path: Path, *, limits: Limits | None = None) -> None:
-    """Checks that a file is an ONNX model of a kind that may be run in the sandbox.
-
-    Args:
-        path: The file, of unknown origin.
-        limits: Bounds on size and counts.
-
-    Raises:
-        NotFoundError: There is no such file.
-        CouldNotCheckError: It is no regular file, has several links, is no ONNX model, keeps
-            data outside, or has control flow, local functions, foreign operators or too much of
-            anything.
-    """
-    read_model(path, limits=limits)
-
-
 def read_model(path: Path, *, limits: Limits | None = None) -> ModelProto:
-    """Reads and checks a model; external data is never opened.
+    """Reads a model of a kind that may be run in the sandbox; external data is never opened.
 
     Args:
         path: The file, of unknown origin.
@@ -54,7 +38,9 @@ def read_model(path: Path, *, limits: Limits | None = None) -> ModelProto:
 
     Raises:
         NotFoundError: There is no such file.
-        CouldNotCheckError: See `check_structure`.
+        CouldNotCheckError: It is no regular file, has several links, is no ONNX model, keeps
+            data outside, or has control flow, local functions, foreign operators or too much of
+            anything.
     """
     bounds = limits or Limits()
     content = _read_regular_file(path, bounds.file_bytes)
@@ -72,7 +58,7 @@ def read_model(path: Path, *, limits: Limits | None = None) -> ModelProto:
 
 
 def check_model(model: ModelProto, where: str, *, size: int, limits: Limits) -> None:
-    """Checks a parsed model; see `check_structure`.
+    """Checks a parsed model; see `read_model`.
 
     Args:
         model: The parsed model.

@@ -1,5 +1,5 @@
 """The method: DeepSigns (arXiv 1804.00750) on tapped models.
 
-Imports torch, numpy, scipy and the standard library, nothing else, so that it runs on a bare
-accelerator machine.
+Imports torch, numpy and the standard library, nothing else, so that it runs on a bare accelerator
+machine.
 """

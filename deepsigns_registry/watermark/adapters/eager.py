@@ -8,7 +8,7 @@ from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.choice import TapChoice
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
-__all__ = ["EagerTappedModel", "candidate_taps", "choose_tap"]
+__all__ = ["EagerTappedModel", "choose_tap"]
 
 INPUT_SUFFIX = ":input"
 
@@ -46,22 +46,6 @@ class EagerTappedModel(TappedModel):
                 f"layer '{self.tap}' gave no tensor", advice="choose a layer that the model runs"
             )
         return Tapped(outputs, pool(seen[-1]))
-
-
-def candidate_taps(module: nn.Module, example: Tensor) -> list[str]:
-    """Taps that a mark could be embedded at, the last one first.
-
-    These are the submodules without submodules whose output is float [batch, neurons, ...],
-    in the order in which the model runs them; the output layer is left out.
-
-    Args:
-        module: The model.
-        example: A batch of inputs.
-    """
-    order, values, outputs = _record(module, example)
-    last = _output_layer(order, values, outputs)
-    hidden = [name for name in order[: order.index(last)] if values[name][1].ndim >= 2]
-    return list(dict.fromkeys(reversed(hidden)))
 
 
 def choose_tap(module: nn.Module, example: Tensor, layer: str = "auto") -> TapChoice:

@@ -18,7 +18,7 @@ from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.choice import TapChoice
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
-__all__ = ["ExportedTappedModel", "candidate_taps", "choose_tap"]
+__all__ = ["ExportedTappedModel", "choose_tap"]
 
 # Operators of the output layer, with the position of the argument that holds the activation.
 _OUTPUT_LAYERS = {"linear": 0, "addmm": 1, "mm": 0, "matmul": 0, "conv2d": 0, "conv1d": 0}
@@ -100,25 +100,6 @@ class ExportedTappedModel(TappedModel):
                 if name in trained:
                     value.copy_(trained[name])
         return program
-
-
-def candidate_taps(program: ExportedProgram) -> list[str]:
-    """Taps that a mark could be embedded at, the last one first.
-
-    Args:
-        program: The model.
-    """
-    try:
-        last = _output_layer(program.graph)
-    except UnmarkableError:
-        last = _output_node(program.graph)
-    taps = []
-    for node in program.graph.nodes:
-        if node is last:
-            break
-        if node.op == "call_function" and _rank(node) >= 2:
-            taps.append(_name_of(program.graph, node))
-    return list(dict.fromkeys(reversed(taps)))
 
 
 def choose_tap(program: ExportedProgram, layer: str = "auto") -> TapChoice:

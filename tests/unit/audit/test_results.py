@@ -13,11 +13,6 @@ def test_exit_codes_combine_as_the_worst(codes: list[int]) -> None:
     assert worst_exit_code(codes) == worst
 
 
-def test_row_survives_json_and_ignores_later_fields() -> None:
-    row = Row("prune:0.5", "prune", 0.5, accuracy=0.5, error="x", error_code="y")
-    assert Row.from_json({**row.to_json(), "later": 1}) == row
-
-
 def test_error_takes_the_claim_out_of_a_row() -> None:
     row = Row("prune:0.5", "prune", 0.5, verdict="present").failed("it broke", "could-not-check")
     assert (row.verdict, row.error) == ("undecided", "it broke")

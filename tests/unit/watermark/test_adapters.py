@@ -99,19 +99,6 @@ def test_an_activation_without_a_module_is_read_at_the_next_one() -> None:
     torch.testing.assert_close(read, torch.relu(module.hidden(inputs)))
 
 
-def test_candidates_end_with_the_first_layer() -> None:
-    module = network()
-    assert eager.candidate_taps(module, example()) == [
-        "drop", "hidden", "features.3", "features.2", "features.1", "features.0"
-    ]  # fmt: skip
-    found = exported.candidate_taps(program(module))
-    assert found[0] == "drop"
-    assert found[-1] == "features.0"
-    given = program(module)
-    for tap in found[::3]:
-        ExportedTappedModel(given, tap)
-
-
 def test_a_wrong_layer_lists_the_right_ones() -> None:
     module = network()
     with pytest.raises(UnmarkableError, match=r"no layer 'fc9'; choose one of: .*features\.2"):
