@@ -32,13 +32,11 @@ class VerifiedStatement:
     Whether it is about the files at hand is still to be compared: see `bundle.verify_folder`.
 
     Attributes:
-        predicate_type: One of this project's two predicate types.
         predicate: As signed; read it with `statement.parse_watermark` or `parse_audit`.
         subjects: Name -> SHA-256 in hex.
         key: The trusted key that signed.
     """
 
-    predicate_type: str
     predicate: dict[str, Any]
     subjects: dict[str, str]
     key: ec.EllipticCurvePublicKey
@@ -72,7 +70,6 @@ def verify_statement(
             advice="it was signed for another purpose; do not use it for this one",
         )
     return VerifiedStatement(
-        predicate_type=document["predicateType"],
         predicate=document["predicate"],
         subjects=_subjects(document["subject"], what),
         key=key,

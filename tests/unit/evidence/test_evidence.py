@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.attestation.keys import generate_signing_key, public_pem
 from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.statement import WATERMARK_PREDICATE
 from deepsigns_registry.attestation.verification import verify_statement
 from deepsigns_registry.errors import (
     ConfigurationError,
@@ -38,7 +39,7 @@ def _attest_changed(story: Story, **changes: Any) -> str:
         {
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{"name": "a", "digest": {"sha256": "0" * 64}}],
-            "predicateType": verified.predicate_type,
+            "predicateType": WATERMARK_PREDICATE,
             "predicate": verified.predicate | changes,
         }
     )
@@ -285,7 +286,7 @@ def test_a_secret_that_was_committed_but_not_derived_is_tampering(
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": "a", "digest": {"sha256": "0" * 64}}],
-        "predicateType": verified.predicate_type,
+        "predicateType": WATERMARK_PREDICATE,
         "predicate": verified.predicate | {"commitments": commitments},
     }
     path = tmp_path / "forged.zip"
