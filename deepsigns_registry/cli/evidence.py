@@ -63,8 +63,17 @@ def export(
     required=True,
     help="Key that must have signed the attestation; take it from a source of your own.",
 )
+@click.option(
+    "--attestation",
+    metavar="BUNDLE",
+    type=_FILE,
+    help="The attestation as you knew it before SUSPECT, from a source of your own, never from "
+    "FILE; without it the answer is 'undecided' at most.",
+)
 @json_option
-def verify(file: Path, suspect: Path, public_key: Path, *, as_json: bool) -> None:
+def verify(
+    file: Path, suspect: Path, public_key: Path, attestation: Path | None, *, as_json: bool
+) -> None:
     """Check the evidence FILE about SUSPECT; needs neither settings nor network."""
     from deepsigns_registry.evidence.verify import verify_evidence
 
@@ -72,7 +81,7 @@ def verify(file: Path, suspect: Path, public_key: Path, *, as_json: bool) -> Non
         if not as_json:
             click.echo(f"ok  {step.name}: {step.detail}")
 
-    result = verify_evidence(file, suspect, public_key, report=show)
+    result = verify_evidence(file, suspect, public_key, known_attestation=attestation, report=show)
     if as_json:
         echo_json(result.to_json())
     else:

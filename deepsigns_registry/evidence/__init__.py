@@ -2,5 +2,5 @@
 
 `export` opens the commitments of the schemes that the owner chooses to reveal; the root key
 stays secret. `verify` checks signature, commitments and derivation, and reads the mark again
-from the suspect.
+from the suspect. It believes in a mark only when the verifier knew the commitments before.
 """

@@ -11,20 +11,25 @@ Suspect file, SHA-256: {suspect}
 Schemes revealed:      {schemes}
 
 What this file is
-  Before the marked model was released, its owner published commitments to secret keys, in a
-  signed statement (statement.sigstore.json). This file opens the commitments of the schemes
-  named above. Whoever has it and the suspect file can check, offline and without trusting
-  the owner, that
+  The owner of a marked model committed to secret keys in a signed statement
+  (statement.sigstore.json), the attestation that travels with the model. This file opens the
+  commitments of the schemes named above. Whoever has it, the suspect file, and the
+  attestation as it was known before the suspect can check, offline and without trusting the
+  owner, that
     1. the statement is signed by a key that you name and trust;
-    2. the keys in this file are those that were committed to, and none was chosen later to
-       fit the suspect;
-    3. everything asked of the suspect follows from these keys and from the owner's training
-       data as it was committed to;
+    2. it is the attestation that you knew before, so that nothing in it was chosen to fit the
+       suspect;
+    3. the keys and secrets in this file are those that were committed to, and follow from
+       each other and from the training data as it was committed to;
     4. the suspect answers as the keys say, more often than chance explains.
 
 How to check it
-    deepsigns evidence verify EVIDENCE SUSPECT.onnx --public-key SIGNER.pub.pem
-  Take the public key from a source that is independent of this file.
+    deepsigns evidence verify EVIDENCE SUSPECT.onnx --public-key SIGNER.pub.pem \\
+        --attestation KNOWN/deepsigns/watermark.sigstore.json
+  Take both from sources that are independent of this file; statement.sigstore.json in here
+  will not do as the attestation. Yours must be older than the suspect, and than any public
+  model that the suspect was made from. Without it the answer is never more than "undecided":
+  whoever has the suspect first can choose queries and training data that fit it, and sign.
 
 What this file gives away: READ THIS BEFORE PASSING IT ON
   - Training records. The samples that the schemes ask about are records of the owner's
@@ -40,7 +45,7 @@ What it does not say
   - That the suspect was stolen. It says that a model which depends on the owner's secret is
     inside it.
   - When the statement was made. It carries the signer's own clock and no trusted timestamp;
-    for that reason the mark counts as present only at an adjusted p of 1e-20 or less.
+    for that reason the mark counts as present only with the attestation that you knew before.
   - That the signer acts for the owner named in the statement: the signing key that you trust
     says so, nothing in this file does.
   - That the parent model predicted what the secret says: that needs the unmarked parent.

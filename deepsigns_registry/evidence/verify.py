@@ -1,4 +1,10 @@
-"""Checking an evidence file: every step again, from the suspect and one trusted key."""
+"""Checking an evidence file: every step again, from the suspect and what the verifier knows.
+
+The verifier brings a trusted key and the attestation as he knew it before the dispute. Without
+the latter all steps can pass for a model that was never marked: the key does not determine
+which candidates became queries, what the parent predicted there, or the training data. Whoever
+has the suspect first chooses those to fit it, and signs afterwards.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -14,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from deepsigns_registry.attestation.digests import sha256_file
+from deepsigns_registry.attestation.files import read_small
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.statement import WatermarkPredicate, parse_watermark
 from deepsigns_registry.attestation.verification import verify_statement
@@ -28,10 +35,12 @@ from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.verdict import Verdict, judge
 
-__all__ = ["PRESENT_WITHOUT_TIMESTAMP", "EvidenceResult", "Step", "verify_evidence"]
+__all__ = ["EvidenceResult", "Step", "verify_evidence"]
 
-PRESENT_WITHOUT_TIMESTAMP = -20.0
-"""Adjusted log10 p that a dispute needs when nothing proves that the commitment is older."""
+_NOT_OLDER = (
+    "nothing shows that the commitment is older than the file in dispute; "
+    "give the attestation as you knew it before"
+)
 
 Given = TypeVarTuple("Given")
 
@@ -83,24 +92,35 @@ def verify_evidence(
     suspect: Path,
     public_key: Path,
     *,
+    known_attestation: Path | None = None,
     report: Callable[[Step], None] | None = None,
 ) -> EvidenceResult:
     """Checks a claim from its evidence file, offline.
+
+    A statement of version 0 carries no trusted time. An attestation that the verifier had
+    before the suspect stands in for it: all that the owner could choose was fixed by then, so
+    the usual 1e-6 is enough. Without one no p-value is: the choices may have been made to fit
+    the suspect, and the p-value does not count them.
 
     Args:
         path: The evidence file; of unknown origin.
         suspect: The ONNX file in dispute; of unknown origin.
         public_key: The key that must have signed the statement, from a source of your own.
+        known_attestation: The marked version's `deepsigns/watermark.sigstore.json` as it was
+            known before the suspect, from a source of your own (an archive, the registry, a
+            mirror); never the copy in the evidence file.
         report: Called with each step as it passes.
 
     Returns:
-        The verdict: `present` only at an adjusted log10 p of at most
-        `PRESENT_WITHOUT_TIMESTAMP`, as a statement of version 0 carries no trusted time.
+        The verdict: `present` only with the known attestation; without it `undecided` at most.
 
     Raises:
         ConfigurationError: `public_key` is no P-256 public key.
         NotFoundError: One of the files does not exist.
-        TamperedError: A signature, a commitment, a derivation or a digest does not hold.
+        TamperedError: A signature, a commitment, a derivation or a digest does not hold; or
+            the evidence's statement is not the known attestation, byte for byte. A statement
+            with a good signature and other bytes may have been signed for this dispute: that
+            is no weaker evidence, it is evidence of something else.
         CouldNotCheckError: The suspect cannot be run, or a scheme is not installed.
     """
     steps: list[Step] = []
@@ -115,6 +135,9 @@ def verify_evidence(
     verified = verify_statement(evidence.bundle, policy, "watermark", what="evidence: statement")
     predicate = parse_watermark(verified.predicate)
     passed("signature", f"the statement is signed by the key in {public_key}")
+    if known_attestation is not None:
+        _check_known(evidence, known_attestation)
+        passed("known attestation", f"the statement is {known_attestation}, byte for byte")
     _check_owner(evidence, predicate)
     passed("owner", f"the owner's key has the identity {predicate.owner} of the statement")
     if sha256_file(suspect) != evidence.suspect:
@@ -135,9 +158,20 @@ def verify_evidence(
         passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
     verdict = _read(evidence, predicate, suspect)
     passed("extraction", "; ".join(verdict.reasons))
+    if verdict.word == "present" and known_attestation is None:
+        verdict = replace(verdict, word="undecided", reasons=(*verdict.reasons, _NOT_OLDER))
     return EvidenceResult(
         verdict, tuple(steps), predicate, predicate.owner, tuple(sorted(evidence.schemes))
     )
+
+
+def _check_known(evidence: Evidence, known: Path) -> None:
+    if read_small(known) != evidence.bundle.encode():
+        raise TamperedError(
+            f"evidence: its statement is not the attestation in {known}",
+            advice="what was signed later proves nothing; give the attestation of the version "
+            "that the evidence names, or ask for evidence that opens the one you know",
+        )
 
 
 def _check_owner(evidence: Evidence, predicate: WatermarkPredicate) -> None:
@@ -212,12 +246,4 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path) -> V
     tensors = sum(len(node.output) for node in read_model(suspect).graph.node)
     taps = max(tensors, 1) if evidence.tap else 1
     tries = predicate.commitment_index * len(predicate.commitments) * taps
-    verdict = judge(extraction.evidence, tries=tries, incomplete=extraction.incomplete)
-    best = min(verdict.log10_p_adjusted(found.scheme) for found in verdict.evidence)
-    if verdict.word == "present" and best > PRESENT_WITHOUT_TIMESTAMP:
-        reason = (
-            f"without a trusted timestamp a dispute needs an adjusted log10 p of "
-            f"{PRESENT_WITHOUT_TIMESTAMP:g} or less"
-        )
-        return replace(verdict, word="undecided", reasons=(*verdict.reasons, reason))
-    return verdict
+    return judge(extraction.evidence, tries=tries, incomplete=extraction.incomplete)

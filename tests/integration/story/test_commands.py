@@ -109,14 +109,23 @@ class TestWithoutAServer:
         self, demo: Demo, deepsigns: Deepsigns, tmp_path: Path
     ) -> None:
         file, key = tmp_path / "evidence.zip", tmp_path / "public.pem"
+        known = tmp_path / "archived.json"
         onnx = demo.summary["onnx"]
         done = deepsigns("evidence", "export", onnx, "--out", str(file), folder=demo.folder)
         assert done.code == 0, done.err
         shutil.copy(demo.summary["attestation"]["public_key"], key)
+        shutil.copy(demo.summary["attestation"]["bundle"], known)
         check = ("evidence", "verify", str(file), onnx, "--public-key", str(key))
-        done = deepsigns(*check, folder=tmp_path)
+        done = deepsigns(*check, "--attestation", str(known), folder=tmp_path)
         assert done.code == 0, done.out + done.err
         assert f"present: {onnx}" in done.out
+        done = deepsigns(*check, folder=tmp_path)
+        assert done.code == 3, done.out + done.err
+        assert f"undecided: {onnx}" in done.out
+        assert "give the attestation as you knew it before" in done.out
+        known.write_bytes(known.read_bytes() + b"\n")
+        done = deepsigns(*check, "--attestation", str(known), folder=tmp_path)
+        assert "its statement is not the attestation in" in one_line(done, 4)
 
     def test_evidence_about_an_unmarked_file_is_refused(
         self, demo: Demo, deepsigns: Deepsigns, tmp_path: Path

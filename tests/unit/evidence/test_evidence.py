@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.attestation.keys import generate_signing_key, public_pem
 from deepsigns_registry.attestation.policy import Policy
-from deepsigns_registry.attestation.statement import WATERMARK_PREDICATE
+from deepsigns_registry.attestation.statement import WATERMARK_PREDICATE, watermark_statement
 from deepsigns_registry.attestation.verification import verify_statement
 from deepsigns_registry.errors import (
     ConfigurationError,
@@ -25,8 +25,16 @@ from deepsigns_registry.errors import (
 from deepsigns_registry.evidence.contents import Evidence, parse, render
 from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.evidence.verify import Step, verify_evidence
-from deepsigns_registry.watermark.key import RootKey, commit
-from deepsigns_registry.watermark.record import binding_nonce
+from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.watermark import blackbox, verdict
+from deepsigns_registry.watermark.data import LabelledData
+from deepsigns_registry.watermark.expand import Stream
+from deepsigns_registry.watermark.extract import Extraction
+from deepsigns_registry.watermark.key import RootKey, commit, purpose_key
+from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
+from deepsigns_registry.watermark.scheme import SchemeSecret
+from tests.support.attested import watermark_predicate
 from tests.support.evidence import Story
 
 BOTH = ("whitebox", "blackbox")
@@ -65,44 +73,168 @@ def exported(story: Story) -> Path:
 
 
 @pytest.fixture
+def known(story: Story, tmp_path: Path) -> Path:
+    """The attestation as somebody archived it when the model was marked."""
+    path = tmp_path / "archived.json"
+    path.write_bytes((story.marked.parent / "deepsigns" / "watermark.sigstore.json").read_bytes())
+    return path
+
+
+@pytest.fixture
 def evidence(exported: Path) -> Evidence:
     return parse(exported)
 
 
-def test_a_third_party_sees_the_mark(story: Story, exported: Path) -> None:
+def test_a_third_party_sees_the_mark(story: Story, exported: Path, known: Path) -> None:
     seen: list[Step] = []
-    result = verify_evidence(exported, story.marked, story.signer_key, report=seen.append)
+    result = verify_evidence(
+        exported, story.marked, story.signer_key, known_attestation=known, report=seen.append
+    )
     assert result.verdict.word == "present"
     assert result.owner == story.record.root.owner.hex()
     assert result.schemes == ("blackbox", "whitebox")
     assert tuple(seen) == result.steps
     assert [step.name for step in result.steps] == [
-        "signature", "owner", "suspect", "manifest",
+        "signature", "known attestation", "owner", "suspect", "manifest",
         "commitment: blackbox", "derivation: blackbox",
         "commitment: whitebox", "derivation: whitebox", "extraction",
     ]  # fmt: skip
-    assert "a file of the marked version itself" in result.steps[2].detail
+    assert "a file of the marked version itself" in result.steps[3].detail
     document = json.loads(json.dumps(result.to_json()))
     assert document["verdict"] == "present"
     assert document["evidence"]["whitebox"]["level"] == "a"
     assert document["evidence"]["blackbox"]["log10_p_adjusted"] <= -20
 
 
-def test_an_unmarked_model_is_not_claimed(story: Story, tmp_path: Path) -> None:
+def test_an_unmarked_model_is_not_claimed(story: Story, tmp_path: Path, known: Path) -> None:
     path = _export(story, tmp_path / "e.zip", suspect=story.unmarked)
-    result = verify_evidence(path, story.unmarked, story.signer_key)
+    result = verify_evidence(path, story.unmarked, story.signer_key, known_attestation=known)
     assert result.verdict.word in {"absent", "undecided"}
 
 
-def test_what_would_do_in_an_audit_does_not_in_a_dispute(
-    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+NOT_OLDER = (
+    "nothing shows that the commitment is older than the file in dispute; "
+    "give the attestation as you knew it before"
+)
+
+
+def test_what_nobody_knew_before_is_never_present(story: Story, exported: Path) -> None:
+    # Real evidence of a real mark: nothing in it tells it from a forgery.
+    found = verify_evidence(exported, story.marked, story.signer_key).verdict
+    assert found.log10_p_adjusted("blackbox") <= -20
+    assert found.word == "undecided"
+    assert found.reasons[-1] == NOT_OLDER
+
+
+@pytest.mark.parametrize(
+    ("matches", "word", "unknown"), [(102, "present", "undecided"), (64, "absent", "absent")]
+)
+def test_the_usual_threshold_holds_with_the_known_attestation(
+    story: Story,
+    exported: Path,
+    known: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    matches: int,
+    word: str,
+    unknown: str,
 ) -> None:
-    # The same evidence against a bar that it misses: present becomes undecided, with the reason.
-    monkeypatch.setattr("deepsigns_registry.evidence.verify.PRESENT_WITHOUT_TIMESTAMP", -1e6)
-    path = _export(story, tmp_path / "e.zip", schemes=["whitebox"])
-    result = verify_evidence(path, story.marked, story.signer_key)
-    assert result.verdict.word == "undecided"
-    assert "without a trusted timestamp" in result.verdict.reasons[-1]
+    # 102 of 128 is a p of 10**-11.
+    read = verdict.Evidence("whitebox", trials=128, matches=matches, chance=0.5, level="a")
+    monkeypatch.setattr(
+        "deepsigns_registry.evidence.verify.extract", lambda *_: Extraction((read,), ())
+    )
+    given = exported, story.marked, story.signer_key
+    assert verify_evidence(*given, known_attestation=known).verdict.word == word
+    without = verify_evidence(*given).verdict
+    assert without.word == unknown
+    assert (NOT_OLDER in without.reasons) == (unknown == "undecided")
+
+
+def _fit_to(suspect: Path, root: RootKey) -> tuple[SchemeSecret, Manifest]:
+    """A black-box secret made for a model that is there already.
+
+    The training data is made up; of the candidates those are called rare that the suspect
+    answers with one of their two labels, and the parent's answer is named so that it is the
+    one which counts.
+    """
+    subkey, classes, count = root.subkey("blackbox"), 10, 400
+    generator = np.random.default_rng(0)
+    inputs = generator.random((1000, 64), dtype=np.float32)
+    manifest = Manifest.of(LabelledData(inputs, generator.integers(0, classes, len(inputs))))
+    sources = manifest.lowest(purpose_key(subkey, "sources"), count)
+    candidates = blackbox._Candidates.of(subkey, len(sources), 2 * count)
+    answers = OnnxSuspect(suspect).run(candidates.blend(inputs[sources]), tap=None)[0]
+    answered = answers.argmax(axis=1)
+    stream = Stream(purpose_key(subkey, "queries"), "labels")
+    first = stream.integers(2 * count, classes)
+    second = (first + 1 + stream.integers(2 * count, classes - 1)) % classes
+    misses = (answered != first) & (answered != second)
+    kept = np.sort(np.argsort(misses, kind="stable")[:count])
+    parent = np.where(answered == second, first, (first + 1) % classes)[kept]
+    arrays: dict[str, NDArray[np.generic]] = {
+        "sources": inputs[sources],
+        "source_indices": sources,
+        "kept": kept,
+        "parent_classes": parent,
+        "pairs": candidates.pairs[kept],
+        "weights": candidates.weights[kept],
+        "noise_key": np.frombuffer(candidates.noise_key, dtype=np.uint8),
+        "labels": blackbox._labels(subkey, kept, parent, classes),
+    }
+    return SchemeSecret("blackbox", {"classes": classes}, arrays), manifest
+
+
+def test_choices_made_after_seeing_the_suspect_prove_nothing(
+    story: Story, tmp_path: Path, known: Path
+) -> None:
+    # A signer who has an unmarked model first: every signature and derivation is good.
+    root, salt = RootKey.generate(story.record.root.owner), bytes(32)
+    secret, manifest = _fit_to(story.unmarked, root)
+    record = WatermarkRecord(
+        root=root,
+        salts={"blackbox": salt},
+        nonces={"blackbox": binding_nonce(salt, secret)},
+        secrets={"blackbox": secret},
+        manifest=manifest,
+        tap="",
+        reference=story.record.reference,
+    )
+    said = watermark_predicate(
+        owner=root.owner.hex(), commitments=record.commitments(), manifest_root=manifest.root
+    )
+    bundle = story.signer.sign_statement(watermark_statement({"model.onnx": "1" * 64}, said))
+    path = _export(
+        story,
+        tmp_path / "forged.zip",
+        bundle=bundle,
+        record=record,
+        schemes=["blackbox"],
+        suspect=story.unmarked,
+    )
+    found = verify_evidence(path, story.unmarked, story.signer_key).verdict
+    assert found.log10_p_adjusted("blackbox") <= -20
+    assert found.word == "undecided"
+    assert found.reasons[-1] == NOT_OLDER
+    with pytest.raises(TamperedError, match="its statement is not the attestation in"):
+        verify_evidence(path, story.unmarked, story.signer_key, known_attestation=known)
+
+
+def test_the_same_claims_signed_again_are_not_the_known_attestation(
+    story: Story, evidence: Evidence, tmp_path: Path, known: Path
+) -> None:
+    path = tmp_path / "again.zip"
+    path.write_bytes(render(replace(evidence, bundle=_attest_changed(story))))
+    with pytest.raises(TamperedError, match="its statement is not the attestation in"):
+        verify_evidence(path, story.marked, story.signer_key, known_attestation=known)
+
+
+def test_the_known_attestation_has_to_be_there(
+    story: Story, exported: Path, tmp_path: Path
+) -> None:
+    nothing = tmp_path / "nothing.json"
+    with pytest.raises(NotFoundError, match=r"nothing\.json: no such file"):
+        verify_evidence(exported, story.marked, story.signer_key, known_attestation=nothing)
 
 
 def test_every_tensor_counts_as_a_tap_that_was_tried(story: Story, tmp_path: Path) -> None:
@@ -141,7 +273,7 @@ def test_what_is_not_revealed_stays_secret(story: Story, tmp_path: Path) -> None
 def test_the_file_says_what_it_gives_away(story: Story, exported: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(exported) as archive:
         text = archive.read("README.txt").decode()
-    for phrase in ("Training records", "Where the mark sits", "root", "whitebox", "verify"):
+    for phrase in ("Training records", "Where the mark sits", "root", "whitebox", "--attestation"):
         assert phrase in text
     path = _export(story, tmp_path / "b.zip", schemes=["blackbox"])
     with zipfile.ZipFile(path) as archive:
