@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import sys
 from typing import Any
 
@@ -23,6 +24,8 @@ class BoundaryGroup(click.Group):
         """Runs the command; every error leaves here with its exit code."""
         # MLflow reads this when it is imported; its notes would stand between our lines.
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        # Service managers end a process with this signal: clean up as after an interrupt.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):

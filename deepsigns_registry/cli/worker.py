@@ -57,11 +57,12 @@ def worker(interval: float, config: Path | None, *, once: bool) -> None:
 def _echo(outcome: "Outcome") -> None:
     request = outcome.request
     click.echo(f"{outcome.state}: {request.model}/{request.version}: {outcome.detail}")
-    fidelity = outcome.marked.fidelity if outcome.marked else None
-    if fidelity:
+    marked = outcome.marked
+    if marked and marked.fidelity:
+        fidelity = marked.fidelity
         low, high = fidelity.interval
         click.echo(
-            f"  accuracy {fidelity.parent_accuracy:.4f} -> {fidelity.marked_accuracy:.4f}, "
-            f"drop {100 * fidelity.drop:.2f} points (95% interval {100 * low:.2f} to "
-            f"{100 * high:.2f})"
+            f"  marked on {marked.device}: accuracy {fidelity.parent_accuracy:.4f} -> "
+            f"{fidelity.marked_accuracy:.4f}, drop {100 * fidelity.drop:.2f} points "
+            f"(95% interval {100 * low:.2f} to {100 * high:.2f})"
         )

@@ -34,7 +34,7 @@ def train_control(
     from deepsigns_registry.watermark.fidelity import accuracy
 
     device = training_device()
-    tapped, data, _ = open_model(source, config, model, device)
+    tapped, data = open_model(source, config, model, device)
     options = mark_settings(load_settings(config).model(model))
     embed(tapped, data, None, options, device=device, progress=progress)
     result = accuracy(tapped, data.validation, device)

@@ -167,8 +167,19 @@ def renew(client: MlflowClient, held: HeldLease, signer: CommandSigner, *, ttl: 
         renewal=held.lease.renewals + 1,
         ttl=ttl,
     )
-    lease = _state(_send(client, signer, command)).lease
+    try:
+        lease = _state(_send(client, signer, command)).lease
+    except RefusedError:
+        # The answer to an earlier renewal may have been lost: then it is done already.
+        lease = lease_of(client, held.model, held.version)
+        renewed = held.lease.model_copy(update={"renewals": command.renewal})
+        if lease is None or _holding(lease) != _holding(renewed):
+            raise
     return HeldLease(held.model, held.version, lease or held.lease)
+
+
+def _holding(lease: Lease) -> tuple[int, str, int]:
+    return lease.fence, lease.worker, lease.renewals
 
 
 def release(client: MlflowClient, held: HeldLease, signer: CommandSigner) -> None:

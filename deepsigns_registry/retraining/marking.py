@@ -5,6 +5,7 @@ returns files, and the mark is read again from those files before anything is si
 """
 
 import hashlib
+import itertools
 import json
 import secrets
 import tempfile
@@ -18,7 +19,6 @@ from deepsigns_registry.attestation.bundle import write_bundles
 from deepsigns_registry.attestation.digests import combined_digest, digest_folder, sha256_file
 from deepsigns_registry.attestation.keys import owner_identity
 from deepsigns_registry.attestation.keystore import FileKeystore, Marking, open_keystore
-from deepsigns_registry.attestation.sealing import load_identity, load_recipient
 from deepsigns_registry.attestation.statement import (
     Fidelity,
     Parent,
@@ -26,17 +26,20 @@ from deepsigns_registry.attestation.statement import (
     watermark_statement,
 )
 from deepsigns_registry.config import Settings
-from deepsigns_registry.engine import open_engine
-from deepsigns_registry.errors import CouldNotCheckError, RefusedError
+from deepsigns_registry.engine.local import LocalEngine
+from deepsigns_registry.errors import NotFoundError, RefusedError, TamperedError
 from deepsigns_registry.registry.assemble import assemble, onnx_file
+from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.registry.versions import VersionRef, download_version, register_marked
 from deepsigns_registry.retraining.stage import (
     MARKED_ONNX,
     MARKED_PROGRAM,
     StageResult,
     mark_model,
+    prepare_mark,
     run_program,
 )
+from deepsigns_registry.retraining.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,11 +62,13 @@ class Marked:
         version: Its number.
         marking: Name of the marking in the key store.
         fidelity: What the mark costs; None when the version had been marked before.
+        device: What it was marked on; empty when it had been marked before.
     """
 
     version: str
     marking: str
-    fidelity: Fidelity | None
+    fidelity: Fidelity | None = None
+    device: str = ""
 
 
 def mark_version(
@@ -78,13 +83,16 @@ def mark_version(
 ) -> Marked:
     """Marks one version and registers the result; the same version again costs nothing.
 
+    The secret is sealed and committed to before any training. Work that was interrupted goes on
+    with what is sealed already.
+
     Args:
         settings: The settings.
         client: Of the registry.
         source: The unmarked version.
         request: Id of the promotion request, for the attestation.
         signer: A key that may sign watermarks.
-        still_ours: Raises when the lease on the version is lost; called before publishing.
+        still_ours: Raises when the lease on the version is lost; called before every write.
         progress: Told how far it is.
 
     Raises:
@@ -100,36 +108,28 @@ def mark_version(
         work = Path(scratch)
         progress(0.0, f"downloading {source}")
         folder = download_version(client, source, work / "source")
-        parent_digest = combined_digest(digest_folder(folder))
-        marking = _marking_name(settings, source, parent_digest)
-        finished = {entry.marking: entry for entry in keystore.list_markings()}
-        if marking in finished:
-            return Marked(finished[marking].marked_version, marking, None)
-        root = _sealed_root(settings, keystore, marking, owner, request)
-        earlier = _sealed_record(settings, keystore, marking)
+        parent = Parent(
+            name=source.name,
+            version=source.version,
+            digest=combined_digest(digest_folder(folder)),
+        )
+        marking, earlier = _find_marking(settings, client, keystore, owner, parent)
+        if earlier is not None:
+            return Marked(earlier, marking)
+        still_ours()
+        vault = Vault(settings, keystore, marking, owner)
+        job = {"source": folder, "config": settings.path, "model": source.name}
+        record, index = _prepared(vault, job, work, still_ours, progress)
         (work / "stage").mkdir()
-        (result,) = open_engine(settings.engine).run(
+        (result,) = LocalEngine().run(
             mark_model,
-            [
-                {
-                    "source": folder,
-                    "config": settings.path,
-                    "model": source.name,
-                    "root": root,
-                    "owner": owner,
-                    "record": earlier,
-                    "out": work / "stage",
-                }
-            ],
-            on_progress=lambda _index, fraction, message: progress(0.05 + 0.75 * fraction, message),
+            [{**job, "record": record.to_bytes(), "out": work / "stage"}],
+            on_progress=lambda _index, fraction, message: progress(0.2 + 0.6 * fraction, message),
         )
         fidelity = _checked_fidelity(settings, source, result)
         progress(0.82, "reading the mark from the exported files")
         marked = work / "marked"
         assemble(folder, work / "stage" / MARKED_PROGRAM, work / "stage" / MARKED_ONNX, marked)
-        record = _checked_record(result.record, root, owner)
-        # Committed before anything is published; the index counts this commitment too.
-        index = keystore.commitments.append(owner, record.commitments())
         _check_mark(settings, source.name, marked, record, index)
         created = datetime.now(UTC).replace(microsecond=0)
         predicate = WatermarkPredicate(
@@ -139,16 +139,14 @@ def mark_version(
             commitments=record.commitments(),
             commitment_index=index,
             manifest_root=record.manifest.root,
-            parent=Parent(name=source.name, version=source.version, digest=parent_digest),
+            parent=parent,
             bits=settings.model(source.name).bits,
             queries=settings.model(source.name).queries,
             fidelity=fidelity,
             tool=f"deepsigns-registry/{__version__}",
             created_at=created,
         )
-        progress(0.9, "sealing and signing")
-        if earlier is None:
-            _seal_record(settings, keystore, marking, record.to_bytes())
+        progress(0.9, "signing")
         write_bundles(marked, watermark_statement(digest_folder(marked), predicate), signer)
         still_ours()
         progress(0.95, "registering the marked version")
@@ -166,54 +164,73 @@ def mark_version(
                 created_at=created,
             )
         )
-    return Marked(version, marking, fidelity)
+    return Marked(version, marking, fidelity, result.device)
 
 
-def _marking_name(settings: Settings, source: VersionRef, parent_digest: str) -> str:
-    """One marking exists per source, recipe and policy, and serves several aliases."""
-    recipe = settings.model(source.name).model_dump_json()
+def _find_marking(
+    settings: Settings,
+    client: "MlflowClient",
+    keystore: FileKeystore,
+    owner: bytes,
+    parent: Parent,
+) -> tuple[str, str | None]:
+    """The marking to work on, and the version that it gave already, when that still stands.
+
+    One marking exists per owner, source, recipe and policy. A finished one whose version is gone,
+    or is not what was signed then, is left alone; the work gets the next number.
+    """
+    recipe = settings.model(parent.name).model_dump_json()
     policy = settings.policy.model_dump_json()
-    described = json.dumps([source.name, parent_digest, recipe, policy])
-    return hashlib.sha256(described.encode()).hexdigest()[:32]
+    described = json.dumps([owner.hex(), parent.name, parent.digest, recipe, policy])
+    base = hashlib.sha256(described.encode()).hexdigest()[:32]
+    finished = {entry.marking: entry for entry in keystore.list_markings()}
+    for number in itertools.count(1):
+        name = f"{base}-{number}"
+        if name not in finished:
+            return name, None
+        version = finished[name].marked_version
+        try:
+            signed = gate(settings, f"{parent.name}/{version}", client=client).attestation
+        except (NotFoundError, RefusedError, TamperedError):
+            continue
+        said = signed.predicate
+        if (said.marking, said.owner, said.parent.digest) == (name, owner.hex(), parent.digest):
+            return name, version
+    raise AssertionError  # pragma: no cover - the numbers do not end
 
 
-def _context(owner: bytes, request: str) -> dict[str, str]:
-    return {"owner": owner.hex(), "request": request}
+def _prepared(
+    vault: Vault,
+    job: dict[str, object],
+    work: Path,
+    still_ours: "Callable[[], None]",
+    progress: "Callable[[float, str], None]",
+) -> "tuple[WatermarkRecord, int]":
+    """The record, sealed and committed to, and the index of its commitment."""
+    from deepsigns_registry.watermark.record import WatermarkRecord
 
-
-def _sealed_root(
-    settings: Settings, keystore: FileKeystore, marking: str, owner: bytes, request: str
-) -> bytes:
-    """The root key: sealed before any training, and the same one when the work is resumed."""
-    if keystore.has_key(marking):
-        identity = load_identity(settings.file(settings.owner.unsealing, scheme="age"))
-        return keystore.load_key(marking, identity)
-    root = secrets.token_bytes(_ROOT_BYTES)
-    keystore.seal_key(
-        marking, root, recipients=_recipients(settings), context=_context(owner, request)
-    )
-    return root
-
-
-def _sealed_record(settings: Settings, keystore: FileKeystore, marking: str) -> bytes | None:
-    """The record of an earlier attempt that was interrupted before it published."""
-    if not keystore.has_record(marking):
-        return None
-    identity = load_identity(settings.file(settings.owner.unsealing, scheme="age"))
-    return keystore.load_record(marking, identity)
-
-
-def _seal_record(settings: Settings, keystore: FileKeystore, marking: str, record: bytes) -> None:
-    keystore.seal_record(
-        marking, record, recipients=_recipients(settings), context=keystore.context(marking)
-    )
-
-
-def _recipients(settings: Settings) -> list[str]:
-    return [
-        load_recipient(settings.file(reference, scheme="age"))
-        for reference in settings.owner.sealing
-    ]
+    content = vault.record()
+    if content is None:
+        (content,) = LocalEngine().run(
+            prepare_mark,
+            [
+                {
+                    **job,
+                    "root": secrets.token_bytes(_ROOT_BYTES),
+                    "owner": vault.owner,
+                    "scratch": work,
+                }
+            ],
+            on_progress=lambda _index, fraction, message: progress(0.02 + 0.15 * fraction, message),
+        )
+        still_ours()
+        content = vault.seal_record(content)
+    record = WatermarkRecord.from_bytes(content)
+    if record.root.owner != vault.owner:
+        raise TamperedError("the sealed record belongs to another owner")
+    record.check()
+    vault.seal_root(record.root.secret)
+    return record, vault.commit(record.commitments())
 
 
 def _checked_fidelity(settings: Settings, source: VersionRef, result: StageResult) -> Fidelity:
@@ -231,17 +248,6 @@ def _checked_fidelity(settings: Settings, source: VersionRef, result: StageResul
         drop=result.drop,
         interval=result.interval,
     )
-
-
-def _checked_record(content: bytes, root: bytes, owner: bytes) -> "WatermarkRecord":
-    """The record of the training child, derived again from the root that was sealed."""
-    from deepsigns_registry.watermark.record import WatermarkRecord
-
-    record = WatermarkRecord.from_bytes(content)
-    if record.root.secret != root or record.root.owner != owner:
-        raise CouldNotCheckError("the training process returned a record of another key")
-    record.check()
-    return record
 
 
 def _check_mark(
@@ -267,17 +273,19 @@ def _check_mark(
         for evidence in verdict.evidence
         if verdict.log10_p_adjusted(evidence.scheme) > PRESENT_AT
     ]
-    if weak or extraction.incomplete or len(verdict.evidence) != len(record.secrets):
-        missing = ", ".join(weak) or "; ".join(extraction.incomplete)
+    unread = sorted(set(record.secrets) - {evidence.scheme for evidence in verdict.evidence})
+    if weak or unread or extraction.incomplete:
+        # Scheme names only: the reasons in full would tell where the mark sits.
+        named = ", ".join([*weak, *unread]) or "the tap was not verified"
         raise RefusedError(
-            f"the marked model does not carry the mark well enough: {missing}",
+            f"the marked model does not carry the mark well enough: {named}",
             advice="train longer (epochs), or mark a wider layer",
         )
     inputs = np.concatenate(
         [scheme.probes(record.secrets[scheme.name])[0] for scheme in builtin_schemes()]
     )
     expected, _ = suspect.run(inputs, tap=None)
-    (found,) = open_engine(settings.engine).run(
+    (found,) = LocalEngine().run(
         run_program,
         [{"folder": marked, "config": settings.path, "model": model, "inputs": inputs}],
     )

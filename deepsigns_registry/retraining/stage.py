@@ -5,12 +5,12 @@ the worker, from the exported files, before anything is signed.
 """
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.config import ModelSettings, load_settings
+from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.retraining.data import load_training_data
 from deepsigns_registry.retraining.source import load_program, output_classes
 
@@ -31,6 +31,7 @@ __all__ = [
     "mark_model",
     "mark_settings",
     "open_model",
+    "prepare_mark",
     "run_program",
     "training_device",
 ]
@@ -40,29 +41,70 @@ MARKED_ONNX = "model.onnx"
 _EXAMPLE_ROWS = 4
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class StageResult:
     """What the training child returns beside the files.
 
     Attributes:
-        record: The watermark record, serialised; secret.
-        layer: Why the tap is where it is; secret, as it names the layer.
         parent_accuracy: Share of validation samples that the parent gets right.
         marked_accuracy: The same for the marked model.
         drop: Paired loss of accuracy.
         interval: Its 95% interval.
         device: Where the stage ran.
-        seconds: How long preparation and embedding took.
     """
 
-    record: bytes
-    layer: str
     parent_accuracy: float
     marked_accuracy: float
     drop: float
     interval: tuple[float, float]
     device: str
-    seconds: float
+
+
+def prepare_mark(
+    *,
+    progress: "JobProgress",
+    source: Path,
+    config: Path,
+    model: str,
+    root: bytes,
+    owner: bytes,
+    scratch: Path,
+) -> bytes:
+    """Derives the secret of one mark, before any training; a job for `engine`.
+
+    The unmarked parent is exported once, which tells how the tap's tensor will be called in the
+    marked file: the graph is the same, so the record is complete before training starts.
+
+    Args:
+        progress: Told how far it is.
+        source: Folder of the unmarked version.
+        config: The settings file.
+        model: Name of the registered model.
+        root: The root key, 32 bytes.
+        owner: The owner's identity, 32 bytes.
+        scratch: Existing folder for the parent's export.
+
+    Returns:
+        The serialised watermark record; secret.
+
+    Raises:
+        DataError: The owner's data cannot be used.
+        UnmarkableError: The model cannot carry the mark.
+    """
+    from deepsigns_registry.graph.export import export_onnx
+    from deepsigns_registry.watermark.key import RootKey
+    from deepsigns_registry.watermark.prepare import prepare_record
+
+    options = mark_settings(load_settings(config).model(model))
+    device = training_device()
+    progress(0.0, "loading the model and the data")
+    tapped, data = open_model(source, config, model, device)
+    progress(0.3, "deriving the secret")
+    record = prepare_record(tapped, data, RootKey(root, owner), options, device=device)
+    progress(0.6, "exporting the parent")
+    tapped.to("cpu")
+    tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], scratch / "parent.onnx")
+    return record.with_tap(tap).to_bytes()
 
 
 def mark_model(
@@ -71,85 +113,69 @@ def mark_model(
     source: Path,
     config: Path,
     model: str,
-    root: bytes,
-    owner: bytes,
-    record: bytes | None,
+    record: bytes,
     out: Path,
 ) -> StageResult:
-    """Marks one model; a job for `engine`.
+    """Embeds a prepared mark; a job for `engine`.
 
     Args:
         progress: Told how far the stage is.
         source: Folder of the unmarked version.
         config: The settings file.
         model: Name of the registered model.
-        root: The root key, 32 bytes.
-        owner: The owner's identity, 32 bytes.
-        record: The record of an earlier, interrupted attempt, to be embedded again.
+        record: From `prepare_mark`.
         out: Existing folder for the marked program and ONNX file.
 
     Raises:
-        DataError: The owner's data cannot be used.
-        UnmarkableError: The model cannot carry the mark.
+        UnmarkableError: Training diverged, or the marked model cannot be exported.
+        CouldNotCheckError: The marked file is built differently from the parent's.
     """
     import torch
 
     from deepsigns_registry.graph.export import export_onnx
     from deepsigns_registry.watermark.embed import embed
     from deepsigns_registry.watermark.fidelity import correct, paired_drop
-    from deepsigns_registry.watermark.key import RootKey
-    from deepsigns_registry.watermark.prepare import prepare_record
     from deepsigns_registry.watermark.record import WatermarkRecord
 
-    started = time.monotonic()
-    settings = load_settings(config)
-    options = mark_settings(settings.model(model))
+    options = mark_settings(load_settings(config).model(model))
+    secret = WatermarkRecord.from_bytes(record)
     device = training_device()
-    progress(0.02, "loading the model and the data")
-    tapped, data, layer = open_model(source, config, model, device)
+    progress(0.0, "loading the model and the data")
+    tapped, data = open_model(source, config, model, device)
     parent_correct = correct(tapped, data.validation, device)
-    progress(0.05, "deriving the secret")
-    secret = (
-        prepare_record(tapped, data, RootKey(root, owner), options, device=device)
-        if record is None
-        else WatermarkRecord.from_bytes(record)
-    )
     embed(
         tapped,
         data,
         secret,
         options,
         device=device,
-        progress=lambda fraction, message: progress(0.1 + 0.7 * fraction, f"marking, {message}"),
+        progress=lambda fraction, message: progress(0.05 + 0.8 * fraction, f"marking, {message}"),
     )
-    seconds = time.monotonic() - started
-    progress(0.82, "measuring fidelity")
+    progress(0.87, "measuring fidelity")
     marked_correct = correct(tapped, data.validation, device)
     drop, low, high = paired_drop(parent_correct, marked_correct)
-    progress(0.85, "exporting")
+    progress(0.9, "exporting")
     tapped.to("cpu")
     torch.export.save(tapped.write_back(), out / MARKED_PROGRAM)
     tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], out / MARKED_ONNX)
-    progress(1.0, "marked")
+    if tap != secret.tap:
+        raise CouldNotCheckError("the marked model was exported as another graph than its parent")
     return StageResult(
-        record=secret.with_tap(tap).to_bytes(),
-        layer=layer,
         parent_accuracy=float(parent_correct.mean()),
         marked_accuracy=float(marked_correct.mean()),
         drop=drop,
         interval=(low, high),
         device=_device_name(device),
-        seconds=seconds,
     )
 
 
 def open_model(
     source: Path, config: Path, model: str, device: "torch.device"
-) -> "tuple[ExportedTappedModel, TrainingData, str]":
+) -> "tuple[ExportedTappedModel, TrainingData]":
     """Loads a version's model, tapped, and the owner's data that fits it.
 
     Returns:
-        The tapped model on `device`, the data, and why the tap is where it is.
+        The tapped model on `device`, and the data.
 
     Raises:
         DataError: The owner's data cannot be used.
@@ -159,11 +185,11 @@ def open_model(
 
     settings = load_settings(config)
     program = load_program(source)
-    tap, why = choose_tap(program, settings.model(model).layer)
+    tap, _ = choose_tap(program, settings.model(model).layer)
     data = load_training_data(settings, model, classes=output_classes(program))
     tapped = ExportedTappedModel(program, tap)
     tapped.to(device)
-    return tapped, data, why
+    return tapped, data
 
 
 def run_program(

@@ -21,6 +21,7 @@ from deepsigns_registry.errors import (
     CouldNotCheckError,
     DeepSignsError,
     RefusedError,
+    UnmarkableError,
 )
 from deepsigns_registry.registry import requests
 from deepsigns_registry.registry.client import make_server_client
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Worker"]
 
 LEASE_SECONDS = 120.0
+ATTEMPTS = 5
+"""Rounds in which a request may end in `could not check` before it fails for good."""
+_FIRST_PAUSE = 15.0
 
 Progress = Callable[[float, str], None]
 
@@ -46,7 +50,7 @@ class Outcome:
 
     Attributes:
         request: The request.
-        state: `promoted`; `failed`, for good; `waiting`, for a later round.
+        state: `promoted`; `failed`, for good; `waiting`, for a later round or another worker.
         detail: One line for people.
         marked: The marked version, when there is one.
         error: Why it was not promoted.
@@ -76,6 +80,7 @@ class Worker:
         _check_trusted(settings, self._signer)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._progress = progress or (lambda _fraction, _message: None)
+        self._attempts: dict[str, _Attempt] = {}
 
     def run_once(self) -> Iterator[Outcome]:
         """Works off everything that waits now, oldest first.
@@ -86,7 +91,9 @@ class Worker:
         """
         client = make_server_client(self._settings.tracking_uri)
         for request in requests.pending_requests(client):
-            yield self._work(client, request)
+            outcome = self._work(client, request)
+            if outcome is not None:
+                yield outcome
 
     def run_forever(self, *, interval: float) -> Iterator[Outcome | DeepSignsError]:
         """Looks for work every `interval` seconds; a registry that is down is only waited for."""
@@ -97,31 +104,57 @@ class Worker:
                 yield error
             time.sleep(interval)
 
-    def _work(self, client: "MlflowClient", request: "PromotionRequest") -> Outcome:
+    def _work(self, client: "MlflowClient", request: "PromotionRequest") -> Outcome | None:
+        attempt = self._attempts.get(request.id, _Attempt())
+        if time.monotonic() < attempt.not_before:
+            return None
         try:
             held = requests.claim(
                 client, request, self._signer, worker=self._name, ttl=LEASE_SECONDS
             )
-        except (RefusedError, CouldNotCheckError) as error:
+        except RefusedError as error:
+            # Somebody else is at work, or the request has ended: neither is a failure.
+            return Outcome(request, "waiting", str(error))
+        except DeepSignsError as error:
             return Outcome(request, "waiting", str(error), error=error)
         with _renewing(client, held, self._signer) as lease:
             try:
                 marked = self._mark(client, request, lease)
                 requests.promote(client, held, self._signer, request, marked_version=marked.version)
-            except CouldNotCheckError as error:
+            except DeepSignsError as error:
+                return self._failed(client, held, request, attempt, error)
+            finally:
+                # Also when this process is told to end: the next worker need not wait.
                 with suppress(DeepSignsError):
                     requests.release(client, held, self._signer)
-                return Outcome(request, "waiting", str(error), error=error)
-            except DeepSignsError as error:
-                with suppress(DeepSignsError):
-                    requests.report(
-                        client, held, self._signer, request, state="failed", detail=str(error)
-                    )
-                return Outcome(request, "failed", str(error), error=error)
-            with suppress(DeepSignsError):
-                requests.release(client, held, self._signer)
         target = f"{request.model}/{marked.version}"
         return Outcome(request, "promoted", f"{request.alias} -> {target}", marked)
+
+    def _failed(
+        self,
+        client: "MlflowClient",
+        held: requests.HeldLease,
+        request: "PromotionRequest",
+        attempt: "_Attempt",
+        error: DeepSignsError,
+    ) -> Outcome:
+        """Notes in the registry why a request is not done, and whether it is tried again."""
+        number = attempt.number + 1
+        again = isinstance(error, CouldNotCheckError) and number < ATTEMPTS
+        detail = f"attempt {number}: {_public(error)}" if again else _public(error)
+        with suppress(DeepSignsError):
+            requests.report(
+                client,
+                held,
+                self._signer,
+                request,
+                state="queued" if again else "failed",
+                detail=detail,
+            )
+        if again:
+            pause = _FIRST_PAUSE * 2**attempt.number
+            self._attempts[request.id] = _Attempt(number, time.monotonic() + pause)
+        return Outcome(request, "waiting" if again else "failed", str(error), error=error)
 
     def _mark(self, client: "MlflowClient", request: "PromotionRequest", lease: "_Lease") -> Marked:
         source = resolve(client, f"{request.model}/{request.version}")
@@ -140,6 +173,21 @@ class Worker:
             client, request.model, marked.version, attested.attestation.bundle, self._signer
         )
         return marked
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """How often a request could not be worked off, and when it may be tried again."""
+
+    number: int = 0
+    not_before: float = 0.0
+
+
+def _public(error: DeepSignsError) -> str:
+    """What everybody may read of an error: tags of the registry are public, the tap is not."""
+    if isinstance(error, UnmarkableError):
+        return "this model cannot be marked as configured; the worker's own output says why"
+    return str(error)
 
 
 class _Lease:

@@ -1,7 +1,8 @@
 """What the tests of the command line share: a finished command, and a finished demo."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,3 +31,23 @@ class Demo:
     folder: Path
     summary: dict[str, Any]
     printed: str
+
+
+def one_line(done: Done, code: int) -> str:
+    """The only line of a command that ended with this code."""
+    assert done.code == code, done.out + done.err
+    lines = done.err.strip().splitlines()
+    assert len(lines) == 1, done.err
+    return lines[0]
+
+
+@contextmanager
+def changed(path: Path, old: str, new: str) -> Iterator[None]:
+    """A file with one text replaced, for as long as the block lasts."""
+    before = path.read_text(encoding="utf-8")
+    assert old in before
+    path.write_text(before.replace(old, new), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(before, encoding="utf-8")
