@@ -5,13 +5,11 @@ And bad input: one clear line, the right exit code, nothing half-written.
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.story import Deepsigns, Demo, Done
+from tests.support.story import Deepsigns, Demo, changed, one_line
 
 pytestmark = pytest.mark.integration
 
@@ -23,24 +21,6 @@ def copy(demo: Demo, tmp_path: Path) -> Path:
     ignore = shutil.ignore_patterns("mlflow", "audits", "unmarked", "tampered")
     shutil.copytree(demo.folder, folder, ignore=ignore)
     return folder
-
-
-def one_line(done: Done, code: int) -> str:
-    assert done.code == code, done.out + done.err
-    lines = done.err.strip().splitlines()
-    assert len(lines) == 1, done.err
-    return lines[0]
-
-
-@contextmanager
-def changed(path: Path, old: str, new: str) -> Iterator[None]:
-    before = path.read_text(encoding="utf-8")
-    assert old in before
-    path.write_text(before.replace(old, new), encoding="utf-8")
-    try:
-        yield
-    finally:
-        path.write_text(before, encoding="utf-8")
 
 
 class TestWithoutAServer:
