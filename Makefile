@@ -20,7 +20,8 @@ demo: setup
 
 test: setup
 	$(BIN)/coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --numprocesses $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --numprocesses $(JOBS) \
+		--no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 lint: setup
