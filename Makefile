@@ -24,6 +24,7 @@ test: setup
 		--no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
