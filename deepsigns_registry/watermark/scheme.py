@@ -4,6 +4,7 @@ A scheme prepares a secret from the owner's key, gives an objective that adds sa
 loss to the fine-tuning, says what to ask a suspect, and reads evidence from the answers.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -76,17 +77,18 @@ class Probes(NamedTuple):
     needs_activation: bool
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """What a scheme adds to the fine-tuning; its parameters are trained with the model's."""
 
+    @abstractmethod
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
         """Inputs and labels that are added to this step's batch, or None.
 
         Args:
             step_generator: The only source of randomness allowed; on the CPU.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(
         self,
         batch: Tapped,
@@ -102,7 +104,6 @@ class Objective(nn.Module):
             samples: What it gave for this objective's samples, if there were any.
             sample_labels: int64 [samples].
         """
-        raise NotImplementedError
 
 
 @runtime_checkable
