@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepsigns_registry.audit.results import EXIT_CODES
 from deepsigns_registry.cli.options import (
-    VERDICT_EXIT_CODES,
     config_option,
     echo_json,
     json_option,
@@ -88,4 +88,4 @@ def verify(
         click.echo(f"{result.verdict.word}: {suspect}")
         for reason in result.verdict.reasons:
             click.echo(f"  {reason}")
-    raise click.exceptions.Exit(VERDICT_EXIT_CODES[result.verdict.word])
+    raise click.exceptions.Exit(EXIT_CODES[result.verdict.word])

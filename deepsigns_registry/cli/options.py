@@ -10,9 +10,7 @@ import click
 if TYPE_CHECKING:
     from deepsigns_registry.config import Settings
 
-__all__ = ["VERDICT_EXIT_CODES", "config_option", "echo_json", "json_option", "settings_of"]
-
-VERDICT_EXIT_CODES = {"present": 0, "absent": 1, "undecided": 3}
+__all__ = ["config_option", "echo_json", "json_option", "settings_of"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

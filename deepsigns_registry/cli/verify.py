@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepsigns_registry.audit.results import EXIT_CODES
 from deepsigns_registry.cli.options import (
-    VERDICT_EXIT_CODES,
     config_option,
     echo_json,
     json_option,
@@ -43,7 +43,7 @@ def verify(onnx: Path, model: str | None, config: Path | None, *, as_json: bool)
         echo_json(_document(examination))
     else:
         _echo(onnx, examination)
-    raise click.exceptions.Exit(VERDICT_EXIT_CODES[examination.verdict.word])
+    raise click.exceptions.Exit(EXIT_CODES[examination.verdict.word])
 
 
 def _document(examination: "Examination") -> dict[str, object]:
@@ -54,7 +54,7 @@ def _document(examination: "Examination") -> dict[str, object]:
         "model": marking.model if marking else None,
         "version": marking.marked_version if marking else None,
         "exact_copy": examination.exact is not None,
-        "exit_code": VERDICT_EXIT_CODES[examination.verdict.word],
+        "exit_code": EXIT_CODES[examination.verdict.word],
     }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepsigns_registry.audit.results import DEPLOYED
+
 __all__ = ["attack_rows", "reading", "table", "write_summary"]
 
 
@@ -36,7 +38,7 @@ def attack_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "verdict": row["verdict"],
         }
         for row in results["rows"]
-        if row["label"] != "deployed"
+        if row["label"] != DEPLOYED
     ]
 
 
