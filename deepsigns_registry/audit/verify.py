@@ -21,8 +21,9 @@ from deepsigns_registry.errors import (
     TamperedError,
 )
 from deepsigns_registry.graph.session import OnnxSuspect
-from deepsigns_registry.watermark.extract import Suspect, extract
+from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.suspect import Suspect
 from deepsigns_registry.watermark.verdict import Verdict, judge
 
 __all__ = ["Candidate", "Candidates", "Examination", "find_candidates", "verify_onnx"]

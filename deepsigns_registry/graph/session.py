@@ -121,6 +121,10 @@ class OnnxSuspect:
             found = wanted and pooled.exists()
             return outputs, self._result(pooled, len(inputs)) if found else None
 
+    def weight(self, tap: str) -> NDArray[np.float32] | None:  # noqa: ARG002 - not read yet
+        """The weight behind a tap; see `watermark.suspect.Suspect.weight`."""
+        return None
+
     def _answer(self, folder: Path) -> dict[str, Any]:
         code = _execute(folder, self._limits.seconds)
         if code is None:

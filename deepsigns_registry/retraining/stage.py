@@ -215,7 +215,7 @@ def run_program(
     import torch
 
     from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel, choose_tap
-    from deepsigns_registry.watermark.extract import TappedSuspect
+    from deepsigns_registry.watermark.suspect import TappedSuspect
 
     progress(0.0, "reading the marked program")
     program = load_program(folder)

@@ -25,7 +25,13 @@ from deepsigns_registry.watermark.density import Density
 from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
-from deepsigns_registry.watermark.scheme import Objective, Preparation, Probes, SchemeSecret
+from deepsigns_registry.watermark.scheme import (
+    Answers,
+    Objective,
+    Preparation,
+    Probes,
+    SchemeSecret,
+)
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped
 from deepsigns_registry.watermark.verdict import Evidence
@@ -99,15 +105,11 @@ class BlackBox:
             weights=arrays["weights"].astype(np.float64),
             noise_key=arrays["noise_key"].astype(np.uint8).tobytes(),
         )
-        return Probes(candidates.blend(arrays["sources"].astype(np.float32, copy=False)), False)
+        return Probes(candidates.blend(arrays["sources"].astype(np.float32, copy=False)))
 
-    def evidence(
-        self,
-        secret: SchemeSecret,
-        outputs: NDArray[np.float32],
-        activation: NDArray[np.float32] | None,  # noqa: ARG002 - the outputs are enough
-    ) -> Evidence:
+    def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
         """Counts queries answered as the key says; see `Scheme.evidence`."""
+        outputs = answers.outputs
         labels, classes = secret.arrays["labels"], int(str(secret.meta["classes"]))
         if outputs.shape != (len(labels), classes):
             raise CouldNotCheckError(

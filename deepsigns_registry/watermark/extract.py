@@ -2,74 +2,24 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.projection import centred, class_means
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import Scheme
+from deepsigns_registry.watermark.scheme import Answers, Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
-from deepsigns_registry.watermark.tapped import TappedModel, run_batched
+from deepsigns_registry.watermark.suspect import Suspect
 from deepsigns_registry.watermark.verdict import Evidence
 
-__all__ = ["TAP_AGREEMENT", "Extraction", "Suspect", "TappedSuspect", "extract", "tap_agreement"]
+__all__ = ["TAP_AGREEMENT", "Extraction", "extract", "tap_agreement"]
 
 # Measured on digits (256 and 128 neurons): marked models 0.40 to 0.53, after pruning to 50% or
 # three epochs of fine-tuning 0.40 to 0.53, unmarked fine-tuning 0.96; 40 pairs of unrelated
 # siblings at most 0.09, and 2000 random permutations of the neurons at most 0.17.
 TAP_AGREEMENT = 0.25
-
-
-class Suspect(Protocol):
-    """A model that may carry a mark: asked, never changed."""
-
-    def run(
-        self, inputs: NDArray[np.float32], *, tap: str | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Answers a batch.
-
-        Args:
-            inputs: float32 [n, ...].
-            tap: Name of the tap to read as well, or None for the outputs only.
-
-        Returns:
-            Outputs float32 [n, classes], and the pooled activation float32 [n, neurons], None
-            when it was not asked for or the suspect has no such tap.
-
-        Raises:
-            CouldNotCheckError: The suspect cannot be run on these inputs.
-        """
-        ...
-
-
-class TappedSuspect:
-    """A tapped model as a suspect; its tap is the model's own.
-
-    Args:
-        model: The suspect.
-        device: Where to run it.
-    """
-
-    def __init__(self, model: TappedModel, device: torch.device | str = "cpu") -> None:
-        self._model = model
-        self._device = torch.device(device)
-
-    def run(
-        self, inputs: NDArray[np.float32], *, tap: str | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Answers a batch; see `Suspect.run`."""
-        try:
-            outputs, activation = run_batched(self._model, inputs, self._device)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise CouldNotCheckError(
-                f"the suspect does not accept a batch of shape {inputs.shape}: {error}",
-                advice="give the model that this record belongs to",
-            ) from None
-        return outputs, None if tap is None else activation
 
 
 @dataclass(frozen=True)
@@ -102,10 +52,11 @@ def extract(
     agreement: float | None = None
     for scheme in named_schemes(record.secrets, schemes):
         secret = record.secrets[scheme.name]
-        inputs, needs_activation = scheme.probes(secret)
+        inputs, needs_activation, needs_weight = scheme.probes(secret)
         try:
             outputs, activation = suspect.run(inputs, tap=record.tap if needs_activation else None)
-            found = scheme.evidence(secret, outputs, activation)
+            weight = suspect.weight(record.tap) if needs_weight else None
+            found = scheme.evidence(secret, Answers(outputs, activation, weight))
         except CouldNotCheckError as error:
             incomplete.append(f"{scheme.name}: {error}")
             continue

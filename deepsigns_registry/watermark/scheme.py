@@ -20,7 +20,7 @@ from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, run_batched
 from deepsigns_registry.watermark.verdict import Evidence
 
-__all__ = ["JSON", "Objective", "Preparation", "Probes", "Scheme", "SchemeSecret"]
+__all__ = ["JSON", "Answers", "Objective", "Preparation", "Probes", "Scheme", "SchemeSecret"]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -70,11 +70,29 @@ class Probes(NamedTuple):
 
     Attributes:
         inputs: float32 [probes, ...].
-        needs_activation: Whether the activation at the tap is needed, or the outputs only.
+        needs_activation: Whether the activation at the tap is needed.
+        needs_weight: Whether the weight behind the tap is needed.
     """
 
     inputs: NDArray[np.float32]
-    needs_activation: bool
+    needs_activation: bool = False
+    needs_weight: bool = False
+
+
+class Answers(NamedTuple):
+    """What a suspect answered.
+
+    Attributes:
+        outputs: float32 [probes, outputs].
+        activation: float32 [probes, neurons], pooled; None when it was not asked for, or the
+            suspect has no such tap.
+        weight: float32 [neurons, ...], one row a neuron of the tap; None in the same cases, and
+            when the tap is not computed by one layer with a weight.
+    """
+
+    outputs: NDArray[np.float32]
+    activation: NDArray[np.float32] | None = None
+    weight: NDArray[np.float32] | None = None
 
 
 class Objective(nn.Module, ABC):
@@ -134,18 +152,12 @@ class Scheme(Protocol):
         """What to ask a suspect."""
         ...
 
-    def evidence(
-        self,
-        secret: SchemeSecret,
-        outputs: NDArray[np.float32],
-        activation: NDArray[np.float32] | None,
-    ) -> Evidence:
+    def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
         """Reads the suspect's answers to the probes.
 
         Args:
             secret: As prepared.
-            outputs: float32 [probes, classes].
-            activation: float32 [probes, neurons], when the probes need it.
+            answers: To `probes(secret)`.
 
         Raises:
             CouldNotCheckError: The answers do not have the shape that the secret needs.

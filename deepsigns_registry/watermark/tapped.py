@@ -39,6 +39,15 @@ class TappedModel(nn.Module, ABC):
     def forward(self, inputs: Tensor) -> Tapped:
         """Maps a batch [batch, ...] to its outputs and its pooled activation."""
 
+    def tap_weight(self) -> Tensor | None:
+        """The weight of the layer that computes the tap: float [neurons, ...].
+
+        A view of the parameter, so that a loss on it trains the model, with one row a neuron.
+        Activation functions, normalisation and pooling between that layer and the tap are
+        walked over. None when no one layer with a weight computes the tap.
+        """
+        return None
+
 
 def pool(activation: Tensor) -> Tensor:
     """Reduces an activation to one value a neuron.

@@ -14,12 +14,13 @@ from deepsigns_registry.watermark.adapters.eager import EagerTappedModel, choose
 from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
-from deepsigns_registry.watermark.extract import TappedSuspect, extract
+from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.fidelity import accuracy
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
 from deepsigns_registry.watermark.verdict import Verdict, judge
 from tests.support.training import train

@@ -13,16 +13,12 @@ from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.embed import embed
-from deepsigns_registry.watermark.extract import (
-    TAP_AGREEMENT,
-    Extraction,
-    TappedSuspect,
-    extract,
-)
+from deepsigns_registry.watermark.extract import TAP_AGREEMENT, Extraction, extract
 from deepsigns_registry.watermark.fidelity import accuracy
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.projection import read_bits
-from deepsigns_registry.watermark.scheme import Preparation, Scheme, SchemeSecret
+from deepsigns_registry.watermark.scheme import Answers, Preparation, Scheme, SchemeSecret
+from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
 from deepsigns_registry.watermark.verdict import Evidence, judge
 from deepsigns_registry.watermark.whitebox import WhiteBox
@@ -127,8 +123,8 @@ def test_matches_of_an_unmarked_model_are_binomial(marked: "Marked") -> None:
     scheme, found = WhiteBox(), []
     for number, secret in enumerate(many_keys(marked, scheme, 200)):
         suspect = TappedSuspect((marked.parent, marked.sibling)[number % 2])
-        outputs, activation = suspect.run(scheme.probes(secret).inputs, tap="")
-        found.append(scheme.evidence(secret, outputs, activation).matches)
+        answers = Answers(*suspect.run(scheme.probes(secret).inputs, tap=""))
+        found.append(scheme.evidence(secret, answers).matches)
     assert abs(np.mean(found) - 32) < 5 * 0.28
     assert abs(np.var(found) - 16) < 5 * 1.6
     # 52 of 64 would be p = 3e-7 for one key, 6e-5 for the best of 200.
@@ -143,8 +139,8 @@ def test_queries_of_other_keys_stay_below_their_chance(marked: "Marked") -> None
     scheme, matches = BlackBox(), {"marked": 0, "sibling": 0}
     for secret in many_keys(marked, scheme, 40):
         for name, model in [("marked", marked.model), ("sibling", marked.sibling)]:
-            outputs, _ = TappedSuspect(model).run(scheme.probes(secret).inputs, tap=None)
-            matches[name] += scheme.evidence(secret, outputs, None).matches
+            answers = Answers(*TappedSuspect(model).run(scheme.probes(secret).inputs, tap=None))
+            matches[name] += scheme.evidence(secret, answers).matches
     assert max(matches.values()) / 4000 < 1 / 5 + 3 * 0.0063
 
 
@@ -158,6 +154,9 @@ class WithoutTap:
         self, inputs: NDArray[np.float32], *, tap: str | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         return self.suspect.run(inputs, tap=tap)[0], None
+
+    def weight(self, _tap: str) -> None:
+        return None
 
 
 def test_an_oracle_is_still_judged_by_its_answers(marked: "Marked") -> None:

@@ -1,0 +1,73 @@
+"""A model that may carry a mark, as extraction sees it."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.watermark.tapped import TappedModel, run_batched
+
+__all__ = ["Suspect", "TappedSuspect"]
+
+
+class Suspect(Protocol):
+    """A model that may carry a mark: asked, never changed."""
+
+    def run(
+        self, inputs: NDArray[np.float32], *, tap: str | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Answers a batch.
+
+        Args:
+            inputs: float32 [n, ...].
+            tap: Name of the tap to read as well, or None for the outputs only.
+
+        Returns:
+            Outputs float32 [n, classes], and the pooled activation float32 [n, neurons], None
+            when it was not asked for or the suspect has no such tap.
+
+        Raises:
+            CouldNotCheckError: The suspect cannot be run on these inputs.
+        """
+        ...
+
+    def weight(self, tap: str) -> NDArray[np.float32] | None:
+        """The weight of the layer that computes a tap: float32 [neurons, ...].
+
+        Activation functions, normalisation and pooling between that layer and the tap are
+        walked over. None when the suspect shows no weights, or no one layer computes the tap.
+        """
+        ...
+
+
+class TappedSuspect:
+    """A tapped model as a suspect; its tap is the model's own.
+
+    Args:
+        model: The suspect.
+        device: Where to run it.
+    """
+
+    def __init__(self, model: TappedModel, device: torch.device | str = "cpu") -> None:
+        self._model = model
+        self._device = torch.device(device)
+
+    def run(
+        self, inputs: NDArray[np.float32], *, tap: str | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Answers a batch; see `Suspect.run`."""
+        try:
+            outputs, activation = run_batched(self._model, inputs, self._device)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise CouldNotCheckError(
+                f"the suspect does not accept a batch of shape {inputs.shape}: {error}",
+                advice="give the model that this record belongs to",
+            ) from None
+        return outputs, None if tap is None else activation
+
+    def weight(self, tap: str) -> NDArray[np.float32] | None:  # noqa: ARG002 - its own tap
+        """The weight behind the model's tap; see `Suspect.weight`."""
+        weight = self._model.tap_weight()
+        return None if weight is None else weight.detach().float().cpu().numpy()

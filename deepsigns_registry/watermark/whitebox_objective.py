@@ -1,0 +1,91 @@
+"""What the white box adds to the fine-tuning: loss1 and loss2 of the paper, hardened."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepsigns_registry.watermark.projection import projected
+from deepsigns_registry.watermark.scheme import Objective, SchemeSecret
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.tapped import Tapped
+
+__all__ = ["WhiteBoxObjective"]
+
+
+class WhiteBoxObjective(Objective):
+    """loss1 and loss2 over the triggers that a step sees, and over its training batch."""
+
+    carriers: Tensor
+    triggers: Tensor
+    trigger_labels: Tensor
+    projection: Tensor
+    signs: Tensor
+    bystanders: Tensor
+    distances: Tensor
+
+    def __init__(self, secret: SchemeSecret, options: MarkSettings, steps: int) -> None:
+        super().__init__()
+        arrays = secret.arrays
+        carriers = torch.from_numpy(arrays["carriers"].astype(np.int64))
+        triggers = torch.from_numpy(arrays["triggers"].astype(np.float32))
+        means = torch.from_numpy(arrays["means"].astype(np.float32))
+        bystanders = torch.from_numpy(arrays["bystanders"].astype(np.float32))
+        self._options = options
+        self._scale = float(str(secret.meta["scale"]))
+        # Every step needs some triggers of each carrier to estimate its mean.
+        wanted = -(-len(triggers) * options.repeats // steps)
+        self._sample = min(max(wanted, 4 * len(carriers)), len(triggers), options.batch_size)
+        self.centres = nn.Parameter(means.clone())
+        self.register_buffer("carriers", carriers)
+        self.register_buffer("triggers", triggers)
+        per_class = len(triggers) // len(carriers)
+        self.register_buffer("trigger_labels", carriers.repeat_interleave(per_class))
+        self.register_buffer(
+            "projection", torch.from_numpy(arrays["projection"].astype(np.float32))
+        )
+        self.register_buffer("signs", torch.from_numpy(arrays["bits"].astype(np.float32)) * 2 - 1)
+        self.register_buffer("bystanders", bystanders)
+        self.register_buffer("distances", torch.cdist(means, bystanders).square())
+
+    def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As many triggers of each carrier class; see `Objective.samples`."""
+        per_class = len(self.triggers) // len(self.carriers)
+        each = max(1, self._sample // len(self.carriers))
+        rows = torch.cat(
+            [
+                carrier * per_class + torch.randperm(per_class, generator=step_generator)[:each]
+                for carrier in range(len(self.carriers))
+            ]
+        ).to(self.triggers.device)
+        return self.triggers[rows], self.trigger_labels[rows]
+
+    def loss(
+        self,
+        batch: Tapped,
+        batch_labels: Tensor,
+        samples: Tapped | None,
+        sample_labels: Tensor | None,
+    ) -> Tensor:
+        """lambda1 loss1 + lambda2 loss2; see `Objective.loss`."""
+        assert samples is not None  # noqa: S101 - the loop gives what `samples` returned
+        assert sample_labels is not None  # noqa: S101
+        triggers = samples.activation.reshape(len(self.carriers), -1, samples.activation.shape[-1])
+        loss1 = (triggers - self.centres[:, None]).square().sum(-1).mean()
+        matches = batch_labels[:, None] == self.carriers
+        if matches.any():
+            rows, owners = matches.nonzero(as_tuple=True)
+            away = batch.activation[rows] - self.centres[owners]
+            loss1 = loss1 + away.square().sum(-1).mean()
+        # The paper subtracts the distances between centres, which has no lower bound; here the
+        # centres are only held as far apart as the parent had them.
+        if len(self.bystanders):
+            apart = torch.cdist(self.centres, self.bystanders).square()
+            loss1 = loss1 + functional.relu(self.distances - apart).mean()
+        read = torch.cat([self.centres, triggers.mean(dim=1)])
+        z = projected(read, self.projection) * self.signs.repeat(2, 1) / self._scale
+        # The paper's cross-entropy on a clamped sigmoid has no gradient where it is most wrong.
+        # A squared hinge pulls the worst bits hardest and stops at the margin.
+        loss2 = functional.relu(self._options.margin - z).square().mean()
+        weighted: Tensor = self._options.lambda1 * loss1 / self._scale**2
+        return weighted + self._options.lambda2 * loss2
