@@ -131,7 +131,9 @@ def _step_loss(
     joined = torch.cat([inputs, *(extra[0] for extra in extras if extra)])
     tapped = model(joined)
     start = len(inputs)
-    batch = Tapped(tapped.outputs[:start], tapped.activation[:start])
+    needed = any(objective.needs_weight for objective in objectives)
+    weight = model.tap_weight() if needed else None
+    batch = Tapped(tapped.outputs[:start], tapped.activation[:start], weight)
     loss = functional.cross_entropy(batch.outputs, labels)
     for objective, extra in zip(objectives, extras, strict=True):
         if extra is None:

@@ -96,7 +96,13 @@ class Answers(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """What a scheme adds to the fine-tuning; its parameters are trained with the model's."""
+    """What a scheme adds to the fine-tuning; its parameters are trained with the model's.
+
+    Attributes:
+        needs_weight: Whether `loss` reads `batch.weight`, the weight behind the tap.
+    """
+
+    needs_weight: bool = False
 
     @abstractmethod
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor] | None:

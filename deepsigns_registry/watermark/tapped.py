@@ -17,10 +17,13 @@ class Tapped(NamedTuple):
     Attributes:
         outputs: float [batch, classes], logits.
         activation: float [batch, neurons], pooled (see `pool`).
+        weight: float [neurons, ...], the weight behind the tap (see `TappedModel.tap_weight`);
+            only in what an objective is given that asks for it, and only if there is one.
     """
 
     outputs: Tensor
     activation: Tensor
+    weight: Tensor | None = None
 
 
 class TappedModel(nn.Module, ABC):
