@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
 from deepsigns_registry.watermark.adapters.choice import TapChoice
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
@@ -35,9 +36,13 @@ class EagerTappedModel(TappedModel):
             )
         self.module = module
         self.tap = tap
+        self._row: tuple[int, ...] | None = None
+        self._behind: tuple[WeightBehind | None] | None = None
 
     def forward(self, inputs: Tensor) -> Tapped:
         """Runs the module and keeps what passes the tap; see `TappedModel.forward`."""
+        if self._row is None:
+            self._row = tuple(inputs.shape[1:])
         seen: list[Tensor] = []
         with _watch(self.module, self.tap, seen):
             outputs = self.module(inputs)
@@ -46,6 +51,20 @@ class EagerTappedModel(TappedModel):
                 f"layer '{self.tap}' gave no tensor", advice="choose a layer that the model runs"
             )
         return Tapped(outputs, pool(seen[-1]))
+
+    def tap_weight(self) -> Tensor | None:
+        """The weight behind the tap; see `TappedModel.tap_weight`.
+
+        Raises:
+            RuntimeError: No batch has been run yet, so that the shape of an input is not known.
+        """
+        if self._behind is None:
+            if self._row is None:
+                raise RuntimeError("run a batch before asking for the weight behind the tap")
+            self._behind = (find_weight(self, self._row),)
+        (behind,) = self._behind
+        tensors = dict(self.named_parameters()) | dict(self.named_buffers())
+        return None if behind is None else behind.rows(tensors.__getitem__)
 
 
 def choose_tap(module: nn.Module, example: Tensor, layer: str = "auto") -> TapChoice:

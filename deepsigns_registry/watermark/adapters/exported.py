@@ -15,6 +15,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.graph import CodeGen
 
 from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
 from deepsigns_registry.watermark.adapters.choice import TapChoice
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
@@ -75,12 +76,22 @@ class ExportedTappedModel(TappedModel):
         self._program = _saved(program)
         own = _loaded(self._program)
         self.tap = tap
+        self._row = _row_shape(own)
+        self._behind: tuple[WeightBehind | None] | None = None
         self.graph_module = _tapped_module(own, node.name)
 
     def forward(self, inputs: Tensor) -> Tapped:
         """Runs the graph; see `TappedModel.forward`."""
         outputs, activation = self.graph_module(inputs)
         return Tapped(outputs, pool(activation))
+
+    def tap_weight(self) -> Tensor | None:
+        """The weight behind the tap; see `TappedModel.tap_weight`."""
+        if self._behind is None:
+            self._behind = (find_weight(self, self._row),)
+        (behind,) = self._behind
+        tensors = dict(self.named_parameters()) | dict(self.named_buffers())
+        return None if behind is None else behind.rows(tensors.__getitem__)
 
     def train(self, mode: bool = True) -> Self:
         """Notes the mode; an exported graph stays as it was exported, in evaluation."""
@@ -164,6 +175,12 @@ def _check_program(program: ExportedProgram) -> None:
             f"the model's input is {given[0].meta['val'].dtype}",
             advice="register a model that takes float32 inputs",
         )
+
+
+def _row_shape(program: ExportedProgram) -> tuple[int, ...]:
+    names = program.graph_signature.user_inputs
+    (given,) = [node for node in program.graph.nodes if node.name in names]
+    return tuple(int(extent) for extent in given.meta["val"].shape[1:])
 
 
 def _saved(program: ExportedProgram) -> bytes:
