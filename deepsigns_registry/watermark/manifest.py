@@ -6,6 +6,9 @@ that the choice can be derived again long after the data is gone.
 """
 
 import hashlib
+import heapq
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +35,7 @@ def sample_digest(sample: NDArray[np.generic]) -> bytes:
     Returns:
         32 bytes, the same on every platform.
     """
-    little = np.ascontiguousarray(sample, dtype=sample.dtype.newbyteorder("<"))
-    shape = ",".join(str(length) for length in sample.shape)
-    return hashlib.sha256(
-        encode(sample.dtype.name.encode(), shape.encode(), little.tobytes())
-    ).digest()
+    return next(_sample_digests(sample[None]))
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Manifest:
     @classmethod
     def of(cls, data: LabelledData) -> "Manifest":
         """The manifest of these samples."""
-        joined = b"".join(sample_digest(sample) for sample in data.inputs)
+        joined = b"".join(_sample_digests(data.inputs))
         digests = np.frombuffer(joined, dtype=np.uint8).reshape(len(data), 32)
         return cls(digests, np.asarray(data.labels, dtype=np.int64))
 
@@ -106,8 +105,25 @@ class Manifest:
             Indices into the manifest, int64 [at most count], lowest PRF first.
         """
         among = np.arange(len(self)) if label is None else np.flatnonzero(self.labels == label)
-        first: dict[bytes, int] = {}
-        for index in among:
-            first.setdefault(self.digests[index].tobytes(), int(index))
-        ranked = sorted((prf(key, digest), index) for digest, index in first.items())
-        return np.array([index for _, index in ranked[:count]], dtype=np.int64)
+        chosen = self.digests[among].tobytes()
+        # From the back, so that the first of several equal samples stands in the end.
+        first = {
+            chosen[32 * place : 32 * place + 32]: int(among[place])
+            for place in range(len(among) - 1, -1, -1)
+        }
+        ranked = heapq.nsmallest(count, ((prf(key, digest), at) for digest, at in first.items()))
+        return np.array([index for _, index in ranked], dtype=np.int64)
+
+
+def _sample_digests(samples: NDArray[np.generic]) -> Iterator[bytes]:
+    """`sample_digest` of each; what all samples share is hashed once."""
+    little = np.ascontiguousarray(samples, dtype=samples.dtype.newbyteorder("<"))
+    rows = little.reshape(len(samples), math.prod(samples.shape[1:]))
+    shape = ",".join(str(length) for length in samples.shape[1:])
+    size = rows.shape[1] * rows.itemsize
+    header = encode(samples.dtype.name.encode(), shape.encode()) + size.to_bytes(8, "big")
+    shared = hashlib.sha256(header)
+    for row in rows:
+        digest = shared.copy()
+        digest.update(row.data)
+        yield digest.digest()

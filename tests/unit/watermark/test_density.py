@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from deepsigns_registry.watermark.density import Density
 
@@ -31,3 +32,17 @@ def test_dead_neurons_are_left_out() -> None:
     density = Density.fit(padded, labels)
     assert np.isfinite(density.log_density(padded)).all()
     assert density.axes.shape[1] <= 8
+
+
+@pytest.mark.parametrize("samples", [40, 300])
+def test_axes_are_those_of_the_decomposition_of_all_samples(samples: int) -> None:
+    """Fewer samples than neurons, and more: both ways give the subspace of the largest spread."""
+    random = np.random.default_rng(0)
+    values = (random.normal(size=(samples, 100)) * np.geomspace(1, 1e-3, 100)).astype(np.float32)
+    density = Density.fit(values, random.integers(0, 3, samples))
+    _, _, rows = np.linalg.svd(values - values.mean(axis=0, dtype=np.float64), full_matrices=False)
+    wanted = rows[: density.axes.shape[1]]
+    # Each axis lies in the span of the first principal directions.
+    inside = wanted.T @ (wanted @ density.axes)
+    assert density.axes.shape == (100, 16)
+    np.testing.assert_allclose(inside, density.axes, atol=1e-6 * np.abs(density.axes).max())

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,20 @@ def test_digest_ignores_byte_order_and_memory_layout() -> None:
     sample = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert sample_digest(sample) == sample_digest(sample.astype(">f4"))
     assert sample_digest(sample) == sample_digest(np.asfortranarray(sample))
+
+
+def test_digest_is_of_type_shape_and_values_each_after_its_length() -> None:
+    def part(content: bytes) -> bytes:
+        return len(content).to_bytes(8, "big") + content
+
+    for shape in [(3,), (3, 4), (3, 2, 5)]:
+        samples = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        listed = Manifest.of(LabelledData(samples, np.zeros(3, dtype=np.int64)))
+        for digest, sample in zip(listed.digests, samples, strict=True):
+            described = ",".join(map(str, shape[1:])).encode()
+            written = part(b"float32") + part(described) + part(sample.astype("<f4").tobytes())
+            assert digest.tobytes() == hashlib.sha256(written).digest()
+            assert digest.tobytes() == sample_digest(sample)
 
 
 def test_root_does_not_depend_on_the_order_of_the_data() -> None:
