@@ -9,7 +9,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,12 @@ def sample_digest(sample: NDArray[np.generic]) -> bytes:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Digest and label of every training sample.
+    """Digest and carrier class of every training sample.
 
     Attributes:
         digests: uint8 [samples, 32], in the order of the data.
-        labels: int64 [samples].
+        labels: int64 [samples], the class of each; for data without classes the group that
+            `carriers.group_samples` found.
     """
 
     digests: NDArray[np.uint8]
@@ -62,10 +63,15 @@ class Manifest:
 
     @classmethod
     def of(cls, data: LabelledData) -> "Manifest":
-        """The manifest of these samples."""
+        """The manifest of these samples; see `with_labels` for data without classes."""
         joined = b"".join(_sample_digests(data.inputs))
         digests = np.frombuffer(joined, dtype=np.uint8).reshape(len(data), 32)
-        return cls(digests, np.asarray(data.labels, dtype=np.int64))
+        classes = data.labels if data.task == "classification" else np.zeros(len(data))
+        return cls(digests, np.asarray(classes, dtype=np.int64))
+
+    def with_labels(self, labels: NDArray[np.int64]) -> "Manifest":
+        """The same samples in these carrier classes: int64 [samples]."""
+        return replace(self, labels=labels)
 
     @property
     def root(self) -> str:
