@@ -14,6 +14,7 @@ from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.operators import MOST_VALUES, OPERATORS, Call, Operator
 from deepsigns_registry.graph.session import has_tensor
 from deepsigns_registry.graph.structure import check_model, read_model
+from deepsigns_registry.graph.tap_weight import TapWeight, find_weight
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
 __all__ = ["OnnxTappedModel"]
@@ -110,6 +111,7 @@ class OnnxTappedModel(TappedModel):
         self._input = inputs[0]
         self._steps = self._ordered(steps)
         self._output = self._proto.graph.output[0].name
+        self._behind: tuple[TapWeight | None] | None = None
 
     @classmethod
     def from_file(cls, path: Path, tap: str = "", *, limits: Limits | None = None) -> Self:
@@ -147,6 +149,25 @@ class OnnxTappedModel(TappedModel):
                 f"{self.where}: no node writes its output", advice="export the model again"
             )
         return Tapped(outputs.flatten(1), pool(activation))
+
+    def tap_weight(self) -> Tensor | None:
+        """The weight behind the tap; see `TappedModel.tap_weight`.
+
+        Of a quantised weight these are the dequantised values, which stay fixed.
+
+        Raises:
+            CouldNotCheckError: The weight's constants do not fit together.
+        """
+        try:
+            if self._behind is None:
+                self._behind = (find_weight(self._proto, self.tap) if self.tap else None,)
+            (behind,) = self._behind
+            return None if behind is None else behind.rows(self._constant)
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CouldNotCheckError(
+                f"{self.where}: the weight behind the tap cannot be read: {error!r:.200}",
+                advice="export the model again",
+            ) from error
 
     def tensors(self, inputs: Tensor) -> dict[str, Tensor | None]:
         """Runs a batch and gives every tensor of the graph by its name.
@@ -194,6 +215,11 @@ class OnnxTappedModel(TappedModel):
     def to_bytes(self) -> bytes:
         """The ONNX file of `write_back`."""
         return bytes(self.write_back().SerializeToString(deterministic=True))
+
+    def _constant(self, name: str) -> Tensor:
+        own = self._initializers.get(name)
+        value: Tensor = getattr(self, own) if own else self._fixed[name]
+        return value
 
     def _failed(self, step: _Step, reason: str) -> CouldNotCheckError:
         return CouldNotCheckError(

@@ -19,6 +19,7 @@ from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph import sandbox_child
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.structure import read_model
+from deepsigns_registry.graph.tap_weight import read_weight
 
 __all__ = ["OnnxSuspect", "has_tensor", "with_tap"]
 
@@ -121,9 +122,13 @@ class OnnxSuspect:
             found = wanted and pooled.exists()
             return outputs, self._result(pooled, len(inputs)) if found else None
 
-    def weight(self, tap: str) -> NDArray[np.float32] | None:  # noqa: ARG002 - not read yet
-        """The weight behind a tap; see `watermark.suspect.Suspect.weight`."""
-        return None
+    def weight(self, tap: str) -> NDArray[np.float32] | None:
+        """The weight behind a tap, from the file; see `watermark.suspect.Suspect.weight`.
+
+        Raises:
+            CouldNotCheckError: The weight's constants do not fit together.
+        """
+        return read_weight(self._model, tap, where=self._where)
 
     def _answer(self, folder: Path) -> dict[str, Any]:
         code = _execute(folder, self._limits.seconds)
