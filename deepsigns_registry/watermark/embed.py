@@ -1,28 +1,36 @@
 """One fine-tuning run that embeds any set of schemes jointly."""
 
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.watermark.batches import Batches
+from deepsigns_registry.watermark.carriers import training_groups
+from deepsigns_registry.watermark.checkpoint import fingerprint, pack, unpack
 from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.precision import autocast, lay_out, layout_for
 from deepsigns_registry.watermark.prepare import Progress
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import Objective, Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel
+from deepsigns_registry.watermark.task import task_loss, task_targets
 
-__all__ = ["EmbedResult", "embed"]
+__all__ = ["Checkpoint", "EmbedResult", "embed"]
+
+Checkpoint = Callable[[int, bytes], None]
+"""Told how many epochs are done, and the state of the run after them."""
 
 _PROGRESS_EVERY = 10
 _LONGEST_GRADIENT = 5.0
-# Data up to this size is kept on the accelerator for the whole run.
-_RESIDENT_BYTES = 1 << 30
+_FUSED_DEVICES = {"cpu", "cuda"}
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,18 @@ def embed(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     schemes: Iterable[Scheme] | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: bytes | None = None,
 ) -> EmbedResult:
     """Fine-tunes a model in place so that it carries a record's mark.
 
-    The total loss of a step is the cross-entropy of its training batch (the paper's loss0) and
+    The total loss of a step is the task's loss of its training batch (the paper's loss0) and
     what each scheme's objective adds for a small batch of its own. Dropout and batch norm stay
     as in evaluation: the run is the same for every adapter, and secret samples never enter
     running statistics.
+
+    A run that goes on from a checkpoint gives what the whole run would have given: on a
+    processor bit for bit, on an accelerator up to what its kernels leave open.
 
     Args:
         model: The parent; trained in place.
@@ -64,105 +77,197 @@ def embed(
         device: Where to train.
         progress: Called with a fraction in [0, 1] and the state of the run.
         schemes: Where to find the record's schemes; the built-in ones by default.
+        checkpoint: Called after each epoch. The state holds the model and nothing of the secret
+            but what training made of it; keep it as secret as the record.
+        resume: A state that `checkpoint` was given, to go on from.
 
     Raises:
         UnmarkableError: The model has nothing to train, or training diverged.
+        ConfigurationError: `resume` belongs to another model, record, data or settings.
+        CouldNotCheckError: `resume` is no checkpoint.
     """
-    place = torch.device(device)
-    model.to(place).eval()
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not weights:
-        raise UnmarkableError(
-            "the model has no trainable parameter", advice="promote it with its weights unfrozen"
+    resumable = checkpoint is not None or resume is not None
+    belongs_to = fingerprint(model, data, record, settings) if resumable else ""
+    run = _Run(model, data, record, settings, device=torch.device(device), schemes=schemes)
+    try:
+        if resume is not None:
+            run.load_state_dict(unpack(resume, belongs_to))
+        clock = _Clock(len(run.losses) * run.per_epoch, run.steps)
+        for epoch in range(len(run.losses), settings.epochs):
+            for step in range(run.per_epoch):
+                if progress and step % _PROGRESS_EVERY == 0:
+                    done = epoch * run.per_epoch + step
+                    left = clock.left(done)
+                    progress(done / run.steps, f"epoch {epoch + 1} of {settings.epochs}{left}")
+                run.step()
+            run.finish_epoch()
+            if checkpoint:
+                checkpoint(epoch + 1, pack(run.state_dict(), belongs_to))
+    finally:
+        lay_out(model, torch.contiguous_format)
+    if progress:
+        progress(1.0, f"epoch {settings.epochs} of {settings.epochs}")
+    return EmbedResult(tuple(run.losses), run.steps)
+
+
+class _Run:
+    """A fine-tuning between two steps."""
+
+    def __init__(
+        self,
+        model: TappedModel,
+        data: TrainingData,
+        record: WatermarkRecord | None,
+        settings: MarkSettings,
+        *,
+        device: torch.device,
+        schemes: Iterable[Scheme] | None,
+    ) -> None:
+        self.model = model.to(device).eval()
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        if not self.weights:
+            raise UnmarkableError(
+                "the model has no trainable parameter",
+                advice="promote it with its weights unfrozen",
+            )
+        self.settings = settings
+        self.task = data.train.task
+        self.per_epoch = max(
+            math.ceil(len(data.train) / settings.batch_size),
+            math.ceil(settings.minimum_steps / settings.epochs),
         )
-    per_epoch = max(
-        math.ceil(len(data.train) / settings.batch_size),
-        math.ceil(settings.minimum_steps / settings.epochs),
-    )
-    steps = per_epoch * settings.epochs
-    secrets = record.secrets if record else {}
-    objectives = [
-        scheme.objective(secrets[scheme.name], settings, steps, place)
-        for scheme in named_schemes(secrets, schemes)
-    ]
-    groups = [{"params": weights, "lr": settings.learning_rate}]
+        self.steps = self.per_epoch * settings.epochs
+        targets = task_targets(model, data.train, device)
+        self.spread = targets.spread
+        groups = training_groups(record.manifest, data.train) if record else data.train.labels
+        self.batches = Batches(
+            data.train.inputs,
+            targets.values,
+            groups,
+            size=settings.batch_size,
+            seed=settings.seed,
+            device=device,
+        )
+        secrets = record.secrets if record else {}
+        self.objectives = [
+            scheme.objective(secrets[scheme.name], settings, self.steps, device)
+            for scheme in named_schemes(secrets, schemes)
+        ]
+        self.generator = torch.Generator().manual_seed(settings.seed + 1)
+        self.autocast = autocast(settings.precision, device)
+        self.layout = torch.contiguous_format
+        if settings.channels_last:
+            sample = torch.from_numpy(data.train.inputs[:2]).to(device)
+            self.layout = layout_for(model, sample)
+            lay_out(model, self.layout)
+        self.optimizer = _optimizer(self.weights, self.objectives, settings.learning_rate)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.steps)
+        self.total = torch.zeros((), device=device)
+        self.losses: list[float] = []
+
+    def step(self) -> None:
+        """One batch, and one step of the optimizer."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(*self.batches.next())
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.weights, _LONGEST_GRADIENT)
+        self.optimizer.step()
+        self.schedule.step()
+        self.total += loss.detach()
+
+    def _loss(self, inputs: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
+        extras = [objective.samples(self.generator) for objective in self.objectives]
+        # One forward pass for the batch and for every scheme's samples.
+        parts = [inputs, *(extra[0] for extra in extras if extra)]
+        joined = torch.cat(parts) if len(parts) > 1 else inputs
+        tapped = self._forward(joined)
+        start = len(inputs)
+        needed = any(objective.needs_weight for objective in self.objectives)
+        weight = self.model.tap_weight() if needed else None
+        batch = Tapped(tapped.outputs[:start], tapped.activation[:start], weight)
+        loss = task_loss(batch.outputs, targets, self.task, self.spread)
+        for objective, extra in zip(self.objectives, extras, strict=True):
+            if extra is None:
+                loss = loss + objective.loss(batch, groups, None, None)
+                continue
+            end = start + len(extra[0])
+            samples = Tapped(tapped.outputs[start:end], tapped.activation[start:end])
+            loss = loss + objective.loss(batch, groups, samples, extra[1])
+            start = end
+        return loss
+
+    def _forward(self, inputs: Tensor) -> Tapped:
+        """Outputs and activation in float32, whatever the pass is computed in."""
+        with self.autocast:
+            tapped = self.model(inputs.contiguous(memory_format=self.layout))
+        return Tapped(tapped.outputs.float(), tapped.activation.float())
+
+    def finish_epoch(self) -> None:
+        """Notes the epoch's mean loss.
+
+        Raises:
+            UnmarkableError: It is no number.
+        """
+        self.losses.append(float(self.total) / self.per_epoch)
+        self.total.zero_()
+        if not math.isfinite(self.losses[-1]):
+            raise UnmarkableError(
+                f"training diverged in epoch {len(self.losses)}",
+                advice=f"lower learning_rate ({self.settings.learning_rate})",
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the epochs to come."""
+        return {
+            "losses": list(self.losses),
+            "model": self.model.state_dict(),
+            "objectives": [objective.state_dict() for objective in self.objectives],
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "batches": self.batches.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on after the last finished epoch of a state."""
+        self.losses = list(state["losses"])
+        self.model.load_state_dict(state["model"])
+        for objective, own in zip(self.objectives, state["objectives"], strict=True):
+            objective.load_state_dict(own)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.batches.load_state_dict(state["batches"])
+        self.generator.set_state(state["generator"])
+
+
+class _Clock:
+    """Estimates how long the rest of a run takes."""
+
+    def __init__(self, done: int, steps: int) -> None:
+        self._start, self._first, self._steps = time.monotonic(), done, steps
+
+    def left(self, done: int) -> str:
+        """What to say of the time left; nothing in the first seconds.
+
+        Examples:
+            >>> _Clock(0, 10).left(0)
+            ''
+        """
+        passed = time.monotonic() - self._start
+        if passed < 5 or done == self._first:
+            return ""
+        seconds = passed / (done - self._first) * (self._steps - done)
+        return f", {seconds:.0f} s left" if seconds < 90 else f", {seconds / 60:.0f} min left"
+
+
+def _optimizer(
+    weights: Sequence[Tensor], objectives: Sequence[Objective], rate: float
+) -> torch.optim.Optimizer:
+    groups = [{"params": weights, "lr": rate}]
     own = [parameter for objective in objectives for parameter in objective.parameters()]
     if own:
         # The centres start where the parent is and must not lag behind the activations.
-        groups.append({"params": own, "lr": 10 * settings.learning_rate})
-    optimizer = torch.optim.Adam(groups)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    batches = _Batches(data, settings, place)
-    generator = torch.Generator().manual_seed(settings.seed + 1)
-    losses: list[float] = []
-    for epoch in range(settings.epochs):
-        total = torch.zeros((), device=place)
-        for step in range(per_epoch):
-            optimizer.zero_grad(set_to_none=True)
-            loss = _step_loss(model, *batches.next(), objectives, generator)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(weights, _LONGEST_GRADIENT)
-            optimizer.step()
-            schedule.step()
-            total += loss.detach()
-            if progress and step % _PROGRESS_EVERY == 0:
-                done = (epoch * per_epoch + step) / steps
-                progress(done, f"epoch {epoch + 1} of {settings.epochs}")
-        losses.append(float(total) / per_epoch)
-        if not math.isfinite(losses[-1]):
-            raise UnmarkableError(
-                f"training diverged in epoch {epoch + 1}",
-                advice=f"lower learning_rate ({settings.learning_rate})",
-            )
-    if progress:
-        progress(1.0, f"epoch {settings.epochs} of {settings.epochs}")
-    return EmbedResult(tuple(losses), steps)
-
-
-def _step_loss(
-    model: TappedModel,
-    inputs: Tensor,
-    labels: Tensor,
-    objectives: list[Objective],
-    generator: torch.Generator,
-) -> Tensor:
-    extras = [objective.samples(generator) for objective in objectives]
-    # One forward pass for the batch and for every scheme's samples.
-    joined = torch.cat([inputs, *(extra[0] for extra in extras if extra)])
-    tapped = model(joined)
-    start = len(inputs)
-    needed = any(objective.needs_weight for objective in objectives)
-    weight = model.tap_weight() if needed else None
-    batch = Tapped(tapped.outputs[:start], tapped.activation[:start], weight)
-    loss = functional.cross_entropy(batch.outputs, labels)
-    for objective, extra in zip(objectives, extras, strict=True):
-        if extra is None:
-            loss = loss + objective.loss(batch, labels, None, None)
-            continue
-        end = start + len(extra[0])
-        samples = Tapped(tapped.outputs[start:end], tapped.activation[start:end])
-        loss = loss + objective.loss(batch, labels, samples, extra[1])
-        start = end
-    return loss
-
-
-class _Batches:
-    """Training batches without end; each sample once before any comes again."""
-
-    def __init__(self, data: TrainingData, settings: MarkSettings, device: torch.device) -> None:
-        self._inputs = torch.from_numpy(data.train.inputs)
-        self._labels = torch.from_numpy(data.train.labels)
-        if data.train.inputs.nbytes <= _RESIDENT_BYTES:
-            self._inputs, self._labels = self._inputs.to(device), self._labels.to(device)
-        self._size = min(settings.batch_size, len(data.train))
-        self._device = device
-        self._generator = torch.Generator().manual_seed(settings.seed)
-        self._order = torch.empty(0, dtype=torch.int64)
-
-    def next(self) -> tuple[Tensor, Tensor]:
-        if len(self._order) < self._size:
-            fresh = torch.randperm(len(self._labels), generator=self._generator)
-            self._order = torch.cat([self._order, fresh])
-        rows, self._order = self._order[: self._size], self._order[self._size :]
-        rows = rows.to(self._inputs.device)
-        return self._inputs[rows].to(self._device), self._labels[rows].to(self._device)
+        groups.append({"params": own, "lr": 10 * rate})
+    trained = [*weights, *own]
+    plain = all(part.device.type in _FUSED_DEVICES and part.is_floating_point() for part in trained)
+    return torch.optim.Adam(groups, fused=plain)

@@ -1,10 +1,13 @@
 """How a model is marked: sizes of the secret, weights of the losses, the fine-tuning."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from deepsigns_registry.errors import ConfigurationError
 
-__all__ = ["MarkSettings"]
+__all__ = ["MarkSettings", "Precision"]
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class MarkSettings:
         margin: Distance from the threshold that loss2 asks for, in standard deviations of a
             random projection of the unmarked parent's class means.
         seed: Order of batches; the secret never depends on it.
+        precision: Of the forward passes; losses and weights are float32. `auto` is bfloat16 on
+            CUDA hardware that computes with it, float32 elsewhere.
+        channels_last: Lay images out by position while training, where the model convolves
+            them: faster, and the same up to rounding.
     """
 
     bits: int = 128
@@ -45,6 +52,8 @@ class MarkSettings:
     lambda_queries: float = 0.7
     margin: float = 2.0
     seed: int = 0
+    precision: Precision = "auto"
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
         bounds = {
@@ -63,3 +72,8 @@ class MarkSettings:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}", advice=f"use at least {least}"
                 )
+        if self.precision not in get_args(Precision):
+            raise ConfigurationError(
+                f"precision is {self.precision!r}",
+                advice=f"use one of: {', '.join(get_args(Precision))}",
+            )

@@ -1,0 +1,64 @@
+"""Batches of the training data, in an order that a seed decides and a checkpoint keeps."""
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Batches"]
+
+# Data up to this size is kept on the accelerator for the whole run.
+_RESIDENT_BYTES = 1 << 30
+
+
+class Batches:
+    """Training batches without end; each sample once before any comes again.
+
+    Args:
+        columns: What each sample has: its input, its target, ...; one row a sample in each.
+        size: Samples a batch; all of them when there are fewer.
+        seed: Of the order.
+        device: Where the batches are needed.
+    """
+
+    def __init__(
+        self,
+        *columns: NDArray[Any],
+        size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        resident = sum(column.nbytes for column in columns) <= _RESIDENT_BYTES
+        kept = device if resident else torch.device("cpu")
+        self._columns = [torch.from_numpy(column).to(kept) for column in columns]
+        self._samples = len(columns[0])
+        self._size = min(size, self._samples)
+        self._device = device
+        self._generator = torch.Generator().manual_seed(seed)
+        self._order = torch.empty(0, dtype=torch.int64, device=kept)
+
+    def next(self) -> list[Tensor]:
+        """The columns of the next batch, on the device."""
+        if len(self._order) < self._size:
+            # The order is drawn on the processor, where it is the same for every device.
+            fresh = torch.randperm(self._samples, generator=self._generator)
+            self._order = torch.cat([self._order, fresh.to(self._order.device)])
+        rows, self._order = self._order[: self._size], self._order[self._size :]
+        return [self._take(column, rows) for column in self._columns]
+
+    def _take(self, values: Tensor, rows: Tensor) -> Tensor:
+        taken = values.index_select(0, rows)
+        if self._device.type == "cuda" and not taken.is_cuda:
+            # From page-locked memory the copy does not make the processor wait.
+            return taken.pin_memory().to(self._device, non_blocking=True)
+        return taken.to(self._device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What decides the batches to come."""
+        return {"order": self._order.cpu().clone(), "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Goes on where `state_dict` was called."""
+        self._order = state["order"].to(self._order.device)
+        self._generator.set_state(state["generator"])
