@@ -12,6 +12,7 @@ __all__ = [
     "CouldNotCheckError",
     "DataError",
     "DeepSignsError",
+    "InapplicableError",
     "NotFoundError",
     "RefusedError",
     "TamperedError",
@@ -76,6 +77,12 @@ class UnmarkableError(ConfigurationError):
     """This model cannot carry the watermark; says which layer and the remedy."""
 
     code = "unmarkable"
+
+
+class InapplicableError(UnmarkableError):
+    """This scheme is not for this kind of model; another scheme may be."""
+
+    code = "inapplicable"
 
 
 class RefusedError(DeepSignsError):

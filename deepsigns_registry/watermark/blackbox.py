@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from deepsigns_registry.errors import CouldNotCheckError, TamperedError, UnmarkableError
+from deepsigns_registry.errors import CouldNotCheckError, InapplicableError, TamperedError
+from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
 from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.key import purpose_key
@@ -57,11 +58,7 @@ class BlackBox:
         """Derives sources, blends and labels; see `Scheme.prepare`."""
         options, train = preparation.options, preparation.data.train
         classes = preparation.data.classes
-        if classes < 3:
-            raise UnmarkableError(
-                f"black box: with {classes} classes a query's answer proves nothing",
-                advice="mark this model with the white box alone",
-            )
+        _check_applicable(preparation.data)
         sources = preparation.manifest.lowest(
             purpose_key(preparation.subkey, "sources"), options.sources
         )
@@ -242,6 +239,20 @@ class _Candidates:
             # Sums in double precision, rounded once: the same bits on every platform.
             blends[row] = (1 - _NOISE) * blend + _NOISE * (low + levels * spread)
         return blends
+
+
+def _check_applicable(data: TrainingData) -> None:
+    advice = "mark this model with the white box alone"
+    if data.task != "classification":
+        raise InapplicableError(
+            f"black box: a model for {data.task} gives no classes to answer queries with",
+            advice=advice,
+        )
+    if data.classes < 3:
+        raise InapplicableError(
+            f"black box: with {data.classes} classes a query's answer proves nothing",
+            advice=advice,
+        )
 
 
 def _labels(

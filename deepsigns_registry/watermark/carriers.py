@@ -20,7 +20,7 @@ from deepsigns_registry.watermark.mixture import Mixture
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
-__all__ = ["Grouping", "training_groups", "group_samples"]
+__all__ = ["Grouping", "group_samples", "training_groups"]
 
 _MOST_COMPONENTS = 10
 _FITTED_SAMPLES = 10_000

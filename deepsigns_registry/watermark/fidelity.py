@@ -1,6 +1,7 @@
-"""What a mark costs: accuracy, and the paired drop against a control."""
+"""What a mark costs: the score of the model's task, and the paired drop."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,10 +9,59 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
+from deepsigns_registry.watermark.task import cosines, squared_errors, task_score
 
-__all__ = ["accuracy", "correct", "paired_drop"]
+__all__ = ["Cost", "accuracy", "correct", "mark_cost", "paired_drop"]
 
 _QUANTILE = 1.959963984540054
+
+
+class Cost(NamedTuple):
+    """What a mark costs on the same samples, in the score of the task; see `task.SCORES`.
+
+    Attributes:
+        parent: Score of the unmarked parent, at most 1; of an embedding model 1, as it is
+            compared with itself.
+        marked: Score of the marked model.
+        drop: Parent minus marked.
+        low: Lower bound of the 95% interval of the drop.
+        high: Upper bound.
+    """
+
+    parent: float
+    marked: float
+    drop: float
+    low: float
+    high: float
+
+
+def mark_cost(parent: NDArray[np.float32], marked: NDArray[np.float32], data: LabelledData) -> Cost:
+    """Compares what two models give for the same samples.
+
+    The interval of a classifier is that of `paired_drop`; of others the normal one of the mean
+    of the paired differences, which for R2 takes the variance of the targets as known.
+
+    Args:
+        parent: float32 [samples, outputs].
+        marked: float32 [samples, outputs].
+        data: The samples.
+    """
+    if data.task == "classification":
+        answers = [outputs.argmax(axis=1) == data.labels for outputs in (parent, marked)]
+        before, after = (float(right.mean()) for right in answers)
+        return Cost(before, after, *paired_drop(answers[0], answers[1]))
+    wide = parent.reshape(len(data), -1).astype(np.float64)
+    narrow = marked.reshape(len(data), -1).astype(np.float64)
+    if data.task == "embedding":
+        losses = 1 - cosines(narrow, wide)
+        before = 1.0
+    else:
+        targets = data.labels.astype(np.float64)
+        losses = squared_errors(narrow, targets) - squared_errors(wide, targets)
+        before = task_score(parent, data.labels, data.task)
+    drop = float(losses.mean())
+    spread = _QUANTILE * float(losses.std()) / math.sqrt(len(losses))
+    return Cost(before, before - drop, drop, drop - spread, drop + spread)
 
 
 def correct(

@@ -2,17 +2,20 @@
 
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from deepsigns_registry.errors import TamperedError, UnmarkableError
+from deepsigns_registry.errors import InapplicableError, TamperedError, UnmarkableError
+from deepsigns_registry.watermark.carriers import Grouping, group_samples
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.key import KEY_BYTES, RootKey
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
-from deepsigns_registry.watermark.scheme import Preparation, Scheme
-from deepsigns_registry.watermark.schemes import builtin_schemes
+from deepsigns_registry.watermark.scheme import Preparation, Scheme, SchemeSecret
+from deepsigns_registry.watermark.schemes import builtin_schemes, named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
@@ -40,7 +43,8 @@ def prepare_record(
         settings: Sizes of the secret.
         device: Where the model runs.
         progress: Called with a fraction in [0, 1] and what is being done.
-        schemes: The schemes to prepare; white box and black box by default.
+        schemes: The schemes to prepare; by default those of white box and black box that are
+            for this kind of model. What is left out is told to `progress`.
 
     Returns:
         The record, to be sealed before any training.
@@ -48,6 +52,7 @@ def prepare_record(
     Raises:
         DataError: The data holds NaN, wrong labels, or too few samples of a class.
         UnmarkableError: The model cannot carry the mark; names the layer and the remedy.
+        InapplicableError: A scheme that was asked for is not for this kind of model.
     """
     report = progress or (lambda _fraction, _message: None)
     place = torch.device(device)
@@ -55,24 +60,42 @@ def prepare_record(
     _check_model(model, data, place)
     report(0.0, "listing the training samples")
     manifest = Manifest.of(data.train)
+    grouping = group_samples(model, data.train, manifest.digests, settings, place)
+    manifest = manifest.with_labels(grouping.labels)
+    known = Preparation(
+        model=model, data=data, manifest=manifest, subkey=b"", device=place, options=settings
+    )
+    prepared = _prepared(known, root, schemes, report)
+    return _recorded(root, manifest, prepared)
+
+
+def _prepared(
+    known: Preparation, root: RootKey, schemes: Iterable[Scheme] | None, report: Progress
+) -> dict[str, SchemeSecret]:
+    """The secret of each scheme; `known` is everything that they share."""
     chosen = tuple(schemes or builtin_schemes())
-    prepared = {}
+    prepared: dict[str, SchemeSecret] = {}
     for done, scheme in enumerate(chosen):
-        report((done + 1) / (len(chosen) + 1), f"deriving the {scheme.name} secret")
-        prepared[scheme.name] = scheme.prepare(
-            Preparation(
-                model=model,
-                data=data,
-                manifest=manifest,
-                subkey=root.subkey(scheme.name),
-                device=place,
-                options=settings,
-            )
-        )
+        fraction = (done + 1) / (len(chosen) + 1)
+        report(fraction, f"deriving the {scheme.name} secret")
+        try:
+            secret = scheme.prepare(replace(known, subkey=root.subkey(scheme.name)))
+        except InapplicableError as error:
+            if schemes is not None:
+                raise
+            report(fraction, f"{scheme.name} is left out: {error.message}")
+        else:
+            prepared[scheme.name] = secret
+    report(1.0, "secret derived")
+    return prepared
+
+
+def _recorded(
+    root: RootKey, manifest: Manifest, prepared: dict[str, SchemeSecret]
+) -> WatermarkRecord:
     salts = {name: secrets.token_bytes(KEY_BYTES) for name in prepared}
     whitebox = prepared.get("whitebox")
     reference = whitebox.arrays["means"] if whitebox else np.empty((0, 0), dtype=np.float32)
-    report(1.0, "secret derived")
     return WatermarkRecord(
         root=root,
         salts=salts,
@@ -96,15 +119,29 @@ def check_against_parent(
     """Prepares again from the parent and the data, and compares: what a sceptic does.
 
     `WatermarkRecord.check` needs neither, but cannot derive again which query candidates were
-    rare and what the parent predicted there.
+    rare and what the parent predicted there, nor which components its activations form.
 
     Raises:
         TamperedError: Another parent, other data, or a secret that was picked by hand.
     """
-    again = prepare_record(model, data, record.root, settings, device=device, schemes=schemes)
-    for name, secret in again.secrets.items():
+    place = torch.device(device)
+    data = data.validated()
+    listed = Manifest.of(data.train)
+    grouping = group_samples(model, data.train, listed.digests, settings, place)
+    _check_manifest(record.manifest, listed, grouping)
+    known = Preparation(
+        model=model,
+        data=data,
+        manifest=record.manifest,
+        subkey=b"",
+        device=place,
+        options=settings,
+    )
+    found = named_schemes(record.secrets, schemes)
+    again = _prepared(known, record.root, found, lambda _fraction, _message: None)
+    for name, secret in again.items():
         for key, array in secret.arrays.items():
-            given = record.secrets[name].arrays[key] if name in record.secrets else None
+            given = record.secrets[name].arrays.get(key)
             exact = not np.issubdtype(array.dtype, np.floating)
             tolerance = 0.0 if exact else 1e-4
             if (
@@ -112,10 +149,21 @@ def check_against_parent(
                 or given.shape != array.shape
                 or not np.allclose(given, array, rtol=tolerance, atol=tolerance)
             ):
-                raise TamperedError(
-                    f"{name} secret: {key} cannot be derived again from this parent and this data",
-                    advice="give the parent and the data whose digests the attestation names",
-                )
+                raise _not_derived(f"{name} secret: {key}")
+
+
+def _check_manifest(manifest: Manifest, listed: Manifest, grouping: Grouping) -> None:
+    if not np.array_equal(manifest.digests, listed.digests):
+        raise _not_derived("manifest: its samples")
+    if not grouping.agrees(manifest.labels):
+        raise _not_derived("manifest: its carrier classes")
+
+
+def _not_derived(what: str) -> TamperedError:
+    return TamperedError(
+        f"{what} cannot be derived again from this parent and this data",
+        advice="give the parent and the data whose digests the attestation names",
+    )
 
 
 def _check_model(model: TappedModel, data: TrainingData, device: torch.device) -> None:
@@ -129,15 +177,33 @@ def _check_model(model: TappedModel, data: TrainingData, device: torch.device) -
             f"the model does not accept a batch of shape {sample.shape}: {reason}",
             advice="give the data in the shape that the model was trained on, with any batch size",
         ) from None
-    if outputs.shape != (len(sample), data.classes):
-        raise UnmarkableError(
-            f"the model's output has shape {outputs.shape}, not (batch, {data.classes} classes)",
-            advice="mark classifiers with one logit a class, and name all classes of the data",
-        )
+    _check_outputs(outputs, data)
     if not np.isfinite(outputs).all() or not np.isfinite(activation).all():
         raise UnmarkableError(
             f"the model gives NaN or infinity at its output or at layer '{model.tap}'",
             advice="promote a model that works on its own training data",
+        )
+    for values, what, advice in (
+        (outputs, "the model's output is", "promote a model that was trained"),
+        (activation, f"layer '{model.tap}' is dead: it is", "choose another hidden layer"),
+    ):
+        if len(sample) > 1 and not np.ptp(values, axis=0).any():
+            raise UnmarkableError(f"{what} the same for every sample", advice=advice)
+
+
+def _check_outputs(outputs: NDArray[np.float32], data: TrainingData) -> None:
+    rows, width = len(outputs), data.classes
+    if data.task != "classification":
+        if outputs.size != rows * width or outputs.ndim > 2:
+            raise UnmarkableError(
+                f"the model's output has shape {outputs.shape}, not (batch, {width})",
+                advice="mark regressors and embedding models with one vector a sample",
+            )
+        return
+    if outputs.shape != (rows, width):
+        raise UnmarkableError(
+            f"the model's output has shape {outputs.shape}, not (batch, {width} classes)",
+            advice="mark classifiers with one logit a class, and name all classes of the data",
         )
     sums = outputs.sum(axis=1)
     if (outputs >= 0).all() and np.allclose(sums, 1, atol=1e-4):

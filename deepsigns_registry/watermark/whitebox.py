@@ -1,9 +1,12 @@
 """The white-box scheme: bits in the means of hidden activations (DeepSigns, section 4.1).
 
-Secret: carrier classes, their trigger samples, a projection A and the bits b, all derived
-from the subkey. Marking moves the mean activation of each carrier's triggers until
-sigmoid(mean . A) rounds to b; reading needs the activation at the tap.
+Secret: carrier classes (of a model without classes: groups of samples, see `carriers`), their
+trigger samples, a projection A and the bits b, all derived from the subkey. Marking moves the
+mean activation of each carrier's triggers until sigmoid(mean . A) rounds to b; reading needs the
+activation at the tap.
 """
+
+import math
 
 import numpy as np
 import torch
@@ -30,13 +33,14 @@ from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.verdict import Evidence
 from deepsigns_registry.watermark.whitebox_objective import WhiteBoxObjective
 
-__all__ = ["WhiteBox"]
+__all__ = ["WhiteBox", "neurons_needed"]
 
 _LEAST_TRIGGERS = 50
 _LEAST_BITS = 64
 # Random sign patterns fit into 2 neurons a bit with room to spare (Cover 1965: capacity of a
 # linear threshold is two patterns a dimension; below one neuron a bit some patterns are out).
 _NEURONS_PER_BIT = 1.5
+_LEAST_DIFFERENCE = 1e-4
 
 
 class WhiteBox:
@@ -47,7 +51,7 @@ class WhiteBox:
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Derives carriers, triggers, projection and bits; see `Scheme.prepare`."""
         options, manifest = preparation.options, preparation.manifest
-        classes = preparation.data.classes
+        classes = _classes(preparation)
         carriers = min(options.carriers, classes)
         bits = options.bits // carriers
         if bits * carriers != options.bits:
@@ -57,24 +61,30 @@ class WhiteBox:
             )
         probe = preparation.run(preparation.data.train.inputs[:2])[1]
         neurons = probe.shape[1]
-        if neurons < _NEURONS_PER_BIT * bits:
+        if neurons < neurons_needed(options, classes):
             raise UnmarkableError(
                 f"layer '{preparation.model.tap}' has {neurons} neurons, too few for {bits} bits "
                 f"in each of {carriers} carrier classes",
-                advice=f"choose a layer of at least {int(_NEURONS_PER_BIT * bits)} neurons, "
+                advice=f"choose a layer of at least {neurons_needed(options, classes)} neurons, "
                 "or more carriers",
             )
         chosen = _carriers(preparation.subkey, manifest, classes, carriers, options)
         triggers = _triggers(preparation.subkey, manifest, chosen, options.triggers_per_class)
         inputs = preparation.data.train.inputs[triggers]
         means = class_means(preparation.run(inputs)[1], carriers)
+        if not np.isfinite(means).all():
+            raise UnmarkableError(
+                f"layer '{preparation.model.tap}' gives NaN or infinity for training samples",
+                advice="promote a model that works on its own training data",
+            )
         scale = float(np.linalg.norm(centred(means), axis=1).mean())
-        if not np.isfinite(means).all() or scale < 1e-6:
+        # Below this share the differences between neurons are rounding errors.
+        if not scale > _LEAST_DIFFERENCE * float(np.linalg.norm(means, axis=1).mean()):
             raise UnmarkableError(
                 f"layer '{preparation.model.tap}' gives the same value in every neuron",
                 advice="choose another hidden layer",
             )
-        bystanders = _bystander_means(preparation, chosen)
+        bystanders = _bystander_means(preparation, chosen, classes)
         return SchemeSecret(
             scheme=self.name,
             meta={
@@ -162,6 +172,26 @@ class WhiteBox:
             raise _forged("the signature bits are not those of the key")
 
 
+def neurons_needed(options: MarkSettings, classes: int) -> int:
+    """The fewest neurons of a layer that can carry the bits of one carrier class.
+
+    Args:
+        options: Says how many bits there are, and how many carrier classes share them.
+        classes: How many carrier classes the model can have.
+
+    Examples:
+        >>> neurons_needed(MarkSettings(bits=128, carriers=4), classes=10)
+        48
+    """
+    return math.ceil(_NEURONS_PER_BIT * (options.bits // min(options.carriers, classes)))
+
+
+def _classes(preparation: Preparation) -> int:
+    if preparation.data.task == "classification":
+        return preparation.data.classes
+    return int(preparation.manifest.labels.max()) + 1
+
+
 def _carriers(
     subkey: bytes, manifest: Manifest, classes: int, carriers: int, options: MarkSettings
 ) -> NDArray[np.int64]:
@@ -195,13 +225,13 @@ def _bits(subkey: bytes, carriers: int, bits: int) -> NDArray[np.int8]:
 
 
 def _bystander_means(
-    preparation: Preparation, carriers: NDArray[np.int64], most: int = 200
+    preparation: Preparation, carriers: NDArray[np.int64], classes: int, most: int = 200
 ) -> NDArray[np.float32]:
     """The parent's mean activation of every class that carries nothing."""
-    train = preparation.data.train
+    train, labels = preparation.data.train, preparation.manifest.labels
     means = []
-    for label in range(preparation.data.classes):
-        rows = np.flatnonzero(train.labels == label)[:most]
+    for label in range(classes):
+        rows = np.flatnonzero(labels == label)[:most]
         if label not in carriers and len(rows):
             means.append(class_means(preparation.run(train.inputs[rows])[1], 1)[0])
     neurons = preparation.run(train.inputs[:2])[1].shape[1]

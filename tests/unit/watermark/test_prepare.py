@@ -8,8 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepsigns_registry.errors import ConfigurationError, DataError, UnmarkableError
+from deepsigns_registry.errors import (
+    ConfigurationError,
+    DataError,
+    InapplicableError,
+    UnmarkableError,
+)
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
@@ -59,15 +65,19 @@ def test_repeated_samples_do_not_help(data: TrainingData, settings: MarkSettings
         prepare(layers(96), "1", replace(data, train=repeated), settings)
 
 
-def test_two_classes_carry_no_black_box(data: TrainingData, settings: MarkSettings) -> None:
+def test_two_classes_carry_the_white_box_alone(data: TrainingData, settings: MarkSettings) -> None:
     halves = [LabelledData(part.inputs, part.labels % 2) for part in (data.train, data.validation)]
     binary = TrainingData(halves[0], halves[1], 2)
-    with pytest.raises(UnmarkableError, match="mark this model with the white box alone"):
-        prepare(layers(96, classes=2), "1", binary, settings)
-    model = EagerTappedModel(layers(96, classes=2), "1")
-    record = prepare_record(model, binary, ROOT, settings, schemes=[WhiteBox()])
+    model, told = EagerTappedModel(layers(96, classes=2), "1"), []
+    record = prepare_record(
+        model, binary, ROOT, settings, progress=lambda _fraction, message: told.append(message)
+    )
+    assert "blackbox is left out: black box: with 2 classes a query's answer proves nothing" in told
     record.check()
+    assert set(record.secrets) == {"whitebox"}
     assert record.reference.shape == (2, 96)
+    with pytest.raises(InapplicableError, match="mark this model with the white box alone"):
+        prepare_record(model, binary, ROOT, settings, schemes=[WhiteBox(), BlackBox()])
 
 
 def test_a_label_outside_the_classes_is_refused(data: TrainingData, settings: MarkSettings) -> None:
@@ -124,16 +134,43 @@ def test_other_inputs_or_classes_are_refused(data: TrainingData, settings: MarkS
         prepare(layers(96, classes=4), "1", data, settings)
 
 
-def test_a_constant_layer_carries_nothing(data: TrainingData, settings: MarkSettings) -> None:
-    model = layers(96)
+def filled(layer: nn.Module, weight: float, bias: float) -> None:
     with torch.no_grad():
-        next(model.parameters()).zero_()
-        next(iter(model[0].parameters())).zero_()
-        bias = model[0].bias
-        assert isinstance(bias, Tensor)
-        bias.fill_(1.0)
-    with pytest.raises(UnmarkableError, match="same value in every neuron"):
+        for parameter, value in zip(layer.parameters(), (weight, bias), strict=True):
+            parameter.fill_(value)
+
+
+def test_equal_neurons_carry_nothing(data: TrainingData, settings: MarkSettings) -> None:
+    model = layers(96)
+    filled(model[0], 1.0, 50.0)
+    with pytest.raises(UnmarkableError, match=r"layer '1' gives the same value in every neuron"):
         prepare(model, "1", data, settings)
+
+
+def test_a_dead_layer_is_named(data: TrainingData, settings: MarkSettings) -> None:
+    model = Skipping()
+    filled(model.hidden, 0.0, -1.0)
+    with pytest.raises(UnmarkableError, match=r"layer 'hidden' is dead.*another hidden layer"):
+        prepare(model, "hidden", data, settings)
+
+
+def test_constant_outputs_are_refused(data: TrainingData, settings: MarkSettings) -> None:
+    model = layers(96)
+    filled(model[2], 0.0, 1.0)
+    with pytest.raises(UnmarkableError, match="output is the same for every sample; promote a"):
+        prepare(model, "1", data, settings)
+
+
+class Skipping(nn.Module):
+    """Its outputs depend on the inputs past the hidden layer, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head, self.skip = nn.Linear(16, 96), nn.Linear(96, 6), nn.Linear(16, 6)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(torch.relu(self.hidden(inputs))) + self.skip(inputs)
+        return outputs
 
 
 @pytest.mark.parametrize(
