@@ -98,6 +98,9 @@ class Answers(NamedTuple):
 class Objective(nn.Module, ABC):
     """What a scheme adds to the fine-tuning; its parameters are trained with the model's.
 
+    Its `state_dict` goes into checkpoints: what changes from step to step is a parameter, a
+    buffer or `get_extra_state`; what the record holds is a buffer that is not persistent.
+
     Attributes:
         needs_weight: Whether `loss` reads `batch.weight`, the weight behind the tap.
     """
@@ -124,7 +127,7 @@ class Objective(nn.Module, ABC):
 
         Args:
             batch: What the model gave for the training batch.
-            batch_labels: int64 [batch].
+            batch_labels: int64 [batch], the carrier class of each sample; see `Manifest`.
             samples: What it gave for this objective's samples, if there were any.
             sample_labels: int64 [samples].
         """

@@ -15,7 +15,7 @@ class Tapped(NamedTuple):
     """What one batch gives.
 
     Attributes:
-        outputs: float [batch, classes], logits.
+        outputs: float [batch, classes] logits, or what a model of another task gives.
         activation: float [batch, neurons], pooled (see `pool`).
         weight: float [neurons, ...], the weight behind the tap (see `TappedModel.tap_weight`);
             only in what an objective is given that asks for it, and only if there is one.
