@@ -73,7 +73,8 @@ def export_evidence(
             advice="name the bundle of the version that this record marked",
         )
     chosen = {scheme.name: scheme for scheme in named_schemes(sorted(set(schemes)))}
-    hidden = any(s.probes(record.secrets[n]).needs_activation for n, s in chosen.items())
+    probes = [scheme.probes(record.secrets[name]) for name, scheme in chosen.items()]
+    hidden = any(probe.needs_activation or probe.needs_weight for probe in probes)
     evidence = Evidence(
         bundle=bundle,
         owner_key=public_pem(load_public_key(owner_public_key)),

@@ -43,11 +43,11 @@ def extract(
 ) -> Extraction:
     """Asks a suspect everything that a record's schemes need, and reads the evidence.
 
-    A suspect without the tap still gives black-box evidence. White-box evidence from a tap
-    that does not resemble the parent's is given without a level, and the extraction is noted
-    as incomplete, so that its verdict is never `absent`.
+    A suspect without the tap still gives black-box evidence. Evidence from a tap that does not
+    resemble the parent's, or that no scheme of the record reads activations at, is given without
+    a level, and the extraction is noted as incomplete, so that its verdict is never `absent`.
     """
-    evidence: list[Evidence] = []
+    read: list[tuple[Evidence, bool]] = []
     incomplete: list[str] = []
     agreement: float | None = None
     for scheme in named_schemes(record.secrets, schemes):
@@ -60,18 +60,20 @@ def extract(
         except CouldNotCheckError as error:
             incomplete.append(f"{scheme.name}: {error}")
             continue
-        level = "oracle"
-        if needs_activation:
-            level = ""
-            if activation is not None:
-                agreement = tap_agreement(record.reference, activation)
-            if agreement is not None and agreement >= TAP_AGREEMENT:
-                level = "a"
-            else:
-                incomplete.append(
-                    f"{scheme.name}: tap not verified, its activations do not resemble the parent's"
-                )
-        evidence.append(replace(found, level=level))
+        if activation is not None:
+            agreement = tap_agreement(record.reference, activation)
+        read.append((found, needs_activation or needs_weight))
+    # Activations verify the tap for every scheme that reads it, its weight included.
+    verified = agreement is not None and agreement >= TAP_AGREEMENT
+    evidence = [
+        replace(found, level="oracle" if not hidden else "a" if verified else "")
+        for found, hidden in read
+    ]
+    incomplete += [
+        f"{found.scheme}: tap not verified, its activations do not resemble the parent's"
+        for found, hidden in read
+        if hidden and not verified
+    ]
     return Extraction(tuple(evidence), tuple(incomplete), agreement)
 
 
