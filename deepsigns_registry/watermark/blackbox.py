@@ -175,9 +175,18 @@ class _BlackBoxObjective(Objective):
         self._sample = min(max(wanted, 8), options.batch_size)
         self._weight = options.lambda_queries
         self._order = torch.empty(0, dtype=torch.int64)
-        self.register_buffer("queries", torch.from_numpy(queries))
+        # The record has them: a checkpoint need not.
+        self.register_buffer("queries", torch.from_numpy(queries), persistent=False)
         labels = secret.arrays["labels"].astype(np.int64)
-        self.register_buffer("labels", torch.from_numpy(labels))
+        self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
+
+    def get_extra_state(self) -> Tensor:
+        """The queries that have not come yet in this round."""
+        return self._order.clone()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Goes on with this round."""
+        self._order = state.clone()
 
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
         # Every query comes once before any comes again.

@@ -37,16 +37,20 @@ class WhiteBoxObjective(Objective):
         wanted = -(-len(triggers) * options.repeats // steps)
         self._sample = min(max(wanted, 4 * len(carriers)), len(triggers), options.batch_size)
         self.centres = nn.Parameter(means.clone())
-        self.register_buffer("carriers", carriers)
-        self.register_buffer("triggers", triggers)
         per_class = len(triggers) // len(carriers)
-        self.register_buffer("trigger_labels", carriers.repeat_interleave(per_class))
-        self.register_buffer(
-            "projection", torch.from_numpy(arrays["projection"].astype(np.float32))
-        )
-        self.register_buffer("signs", torch.from_numpy(arrays["bits"].astype(np.float32)) * 2 - 1)
-        self.register_buffer("bystanders", bystanders)
-        self.register_buffer("distances", torch.cdist(means, bystanders).square())
+        signs = torch.from_numpy(arrays["bits"].astype(np.float32)) * 2 - 1
+        constants = {
+            "carriers": carriers,
+            "triggers": triggers,
+            "trigger_labels": carriers.repeat_interleave(per_class),
+            "projection": torch.from_numpy(arrays["projection"].astype(np.float32)),
+            "signs": signs.repeat(2, 1),
+            "bystanders": bystanders,
+            "distances": _squared_distances(means, bystanders),
+        }
+        for name, value in constants.items():
+            # The record has them: a checkpoint need not.
+            self.register_buffer(name, value, persistent=False)
 
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """As many triggers of each carrier class; see `Objective.samples`."""
@@ -72,20 +76,24 @@ class WhiteBoxObjective(Objective):
         assert sample_labels is not None  # noqa: S101
         triggers = samples.activation.reshape(len(self.carriers), -1, samples.activation.shape[-1])
         loss1 = (triggers - self.centres[:, None]).square().sum(-1).mean()
-        matches = batch_labels[:, None] == self.carriers
-        if matches.any():
-            rows, owners = matches.nonzero(as_tuple=True)
-            away = batch.activation[rows] - self.centres[owners]
-            loss1 = loss1 + away.square().sum(-1).mean()
+        # No branch on a value here: an accelerator would have to be waited for.
+        matches = (batch_labels[:, None] == self.carriers).float()
+        away = (batch.activation - matches @ self.centres).square().sum(-1)
+        members = matches.sum(dim=1)
+        loss1 = loss1 + (away * members).sum() / members.sum().clamp(min=1)
         # The paper subtracts the distances between centres, which has no lower bound; here the
         # centres are only held as far apart as the parent had them.
         if len(self.bystanders):
-            apart = torch.cdist(self.centres, self.bystanders).square()
+            apart = _squared_distances(self.centres, self.bystanders)
             loss1 = loss1 + functional.relu(self.distances - apart).mean()
         read = torch.cat([self.centres, triggers.mean(dim=1)])
-        z = projected(read, self.projection) * self.signs.repeat(2, 1) / self._scale
+        z = projected(read, self.projection) * self.signs / self._scale
         # The paper's cross-entropy on a clamped sigmoid has no gradient where it is most wrong.
         # A squared hinge pulls the worst bits hardest and stops at the margin.
         loss2 = functional.relu(self._options.margin - z).square().mean()
         weighted: Tensor = self._options.lambda1 * loss1 / self._scale**2
         return weighted + self._options.lambda2 * loss2
+
+
+def _squared_distances(first: Tensor, second: Tensor) -> Tensor:
+    return (first[:, None] - second).square().sum(-1)
