@@ -1,12 +1,20 @@
 """An eager `nn.Module` as a tapped model: a hook reads the tap."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
-from deepsigns_registry.watermark.adapters.choice import TapChoice
+from deepsigns_registry.watermark.adapters.choice import (
+    Candidate,
+    TapChoice,
+    choose,
+    named,
+    neurons_of,
+)
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
 __all__ = ["EagerTappedModel", "choose_tap"]
@@ -67,44 +75,65 @@ class EagerTappedModel(TappedModel):
         return None if behind is None else behind.rows(tensors.__getitem__)
 
 
-def choose_tap(module: nn.Module, example: Tensor, layer: str = "auto") -> TapChoice:
-    """Chooses the last hidden activation before the output layer.
+def choose_tap(
+    module: nn.Module, example: Tensor, layer: str = "auto", *, neurons: int = 1
+) -> TapChoice:
+    """Chooses the hidden activation nearest to the output that is wide enough.
 
     Args:
         module: The model.
         example: A batch of inputs, two or more.
         layer: `auto`, or the path of a layer to take as it is.
+        neurons: The fewest that can carry the mark; see `whitebox.neurons_needed`.
 
     Raises:
-        UnmarkableError: There is no such layer, or no hidden layer at all.
+        UnmarkableError: There is no such layer, no hidden layer at all, or none is wide enough.
     """
     if layer != "auto":
         EagerTappedModel(module, layer)
-        return TapChoice(layer, f"'{layer}' was asked for")
-    order, values, outputs = _record(module, example)
-    last = _output_layer(order, values, outputs)
-    read = values[last][0]
-    # The first layer from the output whose result is what the output layer reads; layers that
-    # only pass it on (dropout in evaluation, flatten of a flat tensor) are walked over.
-    same = [
-        name
-        for name in order[: order.index(last)]
-        if values[name][1].shape == read.shape and torch.equal(values[name][1], read)
-    ]
-    if same:
-        return TapChoice(
-            same[0], f"'{same[0]}' is the last hidden activation: output layer '{last}' reads it"
-        )
-    if torch.equal(read, example):
+        return named(layer)
+    runs = _record(module, example)
+    readers = [run for run in runs if _has_weight(module.get_submodule(run.layer))]
+    if not readers:
         raise UnmarkableError(
-            f"the model has no hidden layer: output layer '{last}' reads the inputs",
+            "no layer with a weight was found", advice="name the tap with layer = '<path>'"
+        )
+    candidates = [
+        Candidate(_name_of(runs, run), run.layer, neurons_of(run.read.shape))
+        for run in reversed(readers)
+        if run.learned and run.read.ndim >= 2 and len(run.read) == len(example)
+    ]
+    if not candidates:
+        raise UnmarkableError(
+            f"the model has no hidden layer: output layer '{readers[-1].layer}' reads the inputs",
             advice="mark a model with a hidden layer",
         )
-    return TapChoice(
-        f"{last}{INPUT_SUFFIX}",
-        f"what output layer '{last}' reads is the last hidden activation, and no layer has it "
-        "as its output",
-    )
+    return choose(candidates, neurons)
+
+
+class _Run(NamedTuple):
+    """The last run of a leaf module: what it read and gave, and whether weights made that."""
+
+    layer: str
+    read: Tensor
+    gave: Tensor
+    learned: bool
+
+
+def _has_weight(layer: nn.Module) -> bool:
+    weight = getattr(layer, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim >= 2
+
+
+def _name_of(runs: list[_Run], reader: _Run) -> str:
+    """The first layer that gives what the reader reads, or the reader's input.
+
+    Layers that only pass it on (dropout in evaluation, flatten of a flat tensor) come later.
+    """
+    for run in runs[: runs.index(reader)]:
+        if run.gave.shape == reader.read.shape and torch.equal(run.gave, reader.read):
+            return run.layer
+    return f"{reader.layer}{INPUT_SUFFIX}"
 
 
 def _watch(module: nn.Module, tap: str, seen: list[Tensor]) -> RemovableHandle:
@@ -122,12 +151,9 @@ def _watch(module: nn.Module, tap: str, seen: list[Tensor]) -> RemovableHandle:
     return layer.register_forward_hook(keep_output)
 
 
-def _record(
-    module: nn.Module, example: Tensor
-) -> tuple[list[str], dict[str, tuple[Tensor, Tensor]], Tensor]:
-    """Leaf modules in the order of their runs, what each read and gave, and the outputs."""
-    order: list[str] = []
-    values: dict[str, tuple[Tensor, Tensor]] = {}
+def _record(module: nn.Module, example: Tensor) -> list[_Run]:
+    """The last run of each leaf module, in the order of their runs."""
+    runs: dict[str, _Run] = {}
     handles = []
     for name, part in module.named_modules():
         if not name or next(part.children(), None) is not None:
@@ -138,32 +164,21 @@ def _record(
         ) -> None:
             given = inputs[0] if inputs else None
             if isinstance(given, Tensor) and isinstance(output, Tensor):
-                order.append(name)
+                runs.pop(name, None)
                 # In-place layers overwrite what they read.
-                values[name] = (given.detach().clone(), output.detach().clone())
+                kept = [value.detach().clone() for value in (given, output)]
+                runs[name] = _Run(name, kept[0], kept[1], given.requires_grad)
 
         handles.append(part.register_forward_hook(keep))
-    training = module.training
+    modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
-        with torch.no_grad():
-            outputs = module(example)
+        # Automatic differentiation tells what weights had a part in.
+        with torch.enable_grad():
+            module(example)
     finally:
-        module.train(training)
+        for part, mode in modes.items():
+            part.training = mode
         for handle in handles:
             handle.remove()
-    return order, values, outputs
-
-
-def _output_layer(
-    order: list[str], values: dict[str, tuple[Tensor, Tensor]], outputs: Tensor
-) -> str:
-    for name in reversed(order):
-        given, output = values[name]
-        if output.shape == outputs.shape and torch.equal(output, outputs):
-            if output.shape == given.shape and torch.equal(output, given):
-                continue
-            return name
-    raise UnmarkableError(
-        "no layer of the model gives its output", advice="name the tap with layer = '<path>'"
-    )
+    return list(runs.values())

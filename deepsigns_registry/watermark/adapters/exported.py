@@ -16,13 +16,29 @@ from torch.fx.graph import CodeGen
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
-from deepsigns_registry.watermark.adapters.choice import TapChoice
+from deepsigns_registry.watermark.adapters.choice import (
+    Candidate,
+    TapChoice,
+    choose,
+    named,
+    neurons_of,
+)
+from deepsigns_registry.watermark.data import Task
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
 __all__ = ["ExportedTappedModel", "choose_tap"]
 
-# Operators of the output layer, with the position of the argument that holds the activation.
-_OUTPUT_LAYERS = {"linear": 0, "addmm": 1, "mm": 0, "matmul": 0, "conv2d": 0, "conv1d": 0}
+# Operators that apply a weight, with the position of the argument that holds the activation.
+_WEIGHTED = {
+    "linear": 0,
+    "addmm": 1,
+    "mm": 0,
+    "matmul": 0,
+    "conv1d": 0,
+    "conv2d": 0,
+    "conv3d": 0,
+    "convolution": 0,
+}
 # In evaluation these give what they read, when the shape stays the same.
 _IDENTITIES = {
     "dropout",
@@ -113,33 +129,49 @@ class ExportedTappedModel(TappedModel):
         return program
 
 
-def choose_tap(program: ExportedProgram, layer: str = "auto") -> TapChoice:
-    """Chooses the last hidden activation before the output layer.
+def choose_tap(
+    program: ExportedProgram,
+    layer: str = "auto",
+    *,
+    neurons: int = 1,
+    task: Task = "classification",
+) -> TapChoice:
+    """Chooses the hidden activation nearest to the output that is wide enough.
 
     Args:
         program: The model.
         layer: `auto`, or the path of a layer (or name of a graph node) to take as it is.
+        neurons: The fewest that can carry the mark; see `whitebox.neurons_needed`.
+        task: What the model is for; a classifier must give logits.
 
     Raises:
-        UnmarkableError: There is no such layer, or no hidden layer at all.
+        UnmarkableError: There is no such layer, no hidden layer at all, or none is wide enough.
     """
     _check_program(program)
     graph = program.graph
+    if task == "classification":
+        _check_logits(graph)
     if layer != "auto":
         _node_of(graph, layer)
-        return TapChoice(layer, f"'{layer}' was asked for")
-    last = _output_layer(graph)
-    node = _argument(last, _OUTPUT_LAYERS[_operator(last)])
-    while _operator(node) in _IDENTITIES and _shape(node) == _shape(_argument(node, 0)):
-        node = _argument(node, 0)
-    path = _path(last) or last.name
-    if node.op == "placeholder":
+        return named(layer)
+    readers, learned = _readers(program)
+    if not readers:
         raise UnmarkableError(
-            f"the model has no hidden layer: output layer '{path}' reads the inputs",
+            "no layer with a weight was found", advice="name the tap with layer = '<path>'"
+        )
+    batch = _batch(_user_input(program))
+    candidates = [
+        Candidate(_name_of(graph, _origin(read)), _name(reader), neurons_of(_shape(read) or ()))
+        for reader, read in reversed(readers)
+        if read in learned and _rank(read) >= 2 and _batch(read) == batch
+    ]
+    if not candidates:
+        raise UnmarkableError(
+            f"the model has no hidden layer: output layer '{_name(readers[-1][0])}' reads the "
+            "inputs",
             advice="mark a model with a hidden layer",
         )
-    tap = _name_of(graph, node)
-    return TapChoice(tap, f"'{tap}' is the last hidden activation: output layer '{path}' reads it")
+    return choose(candidates, neurons)
 
 
 def _check_program(program: ExportedProgram) -> None:
@@ -220,26 +252,54 @@ def _output_node(graph: Graph) -> Node:
     return nodes[-1]
 
 
-def _output_layer(graph: Graph) -> Node:
+def _readers(program: ExportedProgram) -> tuple[list[tuple[Node, Node]], set[Node]]:
+    """Layers that apply a weight to an activation, and what each reads, in the graph's order.
+
+    Also every node that weights had a part in.
+    """
+    given = _user_input(program)
+    weights = set(program.graph_signature.inputs_to_parameters)
+    dependent: set[Node] = set()
+    learned: set[Node] = set()
+    readers = []
+    for node in program.graph.nodes:
+        above = node.all_input_nodes
+        if node is given or dependent.intersection(above):
+            dependent.add(node)
+        if node.name in weights or learned.intersection(above):
+            learned.add(node)
+        position = _WEIGHTED.get(_operator(node))
+        # A product of two activations, as in attention, applies no weight.
+        if position is not None and len(dependent.intersection(above)) == 1:
+            read = _argument(node, position)
+            if read in dependent:
+                readers.append((node, read))
+    return readers, learned
+
+
+def _user_input(program: ExportedProgram) -> Node:
+    (name,) = program.graph_signature.user_inputs
+    (node,) = (node for node in program.graph.find_nodes(op="placeholder") if node.name == name)
+    return node
+
+
+def _origin(node: Node) -> Node:
+    """The node whose value this one only passes on."""
+    while _operator(node) in _IDENTITIES and _shape(node) == _shape(_argument(node, 0)):
+        node = _argument(node, 0)
+    return node
+
+
+def _check_logits(graph: Graph) -> None:
     (results,) = _output_node(graph).args
     node = results[0] if isinstance(results, tuple | list) else results
-    while isinstance(node, Node) and node.op == "call_function":
-        operator = _operator(node)
-        if operator in _OUTPUT_LAYERS:
-            return node
-        if operator in {"softmax", "_softmax", "sigmoid"}:
-            raise UnmarkableError(
-                "the model's outputs are probabilities, not logits",
-                advice="register the model without its final softmax",
-            )
-        if operator not in _IDENTITIES | {"log_softmax", "_log_softmax"}:
-            break
+    while isinstance(node, Node) and _operator(node) in _IDENTITIES:
         node = node.args[0]
-    found = node.name if isinstance(node, Node) else "nothing"
-    raise UnmarkableError(
-        f"no output layer was found: the output comes from '{found}'",
-        advice="name the layer to mark with layer = '<path>'",
-    )
+    if isinstance(node, Node) and _operator(node) in {"softmax", "_softmax", "sigmoid"}:
+        raise UnmarkableError(
+            "the model's outputs are probabilities, not logits",
+            advice="register the model without its final softmax",
+        )
 
 
 def _node_of(graph: Graph, tap: str) -> Node:
@@ -272,9 +332,18 @@ def _path(node: Node) -> str:
     return list(_paths(node))[-1] if node.meta.get("nn_module_stack") else ""
 
 
+def _name(node: Node) -> str:
+    return _path(node) or node.name
+
+
 def _operator(node: Node) -> str:
     packet = getattr(node.target, "overloadpacket", None)
     return str(getattr(packet, "__name__", ""))
+
+
+def _batch(node: Node) -> str:
+    """How many rows a value has, as an expression of the batch: a product is another one."""
+    return str(node.meta["val"].shape[0])
 
 
 def _argument(node: Node, position: int) -> Node:
@@ -283,7 +352,7 @@ def _argument(node: Node, position: int) -> Node:
     return argument
 
 
-def _shape(node: Node) -> tuple[object, ...] | None:
+def _shape(node: Node) -> tuple[int, ...] | None:
     value = node.meta.get("val")
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
