@@ -8,11 +8,12 @@ JOBS ?= 2
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml plugins/mlflow-deepsigns/pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml plugins/mlflow-deepsigns/pyproject.toml \
+		plugins/uchida/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable '.[dev]' --editable plugins/mlflow-deepsigns
+		--editable '.[dev]' --editable plugins/mlflow-deepsigns --editable plugins/uchida
 	touch $@
 
 demo: setup

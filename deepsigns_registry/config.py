@@ -102,6 +102,8 @@ class ModelSettings(_Section):
 
     data: str
     layer: str = "auto"
+    # None: white box and black box, as far as they suit the model.
+    schemes: tuple[str, ...] | None = Field(default=None, min_length=1)
     bits: int = Field(default=128, ge=64, le=4096)
     carriers: int = Field(default=4, ge=2)
     queries: int = Field(default=400, ge=100)
@@ -111,6 +113,13 @@ class ModelSettings(_Section):
     batch_size: int = Field(default=64, ge=2)
     max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("schemes")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and len(set(value)) != len(value):
+            raise ValueError("names a scheme twice")
+        return value
 
 
 class Deployment(_Section):

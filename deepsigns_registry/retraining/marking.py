@@ -258,7 +258,7 @@ def _check_mark(
 
     from deepsigns_registry.graph.session import OnnxSuspect
     from deepsigns_registry.watermark.extract import extract
-    from deepsigns_registry.watermark.schemes import builtin_schemes
+    from deepsigns_registry.watermark.schemes import named_schemes
     from deepsigns_registry.watermark.verdict import PRESENT_AT, judge
 
     suspect = OnnxSuspect(onnx_file(marked))
@@ -282,7 +282,10 @@ def _check_mark(
             advice="train longer (epochs), or mark a wider layer",
         )
     inputs = np.concatenate(
-        [scheme.probes(record.secrets[scheme.name])[0] for scheme in builtin_schemes()]
+        [
+            scheme.probes(record.secrets[scheme.name]).inputs
+            for scheme in named_schemes(record.secrets)
+        ]
     )
     expected, _ = suspect.run(inputs, tap=None)
     (found,) = LocalEngine().run(

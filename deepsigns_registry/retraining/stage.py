@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.config import ModelSettings, load_settings
-from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
 from deepsigns_registry.retraining.data import load_training_data
 from deepsigns_registry.retraining.source import load_program, output_classes
 
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from deepsigns_registry.engine.jobs import JobProgress
     from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
     from deepsigns_registry.watermark.data import TrainingData
+    from deepsigns_registry.watermark.scheme import Scheme
     from deepsigns_registry.watermark.settings import MarkSettings
 
 __all__ = [
     "MARKED_ONNX",
     "MARKED_PROGRAM",
     "StageResult",
+    "chosen_schemes",
     "mark_model",
     "mark_settings",
     "open_model",
@@ -88,6 +90,8 @@ def prepare_mark(
         The serialised watermark record; secret.
 
     Raises:
+        ConfigurationError: The settings name a scheme that is not installed.
+        CouldNotCheckError: The plugin of a scheme is broken.
         DataError: The owner's data cannot be used.
         UnmarkableError: The model cannot carry the mark.
     """
@@ -95,12 +99,15 @@ def prepare_mark(
     from deepsigns_registry.watermark.key import RootKey
     from deepsigns_registry.watermark.prepare import prepare_record
 
-    options = mark_settings(load_settings(config).model(model))
+    settings = load_settings(config).model(model)
+    options, schemes = mark_settings(settings), chosen_schemes(settings)
     device = training_device()
     progress(0.0, "loading the model and the data")
     tapped, data = open_model(source, config, model, device)
     progress(0.3, "deriving the secret")
-    record = prepare_record(tapped, data, RootKey(root, owner), options, device=device)
+    record = prepare_record(
+        tapped, data, RootKey(root, owner), options, device=device, schemes=schemes
+    )
     progress(0.6, "exporting the parent")
     tapped.to("cpu")
     tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], scratch / "parent.onnx")
@@ -239,6 +246,27 @@ def mark_settings(model: ModelSettings) -> "MarkSettings":
         batch_size=model.batch_size,
         seed=model.seed,
     )
+
+
+def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
+    """The schemes of `[models.<name>]`; None for our own, as far as they suit the model.
+
+    Raises:
+        ConfigurationError: A scheme is not installed.
+        CouldNotCheckError: The plugin of a scheme is broken.
+    """
+    from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
+
+    if model.schemes is None:
+        return None
+    known = known_schemes()
+    missing = [name for name in model.schemes if name not in known]
+    if missing:
+        raise ConfigurationError(
+            f"no watermark scheme named '{missing[0]}'",
+            advice=f"install its plugin, or choose among: {', '.join(known)}",
+        )
+    return named_schemes(model.schemes)
 
 
 def training_device() -> "torch.device":
