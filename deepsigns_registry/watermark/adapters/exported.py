@@ -279,8 +279,8 @@ def _readers(program: ExportedProgram) -> tuple[list[tuple[Node, Node]], set[Nod
 
 def _user_input(program: ExportedProgram) -> Node:
     (name,) = program.graph_signature.user_inputs
-    (node,) = (node for node in program.graph.find_nodes(op="placeholder") if node.name == name)
-    return node
+    nodes: list[Node] = [node for node in program.graph.nodes if node.name == name]
+    return nodes[0]
 
 
 def _origin(node: Node) -> Node:
