@@ -1,26 +1,56 @@
 """Which attacks there are: our own, and those that other distributions bring."""
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
 from deepsigns_registry.attacks.attack import Attack, PlannedAttack
+from deepsigns_registry.attacks.distill import Distill
+from deepsigns_registry.attacks.fine_prune import FinePrune
 from deepsigns_registry.attacks.finetune import Finetune
+from deepsigns_registry.attacks.finetune_last import FinetuneLast
+from deepsigns_registry.attacks.finetune_reset import FinetuneReset
+from deepsigns_registry.attacks.finetune_slow import FinetuneSlow
+from deepsigns_registry.attacks.layer_prune import LayerPrune
+from deepsigns_registry.attacks.noise import Noise
+from deepsigns_registry.attacks.overwrite import Overwrite
+from deepsigns_registry.attacks.permute import Permute
 from deepsigns_registry.attacks.prune import Prune
 from deepsigns_registry.attacks.quantize import Quantize
+from deepsigns_registry.attacks.smooth import Smooth
+from deepsigns_registry.attacks.split import Split
+from deepsigns_registry.attacks.structured_prune import StructuredPrune
 from deepsigns_registry.errors import ConfigurationError
 
 __all__ = ["builtin_attacks", "known_attacks", "parse_attack"]
 
 _GROUP = "deepsigns_registry.attacks"
+_BUILTIN: tuple[Callable[[], Attack], ...] = (
+    Prune,
+    LayerPrune,
+    StructuredPrune,
+    FinePrune,
+    Finetune,
+    FinetuneSlow,
+    FinetuneLast,
+    FinetuneReset,
+    Smooth,
+    Distill,
+    Overwrite,
+    Quantize,
+    Noise,
+    Permute,
+    Split,
+)
 
 
 def builtin_attacks() -> dict[str, Attack]:
     """Our own attacks by name.
 
     Examples:
-        >>> sorted(builtin_attacks())
-        ['finetune', 'prune', 'quantize']
+        >>> "prune" in builtin_attacks(), "finetune" in builtin_attacks()
+        (True, True)
     """
-    return {attack.name: attack for attack in (Prune(), Finetune(), Quantize())}
+    return {attack.name: attack for attack in (kind() for kind in _BUILTIN)}
 
 
 def known_attacks() -> dict[str, Attack]:

@@ -1,18 +1,18 @@
 """Pruning: the smallest weights of the whole model become zero."""
 
 import copy
+from collections.abc import Sequence
 
-import numpy as np
 import torch
+from torch import nn
 
-from deepsigns_registry.attacks.attack import Progress, parse_number
-from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.attacks.attack import Progress
+from deepsigns_registry.attacks.strength import parse_share
+from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel
 
-__all__ = ["Prune"]
-
-_ADVICE = "write the share of the weights to remove, above 0 and below 1, such as prune:0.5"
+__all__ = ["Prune", "prunable", "prune_smallest"]
 
 
 class Prune:
@@ -33,12 +33,7 @@ class Prune:
         Raises:
             ConfigurationError: It is no such number.
         """
-        share = parse_number(self.name, strength, _ADVICE)
-        if not 0 < share < 1:
-            raise ConfigurationError(
-                f"attack {self.name}: strength {strength} is not between 0 and 1", advice=_ADVICE
-            )
-        return share
+        return parse_share(self.name, strength, "the weights")
 
     def apply(
         self,
@@ -51,26 +46,46 @@ class Prune:
     ) -> TappedModel:
         """Prunes a copy; see `Attack.apply`."""
         attacked = copy.deepcopy(model).eval()
-        weights = [weight for weight in attacked.parameters() if weight.ndim > 1]
-        if not weights:
-            raise CouldNotCheckError(
-                "attack prune: the model has no float weights to prune",
-                advice="attack the file from before quantisation",
-            )
-        magnitudes = np.concatenate(
-            [weight.detach().abs().flatten().float().cpu().numpy() for weight in weights]
-        )
-        removed = np.zeros(len(magnitudes), dtype=bool)
-        # By rank and not by threshold, so that equal weights do not take more than was asked.
-        count = int(strength * len(magnitudes))
-        if count:
-            removed[np.argpartition(magnitudes, count - 1)[:count]] = True
-        start = 0
-        with torch.no_grad():
-            for weight in weights:
-                part = torch.from_numpy(removed[start : start + weight.numel()])
-                weight[part.reshape(weight.shape).to(weight.device)] = 0
-                start += weight.numel()
+        weights = prunable(attacked, self.name)
+        count = prune_smallest(weights, strength)
         if progress is not None:
-            progress(1.0, f"{count} of {len(magnitudes)} weights are zero")
+            total = sum(weight.numel() for weight in weights)
+            progress(1.0, f"{count} of {total} weights are zero")
         return attacked
+
+
+def prunable(model: TappedModel, attack: str) -> list[nn.Parameter]:
+    """The weights of a model: its parameters with at least two dimensions.
+
+    Raises:
+        CouldNotCheckError: There are none.
+    """
+    weights = [weight for weight in model.parameters() if weight.ndim > 1]
+    if not weights:
+        raise CouldNotCheckError(
+            f"attack {attack}: the model has no float weights to prune",
+            advice="attack the file from before quantisation",
+        )
+    return weights
+
+
+def prune_smallest(weights: Sequence[nn.Parameter], share: float) -> int:
+    """Sets the smallest weights to zero, in place, by their magnitude among all that are given.
+
+    Args:
+        weights: Compared with each other.
+        share: How many of all become zero, in [0, 1).
+
+    Returns:
+        How many became zero: the share, rounded down.
+    """
+    magnitudes = torch.cat([weight.detach().abs().flatten().float() for weight in weights])
+    count = int(share * len(magnitudes))
+    removed = torch.zeros(len(magnitudes), dtype=torch.bool, device=magnitudes.device)
+    # By rank and not by threshold, so that equal weights do not take more than was asked.
+    removed[magnitudes.argsort(stable=True)[:count]] = True
+    parts = removed.split([weight.numel() for weight in weights])
+    with torch.no_grad():
+        for weight, part in zip(weights, parts, strict=True):
+            weight.masked_fill_(part.reshape(weight.shape), 0)
+    return count

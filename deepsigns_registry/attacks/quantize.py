@@ -11,7 +11,8 @@ from torch import Tensor
 
 from deepsigns_registry.attacks.attack import Progress
 from deepsigns_registry.attacks.quiet import quiet
-from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.attacks.static_quantization import statically_quantized
+from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, DataError
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.graph.session import has_tensor
 from deepsigns_registry.watermark.data import LabelledData
@@ -19,14 +20,16 @@ from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["Quantize"]
 
-_BITS = {"int8": 8.0, "fp16": 16.0}
+_BITS = {"static": 7.0, "int8": 8.0, "fp16": 16.0}
 
 
 class Quantize:
-    """Quantisation to `int8` (dynamic) or `fp16`; the strength is the number of bits left.
+    """Quantisation to `int8`, `static` or `fp16`; the strength is the number of bits left.
 
-    An ONNX file gets the operators of onnxruntime's own quantisers; of any other model the
-    weights are rounded to the values they would have, symmetric and per tensor for int8.
+    An ONNX file gets the operators of onnxruntime's own quantisers: `int8` quantises
+    activations as they come (dynamic), `static` at steps calibrated on the thief's data, with
+    seven bits a weight. Of any other model the weights are rounded to the values they would
+    have, symmetric and per tensor for int8; `static` needs the file.
 
     Examples:
         >>> Quantize().parse("int8")
@@ -39,12 +42,12 @@ class Quantize:
         """Reads the name of a format.
 
         Raises:
-            ConfigurationError: It is neither int8 nor fp16.
+            ConfigurationError: It is none of the three.
         """
         if strength not in _BITS:
             raise ConfigurationError(
                 f"attack {self.name}: strength '{strength}' is unknown",
-                advice="write quantize:int8 or quantize:fp16",
+                advice="write quantize:int8, quantize:static or quantize:fp16",
             )
         return _BITS[strength]
 
@@ -52,14 +55,31 @@ class Quantize:
         self,
         model: TappedModel,
         strength: float,
-        data: LabelledData,  # noqa: ARG002 - dynamic quantisation needs none
+        data: LabelledData,
         *,
-        seed: int,  # noqa: ARG002 - nothing is random
+        seed: int,
         progress: Progress | None = None,
     ) -> TappedModel:
-        """Quantises a copy; see `Attack.apply`."""
+        """Quantises a copy; see `Attack.apply`.
+
+        Raises:
+            DataError: There is no data to calibrate a static quantisation with.
+            CouldNotCheckError: onnxruntime cannot quantise the file, or a model that is no
+                ONNX file is to be quantised statically.
+        """
+        if strength == _BITS["static"]:
+            if not isinstance(model, OnnxTappedModel):
+                raise CouldNotCheckError(
+                    f"attack {self.name}: static quantisation needs an ONNX file",
+                    advice="export the model first: deepsigns_registry.graph.export.export_onnx",
+                )
+            if len(data.inputs) == 0:
+                raise DataError(
+                    f"attack {self.name}: no samples to calibrate with",
+                    advice="give the attack training data",
+                )
         if isinstance(model, OnnxTappedModel):
-            attacked: TappedModel = _quantized_file(model, strength)
+            attacked: TappedModel = _quantized_file(model, strength, data, seed)
         else:
             attacked = copy.deepcopy(model).eval()
             with torch.no_grad():
@@ -80,13 +100,18 @@ def _rounded(weight: Tensor, bits: float) -> Tensor:
     return (weight / scale).round() * scale
 
 
-def _quantized_file(model: OnnxTappedModel, bits: float) -> OnnxTappedModel:
+def _quantized_file(
+    model: OnnxTappedModel, bits: float, data: LabelledData, seed: int
+) -> OnnxTappedModel:
     graph = model.write_back()
     # Shapes that the exporter noted contradict the ones the quantiser infers.
     del graph.graph.value_info[:]
     try:
         with quiet():
-            quantized = _half(graph) if bits == _BITS["fp16"] else _eight_bits(graph)
+            if bits == _BITS["static"]:
+                quantized = statically_quantized(graph, data.inputs, seed=seed)
+            else:
+                quantized = _half(graph) if bits == _BITS["fp16"] else _eight_bits(graph)
     except Exception as error:  # the quantisers raise errors of every kind
         reason = " ".join(str(error).split())[:200]
         raise CouldNotCheckError(

@@ -1,4 +1,5 @@
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,16 @@ from deepsigns_registry.errors import ConfigurationError
         ("finetune:3", "finetune", 3.0),
         ("quantize:int8", "quantize", 8.0),
         ("quantize:fp16", "quantize", 16.0),
+        ("quantize:static", "quantize", 7.0),
+        ("layer_prune:0.5", "layer_prune", 0.5),
+        ("fine_prune:0.3", "fine_prune", 0.3),
+        ("finetune_slow:50", "finetune_slow", 50.0),
+        ("finetune_last:3", "finetune_last", 3.0),
+        ("finetune_reset:3", "finetune_reset", 3.0),
+        ("smooth:3", "smooth", 3.0),
+        ("distill:20", "distill", 20.0),
+        ("overwrite:5", "overwrite", 5.0),
+        ("noise:0.1", "noise", 0.1),
     ],
 )
 def test_an_attack_is_parsed(text: str, name: str, strength: float) -> None:
@@ -39,6 +50,18 @@ def test_an_attack_is_parsed(text: str, name: str, strength: float) -> None:
         "finetune:1e9",
         "quantize:int3",
         "quantize:8",
+        "layer_prune:1",
+        "fine_prune:0",
+        "finetune_slow:0",
+        "finetune_last:1.5",
+        "finetune_reset:-1",
+        "smooth:nan",
+        "distill:inf",
+        "overwrite:0",
+        "noise:0",
+        "noise:-1",
+        "noise:nan",
+        "noise:1e9",
     ],
 )
 def test_a_bad_strength_is_refused_with_advice(text: str) -> None:
@@ -49,8 +72,42 @@ def test_a_bad_strength_is_refused_with_advice(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["nonsense:1", "prune", "", ":", ":1", "Prune:0.5"])
 def test_an_unknown_attack_lists_the_known_ones(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="finetune, prune, quantize"):
+    with pytest.raises(ConfigurationError, match=r"known attacks: .*prune, quantize") as caught:
         parse_attack(text)
+    assert ", ".join(sorted(builtin_attacks())) in caught.value.advice
+
+
+def test_every_attack_of_the_documentation_is_known() -> None:
+    table = Path(__file__).parents[3] / "docs" / "audit.md"
+    rows = table.read_text(encoding="utf-8").splitlines()
+    written = [text for row in rows if row.startswith("| `") for text in row.split("`")[1::2]]
+    attacks = {parse_attack(text).attack.name for text in written if ":" in text}
+    assert attacks == set(builtin_attacks())
+
+
+_DISTRIBUTION = {
+    "more_attacks-1.0.dist-info/METADATA": (
+        "Metadata-Version: 2.1\nName: more-attacks\nVersion: 1.0\n"
+    ),
+    "more_attacks-1.0.dist-info/entry_points.txt": (
+        "[deepsigns_registry.attacks]\nhalve = more_attacks:Halve\n"
+    ),
+    "more_attacks.py": (
+        "from deepsigns_registry.attacks.prune import Prune\n\n\n"
+        "class Halve(Prune):\n    name = 'halve'\n"
+    ),
+}
+
+
+def test_an_installed_distribution_brings_an_attack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in _DISTRIBUTION.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert parse_attack("halve:0.5").attack.name == "halve"
+    assert set(known_attacks()) == {*builtin_attacks(), "halve"}
 
 
 class _Theirs(Prune):

@@ -1,0 +1,119 @@
+"""Overwriting: the thief embeds a mark of their own, with the same method and another key."""
+
+import copy
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from deepsigns_registry.attacks.attack import Progress
+from deepsigns_registry.attacks.retap import retapped
+from deepsigns_registry.attacks.strength import parse_epochs
+from deepsigns_registry.attacks.training import as_tensor, randomness, trainable
+from deepsigns_registry.errors import CouldNotCheckError, UnmarkableError
+from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.key import RootKey
+from deepsigns_registry.watermark.prepare import prepare_record
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.tapped import TappedModel
+
+__all__ = ["Overwrite", "thief_root"]
+
+# Signatures that a thief tries, longest first: a narrow layer carries only short ones.
+_BITS = (128, 96, 64)
+_EXAMPLES = 16
+# Preparing is short beside the embedding.
+_PREPARED = 0.05
+
+
+class Overwrite:
+    """Embedding of a second mark by `watermark.embed`; the strength is its number of epochs.
+
+    The thief knows the method and not our key: the key is theirs, the tap the one that
+    `layer = "auto"` chooses, which is where an owner who left that setting alone has the mark.
+
+    Args:
+        settings: Of the thief's embedding; the epochs are the strength, and the length of the
+            signature is shortened for a layer too narrow for it.
+
+    Examples:
+        >>> Overwrite().parse("5")
+        5.0
+    """
+
+    name = "overwrite"
+
+    def __init__(self, *, settings: MarkSettings | None = None) -> None:
+        self._settings = settings or MarkSettings()
+
+    def parse(self, strength: str) -> float:
+        """Reads a number of epochs.
+
+        Raises:
+            ConfigurationError: It is no whole number from 1 to 1000.
+        """
+        return parse_epochs(self.name, strength)
+
+    def apply(
+        self,
+        model: TappedModel,
+        strength: float,
+        data: LabelledData,
+        *,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> TappedModel:
+        """Marks a copy, on the device where the model is; see `Attack.apply`.
+
+        Raises:
+            DataError: The data is not what the model was made for, or too little.
+            CouldNotCheckError: The model cannot carry another mark.
+        """
+        attacked = copy.deepcopy(model).eval()
+        device = trainable(attacked, self.name)[0].device
+        report = progress or (lambda _share, _message: None)
+        try:
+            examples = as_tensor(data.inputs[:_EXAMPLES], np.float32).to(device)
+            with retapped(attacked, examples, self.name) as marked:
+                classes = marked(examples).outputs.shape[-1]
+                training = TrainingData(data, data, classes)
+                settings = replace(self._settings, epochs=int(strength), seed=seed)
+                record, settings = _prepared(marked, training, settings, seed, device)
+                with randomness(seed, device):
+                    embed(
+                        marked,
+                        training,
+                        record,
+                        settings,
+                        device=device,
+                        progress=lambda share, message: report(
+                            _PREPARED + (1 - _PREPARED) * share, message
+                        ),
+                    )
+        except UnmarkableError as error:
+            raise CouldNotCheckError(
+                f"attack {self.name}: {error.message}", advice=error.advice
+            ) from error
+        return attacked.eval()
+
+
+def thief_root(seed: int) -> RootKey:
+    """The thief's key: as different from ours as any, and the same for the same seed."""
+    secret = hashlib.sha256(f"thief's secret {seed}".encode()).digest()
+    return RootKey(secret, hashlib.sha256(b"thief").digest())
+
+
+def _prepared(
+    model: TappedModel, data: TrainingData, settings: MarkSettings, seed: int, device: torch.device
+) -> tuple[WatermarkRecord, MarkSettings]:
+    shorter = [bits for bits in _BITS if bits < settings.bits]
+    for bits in (settings.bits, *shorter):
+        chosen = replace(settings, bits=bits)
+        try:
+            return prepare_record(model, data, thief_root(seed), chosen, device=device), chosen
+        except UnmarkableError as error:
+            refusal = error
+    raise refusal
