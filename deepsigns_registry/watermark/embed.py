@@ -179,28 +179,25 @@ class _Run:
         extras = [objective.samples(self.generator) for objective in self.objectives]
         # One forward pass for the batch and for every scheme's samples.
         parts = [inputs, *(extra[0] for extra in extras if extra)]
-        joined = torch.cat(parts) if len(parts) > 1 else inputs
-        tapped = self._forward(joined)
-        start = len(inputs)
+        tapped = iter(self._forward(parts))
         needed = any(objective.needs_weight for objective in self.objectives)
         weight = self.model.tap_weight() if needed else None
-        batch = Tapped(tapped.outputs[:start], tapped.activation[:start], weight)
+        batch = next(tapped)._replace(weight=weight)
         loss = task_loss(batch.outputs, targets, self.task, self.spread)
         for objective, extra in zip(self.objectives, extras, strict=True):
-            if extra is None:
-                loss = loss + objective.loss(batch, groups, None, None)
-                continue
-            end = start + len(extra[0])
-            samples = Tapped(tapped.outputs[start:end], tapped.activation[start:end])
-            loss = loss + objective.loss(batch, groups, samples, extra[1])
-            start = end
+            samples, labels = (next(tapped), extra[1]) if extra else (None, None)
+            loss = loss + objective.loss(batch, groups, samples, labels)
         return loss
 
-    def _forward(self, inputs: Tensor) -> Tapped:
-        """Outputs and activation in float32, whatever the pass is computed in."""
+    def _forward(self, parts: list[Tensor]) -> list[Tapped]:
+        """Outputs and activation of each part, in float32 whatever the pass is computed in."""
+        joined = torch.cat(parts) if len(parts) > 1 else parts[0]
         with self.autocast:
-            tapped = self.model(inputs.contiguous(memory_format=self.layout))
-        return Tapped(tapped.outputs.float(), tapped.activation.float())
+            tapped = self.model(joined.contiguous(memory_format=self.layout))
+        sizes = [len(part) for part in parts]
+        outputs = tapped.outputs.float().split(sizes)
+        activations = tapped.activation.float().split(sizes)
+        return [Tapped(*pair) for pair in zip(outputs, activations, strict=True)]
 
     def finish_epoch(self) -> None:
         """Notes the epoch's mean loss.
