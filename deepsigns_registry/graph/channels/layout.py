@@ -139,7 +139,11 @@ def _walked(
 def _axes_of(walk: Walk, node: NodeProto) -> list[Axis] | None:
     known = node.domain in {"", "ai.onnx"} and len(node.output) == 1
     rule = _RULES.get(node.op_type) if known else None
-    return None if rule is None else rule(walk, node)
+    try:
+        return None if rule is None else rule(walk, node)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        # A stranger's node may be of a form that runs and that no rule thought of.
+        return None
 
 
 def _layout(walk: Walk, graph: ModelProto, tensors: dict[str, tuple[Axis, ...]]) -> Layout:

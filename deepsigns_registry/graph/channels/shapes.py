@@ -161,7 +161,7 @@ def _slice(walk: Walk, node: NodeProto) -> list[Axis] | None:
 def _pad(walk: Walk, node: NodeProto) -> list[Axis] | None:
     axes = walk.axes(node.input[0], Role.PRODUCES)
     pads, chosen = walk.integers(node, 1, "pads"), walk.integers(node, 3, "axes")
-    if pads is None or chosen is None or not attribute(node, "pads", pads):
+    if not pads or chosen is None:
         return None
     along = [place % len(axes) for place in chosen or range(len(axes))]
     padded = {
