@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from deepsigns_registry.errors import UnmarkableError
 
-__all__ = ["Candidate", "TapChoice", "choose", "named", "neurons_of"]
+__all__ = [
+    "ANY_WIDTH",
+    "Candidate",
+    "TapChoice",
+    "Width",
+    "choose",
+    "named",
+    "neurons_of",
+]
 
 
 class TapChoice(NamedTuple):
@@ -26,6 +34,21 @@ class TapChoice(NamedTuple):
     tap: str
     reason: str
     public: str
+
+
+class Width(NamedTuple):
+    """How many neurons a mark needs; see `whitebox.width_needed`.
+
+    Attributes:
+        wanted: As many hold the bits beside what the layer was trained for.
+        least: With fewer the bits do not fit.
+    """
+
+    wanted: int = 1
+    least: int = 1
+
+
+ANY_WIDTH = Width()
 
 
 class Candidate(NamedTuple):
@@ -47,43 +70,41 @@ def named(layer: str) -> TapChoice:
     return TapChoice(layer, f"'{layer}' was asked for", "the layer that the settings name")
 
 
-def choose(candidates: Sequence[Candidate], neurons: int) -> TapChoice:
-    """Chooses the candidate nearest to the output that is wide enough.
+def choose(candidates: Sequence[Candidate], width: Width) -> TapChoice:
+    """Chooses the candidate nearest to the output that is wide enough, or else the widest.
 
     Args:
         candidates: From the output to the input, at least one.
-        neurons: The fewest that can carry the mark.
+        width: What the mark needs.
 
     Raises:
-        UnmarkableError: None is wide enough; names the widest.
+        UnmarkableError: Even the widest is too narrow.
 
     Examples:
         >>> candidates = [Candidate("pool", "head", 8), Candidate("relu", "conv2", 64)]
-        >>> choose(candidates, 8).tap, choose(candidates, 48).tap
-        ('pool', 'relu')
+        >>> [choose(candidates, Width(wanted, 8)).tap for wanted in (8, 48, 128)]
+        ['pool', 'relu', 'relu']
     """
     last = candidates[0]
-    for candidate in candidates:
-        if candidate.neurons < neurons:
-            continue
-        if candidate is last:
-            return TapChoice(
-                last.tap,
-                f"'{last.tap}' is the last hidden activation: output layer '{last.reader}' reads "
-                "it",
-                "the last hidden activation before the output layer",
-            )
-        return TapChoice(
-            candidate.tap,
-            f"'{candidate.tap}', which layer '{candidate.reader}' reads, is the last hidden "
-            f"activation of at least {neurons} neurons; '{last.tap}' has only {last.neurons}",
-            "an earlier hidden activation, because the last one is too narrow for the bits",
+    wide = [candidate for candidate in candidates if candidate.neurons >= width.wanted]
+    found = wide[0] if wide else max(candidates, key=lambda candidate: candidate.neurons)
+    if found.neurons < width.least:
+        raise UnmarkableError(
+            f"the widest hidden activation, layer '{found.tap}', has {found.neurons} neurons, "
+            f"too few for the bits of one carrier class, which need {width.least}",
+            advice="lower bits, or raise carriers, or mark a wider model",
         )
-    widest = max(candidates, key=lambda candidate: candidate.neurons)
-    raise UnmarkableError(
-        f"the widest hidden activation, layer '{widest.tap}', has {widest.neurons} neurons, too "
-        f"few for the bits of one carrier class, which need {neurons}",
-        advice="lower bits, or raise carriers, or mark a wider model",
+    if found is last:
+        return TapChoice(
+            last.tap,
+            f"'{last.tap}' is the last hidden activation: output layer '{last.reader}' reads it",
+            "the last hidden activation before the output layer",
+        )
+    return TapChoice(
+        found.tap,
+        f"'{found.tap}', which layer '{found.reader}' reads, has {found.neurons} neurons; the "
+        f"last hidden activation, '{last.tap}', has only {last.neurons} for {width.wanted} wanted",
+        "an earlier hidden activation, because the last one is too narrow for the bits",
     )
 
 

@@ -9,8 +9,10 @@ from torch.utils.hooks import RemovableHandle
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
 from deepsigns_registry.watermark.adapters.choice import (
+    ANY_WIDTH,
     Candidate,
     TapChoice,
+    Width,
     choose,
     named,
     neurons_of,
@@ -76,15 +78,15 @@ class EagerTappedModel(TappedModel):
 
 
 def choose_tap(
-    module: nn.Module, example: Tensor, layer: str = "auto", *, neurons: int = 1
+    module: nn.Module, example: Tensor, layer: str = "auto", *, width: Width = ANY_WIDTH
 ) -> TapChoice:
-    """Chooses the hidden activation nearest to the output that is wide enough.
+    """Chooses a hidden activation that a layer reads: the last that is wide enough.
 
     Args:
         module: The model.
         example: A batch of inputs, two or more.
         layer: `auto`, or the path of a layer to take as it is.
-        neurons: The fewest that can carry the mark; see `whitebox.neurons_needed`.
+        width: What the mark needs; see `whitebox.width_needed`.
 
     Raises:
         UnmarkableError: There is no such layer, no hidden layer at all, or none is wide enough.
@@ -108,7 +110,7 @@ def choose_tap(
             f"the model has no hidden layer: output layer '{readers[-1].layer}' reads the inputs",
             advice="mark a model with a hidden layer",
         )
-    return choose(candidates, neurons)
+    return choose(candidates, width)
 
 
 class _Run(NamedTuple):

@@ -17,8 +17,10 @@ from torch.fx.graph import CodeGen
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
 from deepsigns_registry.watermark.adapters.choice import (
+    ANY_WIDTH,
     Candidate,
     TapChoice,
+    Width,
     choose,
     named,
     neurons_of,
@@ -133,15 +135,15 @@ def choose_tap(
     program: ExportedProgram,
     layer: str = "auto",
     *,
-    neurons: int = 1,
+    width: Width = ANY_WIDTH,
     task: Task = "classification",
 ) -> TapChoice:
-    """Chooses the hidden activation nearest to the output that is wide enough.
+    """Chooses a hidden activation that a layer reads: the last that is wide enough.
 
     Args:
         program: The model.
         layer: `auto`, or the path of a layer (or name of a graph node) to take as it is.
-        neurons: The fewest that can carry the mark; see `whitebox.neurons_needed`.
+        width: What the mark needs; see `whitebox.width_needed`.
         task: What the model is for; a classifier must give logits.
 
     Raises:
@@ -171,7 +173,7 @@ def choose_tap(
             "inputs",
             advice="mark a model with a hidden layer",
         )
-    return choose(candidates, neurons)
+    return choose(candidates, width)
 
 
 def _check_program(program: ExportedProgram) -> None:
