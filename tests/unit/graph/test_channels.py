@@ -49,6 +49,10 @@ CASES: dict[str, tuple[Callable[[Network, str], str], Freedom]] = {
     "divisors": (lambda net, x: net.op("Div", x, net.weight(8)), ALL),
     "shift": (lambda net, x: net.op("Add", x, scalar(net, 3)), ALL & ~Freedom.SCALE),
     "shifts": (lambda net, x: net.op("Sub", x, net.weight(1, 8)), ALL),
+    "bounded branch": (
+        lambda net, x: net.op("Add", x, net.op("Tanh", net.dense("input", 5, 8))),
+        ALL & ~Freedom.SCALE,
+    ),
     "square": (lambda net, x: net.op("Mul", x, x), ALL & ~Freedom.SCALE),
     "share": (
         lambda net, x: net.op("Div", x, net.op("Abs", x)),
