@@ -34,6 +34,7 @@ __all__ = [
     "PolicySettings",
     "RegistrySettings",
     "Settings",
+    "WorkerSettings",
     "load_settings",
 ]
 
@@ -97,6 +98,12 @@ class KeystoreSettings(_Section):
     uri: Annotated[str, Field(pattern=r"^file:.+")] = "file:keystore"
 
 
+class WorkerSettings(_Section):
+    """Where the worker keeps what it has not finished."""
+
+    checkpoints: str = ""
+
+
 class ModelSettings(_Section):
     """How one registered model is retrained and marked."""
 
@@ -113,6 +120,8 @@ class ModelSettings(_Section):
     batch_size: int = Field(default=64, ge=2)
     max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: bool = True
 
     @field_validator("schemes")
     @classmethod
@@ -158,6 +167,7 @@ class _Document(BaseSettings):
     owner: OwnerSettings = OwnerSettings()
     policy: PolicySettings = PolicySettings()
     keystore: KeystoreSettings = KeystoreSettings()
+    worker: WorkerSettings = WorkerSettings()
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     deployments: tuple[Deployment, ...] = ()
     audit: AuditSettings = AuditSettings()
@@ -191,6 +201,7 @@ class Settings:
         self.owner = document.owner
         self.policy = document.policy
         self.keystore = document.keystore
+        self.worker = document.worker
         self.models = document.models
         self.deployments = document.deployments
         self.audit = document.audit
@@ -204,6 +215,13 @@ class Settings:
         if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
             return f"{prefix}{self.base / uri.removeprefix(prefix)}"
         return uri
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of unfinished trainings; beside the key store unless it is named."""
+        if self.worker.checkpoints:
+            return self.file(self.worker.checkpoints)
+        return self.file(self.keystore.uri).with_name("checkpoints")
 
     def file(self, reference: str, *, scheme: str = "file") -> Path:
         """Resolves `file:keys/owner.pem` (or a plain path) to a path.

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 __all__ = [
+    "CheckpointError",
     "ConfigurationError",
     "CouldNotCheckError",
     "DataError",
@@ -97,6 +98,12 @@ class CouldNotCheckError(DeepSignsError):
 
     code = "could-not-check"
     exit_code = 3
+
+
+class CheckpointError(CouldNotCheckError):
+    """A checkpoint cannot be gone on from: it is damaged, or of another fine-tuning."""
+
+    code = "checkpoint"
 
 
 class TamperedError(DeepSignsError):

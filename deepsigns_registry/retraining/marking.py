@@ -31,6 +31,7 @@ from deepsigns_registry.errors import NotFoundError, RefusedError, TamperedError
 from deepsigns_registry.registry.assemble import assemble, onnx_file
 from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.registry.versions import VersionRef, download_version, register_marked
+from deepsigns_registry.retraining.checkpoints import discard, discarded_when_done
 from deepsigns_registry.retraining.stage import (
     MARKED_ONNX,
     MARKED_PROGRAM,
@@ -84,7 +85,7 @@ def mark_version(
     """Marks one version and registers the result; the same version again costs nothing.
 
     The secret is sealed and committed to before any training. Work that was interrupted goes on
-    with what is sealed already.
+    with what is sealed already, and after the last epoch that was finished.
 
     Args:
         settings: The settings.
@@ -115,55 +116,67 @@ def mark_version(
         )
         marking, earlier = _find_marking(settings, client, keystore, owner, parent)
         if earlier is not None:
+            discard(settings.checkpoints, marking)
             return Marked(earlier, marking)
         still_ours()
-        vault = Vault(settings, keystore, marking, owner)
-        job = {"source": folder, "config": settings.path, "model": source.name}
-        record, index = _prepared(vault, job, work, still_ours, progress)
-        (work / "stage").mkdir()
-        (result,) = LocalEngine().run(
-            mark_model,
-            [{**job, "record": record.to_bytes(), "out": work / "stage"}],
-            on_progress=lambda _index, fraction, message: progress(0.2 + 0.6 * fraction, message),
-        )
-        fidelity = _checked_fidelity(settings, source, result)
-        progress(0.82, "reading the mark from the exported files")
-        marked = work / "marked"
-        assemble(folder, work / "stage" / MARKED_PROGRAM, work / "stage" / MARKED_ONNX, marked)
-        _check_mark(settings, source.name, marked, record, index)
-        created = datetime.now(UTC).replace(microsecond=0)
-        predicate = WatermarkPredicate(
-            owner=owner.hex(),
-            marking=marking,
-            request_id=request,
-            commitments=record.commitments(),
-            commitment_index=index,
-            manifest_root=record.manifest.root,
-            parent=parent,
-            bits=settings.model(source.name).bits,
-            queries=settings.model(source.name).queries,
-            fidelity=fidelity,
-            tool=f"deepsigns-registry/{__version__}",
-            created_at=created,
-        )
-        progress(0.9, "signing")
-        write_bundles(marked, watermark_statement(digest_folder(marked), predicate), signer)
-        still_ours()
-        progress(0.95, "registering the marked version")
-        version = register_marked(client, source, marked).version
-        keystore.finish(
-            Marking(
-                marking=marking,
+        with discarded_when_done(settings.checkpoints, marking):
+            vault = Vault(settings, keystore, marking, owner)
+            job = {"source": folder, "config": settings.path, "model": source.name}
+            record, index = _prepared(vault, job, work, still_ours, progress)
+            (work / "stage").mkdir()
+            (result,) = LocalEngine().run(
+                mark_model,
+                [
+                    {
+                        **job,
+                        "record": record.to_bytes(),
+                        "checkpoints": settings.checkpoints,
+                        "marking": marking,
+                        "out": work / "stage",
+                    }
+                ],
+                on_progress=lambda _index, fraction, message: progress(
+                    0.2 + 0.6 * fraction, message
+                ),
+            )
+            fidelity = _checked_fidelity(settings, source, result)
+            progress(0.82, "reading the mark from the exported files")
+            marked = work / "marked"
+            assemble(folder, work / "stage" / MARKED_PROGRAM, work / "stage" / MARKED_ONNX, marked)
+            _check_mark(settings, source.name, marked, record, index)
+            created = datetime.now(UTC).replace(microsecond=0)
+            predicate = WatermarkPredicate(
                 owner=owner.hex(),
-                model=source.name,
-                source_version=source.version,
-                marked_version=version,
-                onnx_digest=sha256_file(onnx_file(marked)),
+                marking=marking,
+                request_id=request,
                 commitments=record.commitments(),
-                index=index,
+                commitment_index=index,
+                manifest_root=record.manifest.root,
+                parent=parent,
+                bits=settings.model(source.name).bits,
+                queries=settings.model(source.name).queries,
+                fidelity=fidelity,
+                tool=f"deepsigns-registry/{__version__}",
                 created_at=created,
             )
-        )
+            progress(0.9, "signing")
+            write_bundles(marked, watermark_statement(digest_folder(marked), predicate), signer)
+            still_ours()
+            progress(0.95, "registering the marked version")
+            version = register_marked(client, source, marked).version
+            keystore.finish(
+                Marking(
+                    marking=marking,
+                    owner=owner.hex(),
+                    model=source.name,
+                    source_version=source.version,
+                    marked_version=version,
+                    onnx_digest=sha256_file(onnx_file(marked)),
+                    commitments=record.commitments(),
+                    index=index,
+                    created_at=created,
+                )
+            )
     return Marked(version, marking, fidelity, result.device)
 
 

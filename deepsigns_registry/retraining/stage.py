@@ -4,13 +4,16 @@ It holds the watermark secret in memory and no signing key. What it returns is c
 the worker, from the exported files, before anything is signed.
 """
 
+import logging
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.config import ModelSettings, load_settings
-from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.errors import CheckpointError, ConfigurationError, CouldNotCheckError
+from deepsigns_registry.retraining.checkpoints import Checkpoints
 from deepsigns_registry.retraining.data import load_training_data
 from deepsigns_registry.retraining.source import load_program, output_classes
 
@@ -41,6 +44,7 @@ __all__ = [
 MARKED_PROGRAM = "model.pt2"
 MARKED_ONNX = "model.onnx"
 _EXAMPLE_ROWS = 4
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -121,9 +125,13 @@ def mark_model(
     config: Path,
     model: str,
     record: bytes,
+    checkpoints: Path,
+    marking: str,
     out: Path,
 ) -> StageResult:
     """Embeds a prepared mark; a job for `engine`.
+
+    It goes on after the last epoch that an earlier process finished.
 
     Args:
         progress: Told how far the stage is.
@@ -131,6 +139,8 @@ def mark_model(
         config: The settings file.
         model: Name of the registered model.
         record: From `prepare_mark`.
+        checkpoints: Folder of unfinished trainings.
+        marking: Name of the marking.
         out: Existing folder for the marked program and ONNX file.
 
     Raises:
@@ -150,14 +160,23 @@ def mark_model(
     progress(0.0, "loading the model and the data")
     tapped, data = open_model(source, config, model, device)
     parent_correct = correct(tapped, data.validation, device)
-    embed(
-        tapped,
-        data,
-        secret,
-        options,
+    saved = Checkpoints(checkpoints, marking, secret.root.secret)
+    train = partial(
+        embed,
+        data=data,
+        record=secret,
+        settings=options,
         device=device,
         progress=lambda fraction, message: progress(0.05 + 0.8 * fraction, f"marking, {message}"),
+        checkpoint=saved.save,
     )
+    try:
+        train(tapped, resume=saved.load())
+    except CheckpointError as error:
+        _log.warning("%s: %s; training starts from the beginning", marking, error.message)
+        saved.discard()
+        tapped, _ = open_model(source, config, model, device)
+        train(tapped)
     progress(0.87, "measuring fidelity")
     marked_correct = correct(tapped, data.validation, device)
     drop, low, high = paired_drop(parent_correct, marked_correct)
@@ -192,7 +211,7 @@ def open_model(
 
     settings = load_settings(config)
     program = load_program(source)
-    tap, _ = choose_tap(program, settings.model(model).layer)
+    tap = choose_tap(program, settings.model(model).layer).tap
     data = load_training_data(settings, model, classes=output_classes(program))
     tapped = ExportedTappedModel(program, tap)
     tapped.to(device)
@@ -226,7 +245,7 @@ def run_program(
 
     progress(0.0, "reading the marked program")
     program = load_program(folder)
-    tap, _ = choose_tap(program, load_settings(config).model(model).layer)
+    tap = choose_tap(program, load_settings(config).model(model).layer).tap
     with torch.no_grad():
         outputs, _ = TappedSuspect(ExportedTappedModel(program, tap)).run(inputs, tap=None)
     return outputs
@@ -245,6 +264,8 @@ def mark_settings(model: ModelSettings) -> "MarkSettings":
         learning_rate=model.learning_rate,
         batch_size=model.batch_size,
         seed=model.seed,
+        precision=model.precision,
+        channels_last=model.channels_last,
     )
 
 

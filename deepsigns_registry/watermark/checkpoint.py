@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.errors import CheckpointError
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.expand import encode
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -65,19 +65,18 @@ def unpack(content: bytes, belongs_to: str) -> dict[str, Any]:
     """Reads what `pack` wrote.
 
     Raises:
-        CouldNotCheckError: The bytes are no checkpoint.
-        ConfigurationError: It is one of another fine-tuning.
+        CheckpointError: The bytes are no checkpoint, or one of another fine-tuning.
     """
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CouldNotCheckError(
+        raise CheckpointError(
             f"this is no checkpoint ({type(error).__name__})", advice="start without it"
         ) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
-        raise CouldNotCheckError("this is no checkpoint", advice="start without it")
+        raise CheckpointError("this is no checkpoint", advice="start without it")
     if state.get("fingerprint") != belongs_to:
-        raise ConfigurationError(
+        raise CheckpointError(
             "the checkpoint belongs to another model, record, data or settings",
             advice="start without it",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.errors import CheckpointError, UnmarkableError
 from deepsigns_registry.watermark.batches import Batches
 from deepsigns_registry.watermark.carriers import training_groups
 from deepsigns_registry.watermark.checkpoint import fingerprint, pack, unpack
@@ -83,8 +83,8 @@ def embed(
 
     Raises:
         UnmarkableError: The model has nothing to train, or training diverged.
-        ConfigurationError: `resume` belongs to another model, record, data or settings.
-        CouldNotCheckError: `resume` is no checkpoint.
+        CheckpointError: `resume` is no checkpoint, or one of another model, record, data or
+            settings. The model may hold some of it: begin again with a fresh copy.
     """
     resumable = checkpoint is not None or resume is not None
     belongs_to = fingerprint(model, data, record, settings) if resumable else ""
@@ -226,15 +226,26 @@ class _Run:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on after the last finished epoch of a state."""
-        self.losses = list(state["losses"])
-        self.model.load_state_dict(state["model"])
-        for objective, own in zip(self.objectives, state["objectives"], strict=True):
-            objective.load_state_dict(own)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.batches.load_state_dict(state["batches"])
-        self.generator.set_state(state["generator"])
+        """Goes on after the last finished epoch of a state.
+
+        Raises:
+            CheckpointError: The state is not that of this run's parts.
+        """
+        try:
+            self.losses = list(state["losses"])
+            self.model.load_state_dict(state["model"])
+            for objective, own in zip(self.objectives, state["objectives"], strict=True):
+                objective.load_state_dict(own)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.batches.load_state_dict(state["batches"])
+            self.generator.set_state(state["generator"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the checkpoint does not fit ({type(error).__name__}): another version of a "
+                "scheme wrote it",
+                advice="start without it",
+            ) from None
 
 
 class _Clock:

@@ -35,7 +35,7 @@ def test_every_setting_is_documented() -> None:
     for section in (
         *(config.RegistrySettings, config.OwnerSettings, config.PolicySettings),
         *(config.KeystoreSettings, config.ModelSettings, config.Deployment),
-        *(config.AuditSettings, config.EngineSettings),
+        *(config.AuditSettings, config.EngineSettings, config.WorkerSettings),
     ):
         for name in section.model_fields:
             assert f"`{name}`" in documented or f"{name} =" in documented, name

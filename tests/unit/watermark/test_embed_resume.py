@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.errors import CheckpointError, ConfigurationError
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import EmbedResult, embed
 from deepsigns_registry.watermark.settings import MarkSettings
@@ -151,7 +151,7 @@ def test_a_checkpoint_of_another_run_is_refused(marked: "Marked", whole: Whole, 
     before = copy.deepcopy(model)
     given = {"data": marked.data, "record": marked.record, "settings": whole.settings}
     given |= {name: value for name, value in changes.items() if name == what}
-    with pytest.raises(ConfigurationError, match="another model, record, data or settings"):
+    with pytest.raises(CheckpointError, match="another model, record, data or settings"):
         embed(model, resume=whole.states[0], **given)  # type: ignore[arg-type]
     assert equal(model, before)
 
@@ -168,14 +168,14 @@ def test_bytes_that_are_no_checkpoint_are_refused(
         "text": b"not a checkpoint at all",
         "other": buffer.getvalue(),
     }[damage]
-    with pytest.raises(CouldNotCheckError, match="this is no checkpoint"):
+    with pytest.raises(CheckpointError, match="this is no checkpoint"):
         resumed(marked, whole, content)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(marked: "Marked", whole: Whole) -> None:
     buffer = io.BytesIO()
     torch.save({"format": print}, buffer)
-    with pytest.raises(CouldNotCheckError, match="this is no checkpoint"):
+    with pytest.raises(CheckpointError, match="this is no checkpoint"):
         resumed(marked, whole, buffer.getvalue())
 
 
