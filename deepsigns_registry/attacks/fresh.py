@@ -20,7 +20,8 @@ def draw_anew(parameters: Iterable[nn.Parameter], layers: Layers, *, seed: int) 
     A layer's weight is normal with variance 2 / fan-in (He et al. 2015, equation 10); a bias
     is 0. Gains, which a norm starts at 1 and a PReLU at 0.25, are all set to their mean in the
     given model, since a graph does not always tell which is which. What else has two
-    dimensions is an embedding, normal with deviation 0.02.
+    dimensions is an embedding, normal with deviation 0.02. A single value stays: exporters
+    keep the constants of formulas that way.
 
     Args:
         parameters: Which to draw.
@@ -32,16 +33,16 @@ def draw_anew(parameters: Iterable[nn.Parameter], layers: Layers, *, seed: int) 
     gains = {id(gain) for gain in layers.gains}
     with torch.no_grad():
         for parameter in parameters:
+            if parameter.numel() == 1:
+                continue
             if id(parameter) in gains:
                 parameter.fill_(parameter.mean().item())
-            elif sum(extent > 1 for extent in parameter.shape) < 2 and not (
-                id(parameter) in fans and parameter.ndim > 1
-            ):
-                parameter.zero_()
-            else:
-                fan_in = fans.get(id(parameter))
-                deviation = math.sqrt(2 / fan_in) if fan_in else _EMBEDDING_DEVIATION
-                parameter.copy_(_normal(parameter, generator) * deviation)
+                continue
+            fan_in = fans.get(id(parameter)) if parameter.ndim > 1 else None
+            deviation = math.sqrt(2 / fan_in) if fan_in else _EMBEDDING_DEVIATION
+            if fan_in is None and sum(extent > 1 for extent in parameter.shape) < 2:
+                deviation = 0
+            parameter.copy_(_normal(parameter, generator) * deviation)
 
 
 def reset_statistics(layers: Layers) -> None:

@@ -151,4 +151,4 @@ def _gives_probabilities(outputs: Tensor) -> bool:
 
 def _logits(outputs: Tensor, *, probabilities: bool) -> Tensor:
     # The logarithm of probabilities is a set of logits of theirs.
-    return outputs.clamp(min=1e-9).log() if probabilities else outputs
+    return outputs.clamp(min=1e-30).log() if probabilities else outputs

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel
 
@@ -38,6 +40,7 @@ class Overwrite:
     Args:
         settings: Of the thief's embedding; the epochs are the strength, and the length of the
             signature is shortened for a layer too narrow for it.
+        schemes: Which schemes the thief embeds; white box and black box by default.
 
     Examples:
         >>> Overwrite().parse("5")
@@ -46,8 +49,11 @@ class Overwrite:
 
     name = "overwrite"
 
-    def __init__(self, *, settings: MarkSettings | None = None) -> None:
+    def __init__(
+        self, *, settings: MarkSettings | None = None, schemes: Iterable[Scheme] | None = None
+    ) -> None:
         self._settings = settings or MarkSettings()
+        self._schemes = None if schemes is None else tuple(schemes)
 
     def parse(self, strength: str) -> float:
         """Reads a number of epochs.
@@ -81,7 +87,7 @@ class Overwrite:
                 classes = marked(examples).outputs.shape[-1]
                 training = TrainingData(data, data, classes)
                 settings = replace(self._settings, epochs=int(strength), seed=seed)
-                record, settings = _prepared(marked, training, settings, seed, device)
+                record, settings = self._prepared(marked, training, settings, device)
                 with randomness(seed, device):
                     embed(
                         marked,
@@ -92,6 +98,7 @@ class Overwrite:
                         progress=lambda share, message: report(
                             _PREPARED + (1 - _PREPARED) * share, message
                         ),
+                        schemes=self._schemes,
                     )
         except UnmarkableError as error:
             raise CouldNotCheckError(
@@ -99,21 +106,26 @@ class Overwrite:
             ) from error
         return attacked.eval()
 
+    def _prepared(
+        self, model: TappedModel, data: TrainingData, settings: MarkSettings, device: torch.device
+    ) -> tuple[WatermarkRecord, MarkSettings]:
+        """The thief's secret, of the longest signature that the layer carries."""
+        root = thief_root(settings.seed)
+        shorter = [bits for bits in _BITS if bits < settings.bits]
+        for bits in (settings.bits, *shorter):
+            chosen = replace(settings, bits=bits)
+            try:
+                record = prepare_record(
+                    model, data, root, chosen, device=device, schemes=self._schemes
+                )
+            except UnmarkableError as error:
+                refusal = error
+            else:
+                return record, chosen
+        raise refusal
+
 
 def thief_root(seed: int) -> RootKey:
     """The thief's key: as different from ours as any, and the same for the same seed."""
     secret = hashlib.sha256(f"thief's secret {seed}".encode()).digest()
     return RootKey(secret, hashlib.sha256(b"thief").digest())
-
-
-def _prepared(
-    model: TappedModel, data: TrainingData, settings: MarkSettings, seed: int, device: torch.device
-) -> tuple[WatermarkRecord, MarkSettings]:
-    shorter = [bits for bits in _BITS if bits < settings.bits]
-    for bits in (settings.bits, *shorter):
-        chosen = replace(settings, bits=bits)
-        try:
-            return prepare_record(model, data, thief_root(seed), chosen, device=device), chosen
-        except UnmarkableError as error:
-            refusal = error
-    raise refusal

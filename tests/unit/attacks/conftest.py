@@ -1,5 +1,7 @@
-"""A small trained model as an ONNX file's view, and data to attack it with."""
+"""A small trained model as all three adapters show it, and data to attack it with."""
 
+import copy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from torch.nn import functional
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel
 
@@ -52,6 +55,19 @@ def eager(data: LabelledData) -> EagerTappedModel:
 
 
 @pytest.fixture(scope="session")
+def program(eager: EagerTappedModel, data: LabelledData) -> ExportedTappedModel:
+    """The model as an exported program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(
+            copy.deepcopy(eager.module),
+            (torch.from_numpy(data.inputs[:4]),),
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        )
+        return ExportedTappedModel(exported, "5").eval()
+
+
+@pytest.fixture(scope="session")
 def onnx_file(
     eager: EagerTappedModel, data: LabelledData, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
@@ -64,6 +80,13 @@ def onnx_file(
 def view(onnx_file: tuple[Path, str]) -> OnnxTappedModel:
     """The file as a trainable model."""
     return OnnxTappedModel.from_file(*onnx_file).eval()
+
+
+@pytest.fixture(params=["eager", "program", "view"])
+def victim(request: pytest.FixtureRequest) -> TappedModel:
+    """The same model as an eager module, as an exported program, and as an ONNX file."""
+    model: TappedModel = request.getfixturevalue(request.param)
+    return model
 
 
 @pytest.fixture

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import numpy_helper
+from torch import nn
 
 from deepsigns_registry.attacks.prune import Prune
 from deepsigns_registry.attacks.quantize import Quantize
+from deepsigns_registry.errors import CouldNotCheckError, DataError
+from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
@@ -18,7 +22,9 @@ from deepsigns_registry.watermark.data import LabelledData
 Accuracy = Callable[..., float]
 
 
-@pytest.mark.parametrize(("bits", "tolerance"), [(8.0, 0.2), (16.0, 0.1)], ids=["int8", "fp16"])
+@pytest.mark.parametrize(
+    ("bits", "tolerance"), [(8.0, 0.2), (16.0, 0.1), (7.0, 0.5)], ids=["int8", "fp16", "static"]
+)
 def test_the_file_and_its_view_still_agree(
     view: OnnxTappedModel, data: LabelledData, tmp_path: Path, bits: float, tolerance: float
 ) -> None:
@@ -39,7 +45,9 @@ def test_the_file_and_its_view_still_agree(
     assert np.abs(original.outputs.numpy() - outputs).max() > 0
 
 
-@pytest.mark.parametrize(("bits", "share"), [(8.0, 0.45), (16.0, 0.6)], ids=["int8", "fp16"])
+@pytest.mark.parametrize(
+    ("bits", "share"), [(8.0, 0.45), (16.0, 0.6), (7.0, 0.6)], ids=["int8", "fp16", "static"]
+)
 def test_the_file_gets_smaller_and_works(
     view: OnnxTappedModel,
     data: LabelledData,
@@ -96,14 +104,14 @@ def test_it_is_quiet_and_leaves_nothing_behind(
     caplog.set_level(logging.INFO)
     handlers, path = list(logging.getLogger().handlers), list(sys.path)
     progress: list[tuple[float, str]] = []
-    for bits in (8.0, 16.0):
+    for bits in (8.0, 16.0, 7.0):
         Quantize().apply(view, bits, data, seed=0, progress=lambda *event: progress.append(event))
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger().handlers == handlers
     assert not [record for record in caplog.records if "onnxruntime" in record.pathname]
     assert sys.path == path
     assert not list(private.iterdir())
-    assert progress == [(1.0, "8 bits a weight"), (1.0, "16 bits a weight")]
+    assert progress == [(1.0, f"{bits} bits a weight") for bits in (8, 16, 7)]
 
 
 def test_a_default_export_with_its_noted_shapes_is_quantised(
@@ -124,3 +132,65 @@ def test_a_default_export_with_its_noted_shapes_is_quantised(
     assert isinstance(quantized, OnnxTappedModel)
     operators = {node.op_type for node in quantized.write_back().graph.node}
     assert {"ConvInteger", "MatMulInteger"} <= operators
+
+
+def test_static_steps_come_from_the_data(view: OnnxTappedModel, data: LabelledData) -> None:
+    louder = LabelledData(3 * data.inputs, data.labels)
+    steps = []
+    for given in (data, louder):
+        quantized = Quantize().apply(view, 7.0, given, seed=0)
+        assert isinstance(quantized, OnnxTappedModel)
+        graph = quantized.write_back().graph
+        (first,) = [node for node in graph.node if list(node.input)[:1] == ["input"]]
+        assert first.op_type == "QuantizeLinear"
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        steps.append(float(numpy_helper.to_array(constants[first.input[1]])))
+        assert not [weight for weight in quantized.parameters() if weight.ndim > 1]
+    # Pixels in 255 steps from their least to their greatest value.
+    chosen = np.ptp(data.inputs) / 255
+    assert steps == pytest.approx([chosen, 3 * chosen], rel=0.1)
+
+
+def test_every_name_stays_with_its_value(view: OnnxTappedModel, data: LabelledData) -> None:
+    quantized = Quantize().apply(view, 7.0, data, seed=0)
+    assert isinstance(quantized, OnnxTappedModel)
+    inputs = torch.from_numpy(data.inputs[:100])
+    with torch.no_grad():
+        before, after = view.tensors(inputs), quantized.tensors(inputs)
+    common = {name for node in view.write_back().graph.node for name in node.output} & set(after)
+    assert view.tap in common
+    assert len(common) >= 5
+    for name in common:
+        ours, theirs = before[name], after[name]
+        assert ours is not None
+        assert theirs is not None
+        # A ReLU's name on what the ReLU reads would give a relative error of about one.
+        assert float((ours - theirs).norm() / ours.norm()) < 0.1, name
+
+
+def test_a_transformer_is_quantised_statically(data: LabelledData, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    layers = [nn.Flatten(1, 2), nn.Linear(8, 16), block, nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)]
+    model = EagerTappedModel(nn.Sequential(*layers).eval(), "3")
+    path = tmp_path / "model.onnx"
+    tap = export_onnx(model, data.inputs[:4], path)
+    quantized = Quantize().apply(OnnxTappedModel.from_file(path, tap), 7.0, data, seed=0)
+    assert quantized.tap == tap
+    inputs = torch.from_numpy(data.inputs[:100])
+    with torch.no_grad():
+        ours, theirs = model(inputs), quantized(inputs)
+    pairs = (ours.outputs, theirs.outputs), (ours.activation, theirs.activation)
+    for before, after in pairs:
+        assert float((before - after).norm() / before.norm()) < 0.1
+
+
+def test_static_quantisation_needs_a_file_and_data(
+    eager: EagerTappedModel, view: OnnxTappedModel, data: LabelledData
+) -> None:
+    with pytest.raises(CouldNotCheckError, match="needs an ONNX file; export the model first"):
+        Quantize().apply(eager, 7.0, data, seed=0)
+    with pytest.raises(DataError, match="no samples to calibrate with"):
+        Quantize().apply(view, 7.0, LabelledData(data.inputs[:0], data.labels[:0]), seed=0)
+    with pytest.raises(CouldNotCheckError, match="onnxruntime cannot quantise it"):
+        Quantize().apply(view, 7.0, LabelledData(data.inputs[:, :, :4], data.labels), seed=0)
