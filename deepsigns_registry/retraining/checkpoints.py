@@ -34,7 +34,6 @@ _EPOCH_BYTES, _SALT_BYTES, _TAG_BYTES = 4, 16, 16
 _HEADER_BYTES = len(_MAGIC) + _EPOCH_BYTES + _SALT_BYTES
 # One call of AES-GCM takes less than 2 GiB; the state of a large model is more.
 _SEGMENT = 64 << 20
-_MOST_BYTES = 64 << 30
 
 
 class Checkpoints:
@@ -83,10 +82,11 @@ class Checkpoints:
         What does not open is never parsed: it is removed, and a warning says why.
         """
         try:
-            return self._open(files.read_small(self._path, limit=_MOST_BYTES))
+            with files.open_regular(self._path) as stream:
+                return self._open(stream.read())
         except NotFoundError:
             return None
-        except (TamperedError, CouldNotCheckError) as error:
+        except (TamperedError, CouldNotCheckError, OSError) as error:
             _log.warning("%s; training starts from the beginning", error)
             self.discard()
             return None
