@@ -108,6 +108,7 @@ class ModelSettings(_Section):
     """How one registered model is retrained and marked."""
 
     data: str
+    task: Literal["classification", "regression", "embedding"] = "classification"
     layer: str = "auto"
     # None: white box and black box, as far as they suit the model.
     schemes: tuple[str, ...] | None = Field(default=None, min_length=1)

@@ -62,7 +62,7 @@ def _echo(outcome: "Outcome") -> None:
         fidelity = marked.fidelity
         low, high = fidelity.interval
         click.echo(
-            f"  marked on {marked.device}: accuracy {fidelity.parent_accuracy:.4f} -> "
+            f"  marked on {marked.device}: {marked.score} {fidelity.parent_accuracy:.4f} -> "
             f"{fidelity.marked_accuracy:.4f}, drop {100 * fidelity.drop:.2f} points "
             f"(95% interval {100 * low:.2f} to {100 * high:.2f})"
         )

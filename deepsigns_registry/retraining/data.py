@@ -4,6 +4,11 @@ Three forms: `package.module:function`, which returns `(train, validation)` with
 `(inputs, labels)` each; a `.npz` file with `x_train`, `y_train`, `x_validation`, `y_validation`;
 a `.parquet` file with the columns `split` (`train` or `validation`), `label` and one numeric
 column a feature.
+
+The labels of a classifier are whole numbers, those of a regressor numbers: one a sample or a row
+of them, in a parquet file in one column `label` or in several, `label_...`. An embedding model
+needs no labels: its function returns the inputs alone, `(train, validation)`; a file may leave
+them out.
 """
 
 import importlib
@@ -18,10 +23,12 @@ import numpy as np
 
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, DataError, NotFoundError
-from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.data import LabelledData, Task, TrainingData
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 __all__ = ["load_training_data"]
 
@@ -36,7 +43,8 @@ def load_training_data(
     Args:
         settings: The settings; relative paths start at their file.
         model: Name of the `[models.<name>]` section.
-        classes: Number of classes of the model's output; by default the largest label + 1.
+        classes: Number of the model's outputs; by default what the labels tell: the largest
+            label + 1, the number of targets, and for an embedding model nothing, 0.
 
     Returns:
         Data that passed every check of `TrainingData.validated`.
@@ -46,45 +54,69 @@ def load_training_data(
         NotFoundError: The module, function or file does not exist.
         DataError: The loader failed, or its data cannot be used.
     """
-    reference = settings.model(model).data
+    reference, task = settings.model(model).data, settings.model(model).task
     if reference.endswith(".npz"):
-        splits = _from_npz(settings.file(reference))
+        splits = _from_npz(settings.file(reference), task)
     elif reference.endswith(".parquet"):
-        splits = _from_parquet(settings.file(reference))
+        splits = _from_parquet(settings.file(reference), task)
     elif ":" in reference:
-        splits = _from_function(reference, settings.base)
+        splits = _from_function(reference, settings.base, task)
     else:
         raise ConfigurationError(
             f"{settings.path}: models.{model}.data: '{reference}' is no data source",
             advice="give module:function, or a path that ends in .npz or .parquet",
         )
-    train, validation = (_split(name, *pair) for name, pair in zip(_SPLITS, splits, strict=True))
+    parts = [_split(name, *pair, task) for name, pair in zip(_SPLITS, splits, strict=True)]
     if classes is None:
-        classes = 1 + max(int(part.labels.max(initial=-1)) for part in (train, validation))
-    return TrainingData(train=train, validation=validation, classes=classes).validated()
+        classes = _outputs(parts)
+    return TrainingData(train=parts[0], validation=parts[1], classes=classes).validated()
 
 
 _Pair = tuple[Any, Any]
 
 
-def _split(name: str, inputs: Any, labels: Any) -> LabelledData:
+def _outputs(parts: list[LabelledData]) -> int:
+    """How many outputs these labels are for; an embedding model's do not tell."""
+    if parts[0].task == "classification":
+        return 1 + max(int(part.labels.max(initial=-1)) for part in parts)
+    return int(parts[0].labels.shape[1])
+
+
+def _split(name: str, inputs: Any, labels: Any, task: Task) -> LabelledData:
     try:
         samples = np.ascontiguousarray(inputs, dtype=np.float32)
-        classes = np.asarray(labels)
+        targets = np.asarray(labels)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{name}: not an array of numbers: {error}", advice="give numpy arrays"
         ) from None
-    if not np.issubdtype(classes.dtype, np.integer):
+    if task == "embedding":
+        return LabelledData.without_labels(samples)
+    if task == "regression":
+        return LabelledData(samples, _targets(name, targets))
+    if not np.issubdtype(targets.dtype, np.integer):
         raise DataError(
-            f"{name}: labels are {classes.dtype}", advice="give integer class numbers from 0"
+            f"{name}: labels are {targets.dtype}",
+            advice='give integer class numbers from 0, or set task = "regression"',
         )
-    return LabelledData(inputs=samples, labels=classes.astype(np.int64))
+    return LabelledData(inputs=samples, labels=targets.astype(np.int64))
 
 
-def _from_npz(path: Path) -> tuple[_Pair, _Pair]:
+def _targets(name: str, labels: "NDArray[Any]") -> "NDArray[np.float32]":
+    """The targets of a regressor: float32 [samples, targets]."""
+    if labels.dtype.kind not in "iuf" or labels.ndim not in {1, 2} or not labels.size:
+        raise DataError(
+            f"{name}: targets of type {labels.dtype} and shape {labels.shape}",
+            advice="give one number for each sample, or a row of numbers",
+        )
+    return np.ascontiguousarray(labels.reshape(len(labels), -1), dtype=np.float32)
+
+
+def _from_npz(path: Path, task: Task) -> tuple[_Pair, _Pair]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if task == "embedding":
+                return (arrays["x_train"], None), (arrays["x_validation"], None)
             return (
                 (arrays["x_train"], arrays["y_train"]),
                 (arrays["x_validation"], arrays["y_validation"]),
@@ -102,7 +134,7 @@ def _from_npz(path: Path) -> tuple[_Pair, _Pair]:
         ) from None
 
 
-def _from_parquet(path: Path) -> tuple[_Pair, _Pair]:
+def _from_parquet(path: Path, task: Task) -> tuple[_Pair, _Pair]:
     import pandas as pd
 
     try:
@@ -111,7 +143,10 @@ def _from_parquet(path: Path) -> tuple[_Pair, _Pair]:
         raise _missing(path) from None
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: cannot be read: {error}", advice="write a parquet file") from None
-    lacking = {"split", "label"} - set(frame.columns)
+    labels = [name for name in frame.columns if _is_label(str(name), task)]
+    lacking = [] if "split" in frame.columns else ["split"]
+    if not labels and task != "embedding":
+        lacking.append("label")
     if lacking:
         raise DataError(
             f"{path}: no column '{min(lacking)}'", advice="add the columns split and label"
@@ -122,16 +157,21 @@ def _from_parquet(path: Path) -> tuple[_Pair, _Pair]:
             f"{path}: split '{min(map(str, unknown))}' is unknown",
             advice="use train and validation",
         )
-    features = frame.columns.drop(["split", "label"])
+    features = frame.columns.drop(["split", *labels])
 
     def part(name: str) -> _Pair:
         rows = frame[frame["split"] == name]
-        return rows[features].to_numpy(), rows["label"].to_numpy()
+        targets = rows[labels].to_numpy()
+        return rows[features].to_numpy(), targets[:, 0] if len(labels) == 1 else targets
 
     return part("train"), part("validation")
 
 
-def _from_function(reference: str, base: Path) -> tuple[_Pair, _Pair]:
+def _is_label(column: str, task: Task) -> bool:
+    return column == "label" or (task == "regression" and column.startswith("label_"))
+
+
+def _from_function(reference: str, base: Path, task: Task) -> tuple[_Pair, _Pair]:
     function = _function(reference, base)
     try:
         returned = function()
@@ -143,11 +183,16 @@ def _from_function(reference: str, base: Path) -> tuple[_Pair, _Pair]:
             advice="run the function by itself",
         ) from error
     try:
+        if task == "embedding":
+            train, validation = returned
+            return (train, None), (validation, None)
         (x_train, y_train), (x_validation, y_validation) = returned
     except (TypeError, ValueError):
+        what, wanted = "pairs", "(x_train, y_train), (x_validation, y_validation)"
+        if task == "embedding":
+            what, wanted = "arrays", "x_train, x_validation"
         raise DataError(
-            f"{reference}: does not return two pairs",
-            advice="return (x_train, y_train), (x_validation, y_validation)",
+            f"{reference}: does not return two {what}", advice=f"return {wanted}"
         ) from None
     return (x_train, y_train), (x_validation, y_validation)
 

@@ -64,12 +64,14 @@ class Marked:
         marking: Name of the marking in the key store.
         fidelity: What the mark costs; None when the version had been marked before.
         device: What it was marked on; empty when it had been marked before.
+        score: What the figures of `fidelity` are called, such as `accuracy`.
     """
 
     version: str
     marking: str
     fidelity: Fidelity | None = None
     device: str = ""
+    score: str = ""
 
 
 def mark_version(
@@ -177,7 +179,8 @@ def mark_version(
                     created_at=created,
                 )
             )
-    return Marked(version, marking, fidelity, result.device)
+    score = _score_name(settings, source.name)
+    return Marked(version, marking, fidelity, result.device, score)
 
 
 def _find_marking(
@@ -247,20 +250,29 @@ def _prepared(
 
 
 def _checked_fidelity(settings: Settings, source: VersionRef, result: StageResult) -> Fidelity:
-    limit = settings.model(source.name).max_accuracy_drop
-    low, high = result.interval
-    if result.drop > limit:
+    limit, cost = settings.model(source.name).max_accuracy_drop, result.cost
+    if cost.drop > limit:
         raise RefusedError(
-            f"{source}: the mark would cost {100 * result.drop:.2f} points of accuracy "
-            f"(95% interval {100 * low:.2f} to {100 * high:.2f}), more than {100 * limit:.2f}",
+            f"{source}: the mark would cost {100 * cost.drop:.2f} points of "
+            f"{_score_name(settings, source.name)} "
+            f"(95% interval {100 * cost.low:.2f} to {100 * cost.high:.2f}), more than "
+            f"{100 * limit:.2f}",
             advice="raise max_accuracy_drop, give more data, or use fewer bits",
         )
     return Fidelity(
-        parent_accuracy=result.parent_accuracy,
-        marked_accuracy=result.marked_accuracy,
-        drop=result.drop,
-        interval=result.interval,
+        # A regressor that is worse than the mean of its targets has an R2 below 0.
+        parent_accuracy=max(cost.parent, 0.0),
+        marked_accuracy=max(cost.marked, 0.0),
+        drop=cost.drop,
+        interval=(cost.low, cost.high),
     )
+
+
+def _score_name(settings: Settings, model: str) -> str:
+    """What the score of a model's task is called, such as `accuracy`."""
+    from deepsigns_registry.watermark.task import SCORES
+
+    return SCORES[settings.model(model).task]
 
 
 def _check_mark(

@@ -9,7 +9,9 @@ from deepsigns_registry.registry.assemble import pytorch_file
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-__all__ = ["load_program", "output_classes"]
+    from deepsigns_registry.watermark.data import Task
+
+__all__ = ["load_program", "output_width"]
 
 
 def load_program(folder: Path) -> "ExportedProgram":
@@ -43,17 +45,22 @@ def load_program(folder: Path) -> "ExportedProgram":
         ) from None
 
 
-def output_classes(program: "ExportedProgram") -> int:
-    """Number of classes of a program's output.
+def output_width(program: "ExportedProgram", task: "Task") -> int:
+    """Length of a program's output: its classes, targets, or the components of its vector.
 
     Raises:
-        UnmarkableError: The output is no tensor [batch, classes].
+        UnmarkableError: The output is no tensor [batch, ...] of the task's kind.
     """
     node = next(iter(program.graph.find_nodes(op="output")))
     value = getattr(node.args[0][0], "meta", {}).get("val")
     shape = tuple(getattr(value, "shape", ()))
-    if len(shape) != 2 or not isinstance(shape[1], int) or shape[1] < 2:
-        raise UnmarkableError(
-            f"the model's output has shape {shape}", advice="give logits of shape (batch, classes)"
-        )
+    if task == "regression" and len(shape) == 1:
+        return 1
+    least, wanted = {
+        "classification": (2, "logits of shape (batch, classes)"),
+        "regression": (1, "numbers of shape (batch, targets)"),
+        "embedding": (2, "vectors of shape (batch, components)"),
+    }[task]
+    if len(shape) != 2 or not isinstance(shape[1], int) or shape[1] < least:
+        raise UnmarkableError(f"the model's output has shape {shape}", advice=f"give {wanted}")
     return shape[1]

@@ -15,16 +15,19 @@ from deepsigns_registry.config import ModelSettings, load_settings
 from deepsigns_registry.errors import CheckpointError, ConfigurationError, CouldNotCheckError
 from deepsigns_registry.retraining.checkpoints import Checkpoints
 from deepsigns_registry.retraining.data import load_training_data
-from deepsigns_registry.retraining.source import load_program, output_classes
+from deepsigns_registry.retraining.source import load_program, output_width
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+    from torch.export import ExportedProgram
 
     from deepsigns_registry.engine.jobs import JobProgress
+    from deepsigns_registry.watermark.adapters.choice import TapChoice
     from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
     from deepsigns_registry.watermark.data import TrainingData
+    from deepsigns_registry.watermark.fidelity import Cost
     from deepsigns_registry.watermark.scheme import Scheme
     from deepsigns_registry.watermark.settings import MarkSettings
 
@@ -52,17 +55,11 @@ class StageResult:
     """What the training child returns beside the files.
 
     Attributes:
-        parent_accuracy: Share of validation samples that the parent gets right.
-        marked_accuracy: The same for the marked model.
-        drop: Paired loss of accuracy.
-        interval: Its 95% interval.
+        cost: What the mark costs on the validation samples.
         device: Where the stage ran.
     """
 
-    parent_accuracy: float
-    marked_accuracy: float
-    drop: float
-    interval: tuple[float, float]
+    cost: "Cost"
     device: str
 
 
@@ -107,10 +104,17 @@ def prepare_mark(
     options, schemes = mark_settings(settings), chosen_schemes(settings)
     device = training_device()
     progress(0.0, "loading the model and the data")
+    choice = _chosen_tap(load_program(source), settings)
+    progress(0.1, f"the mark goes into {choice.public}")
     tapped, data = open_model(source, config, model, device)
-    progress(0.3, "deriving the secret")
     record = prepare_record(
-        tapped, data, RootKey(root, owner), options, device=device, schemes=schemes
+        tapped,
+        data,
+        RootKey(root, owner),
+        options,
+        device=device,
+        progress=lambda fraction, message: progress(0.3 + 0.3 * fraction, message),
+        schemes=schemes,
     )
     progress(0.6, "exporting the parent")
     tapped.to("cpu")
@@ -151,15 +155,16 @@ def mark_model(
 
     from deepsigns_registry.graph.export import export_onnx
     from deepsigns_registry.watermark.embed import embed
-    from deepsigns_registry.watermark.fidelity import correct, paired_drop
+    from deepsigns_registry.watermark.fidelity import mark_cost
     from deepsigns_registry.watermark.record import WatermarkRecord
+    from deepsigns_registry.watermark.tapped import run_batched
 
     options = mark_settings(load_settings(config).model(model))
     secret = WatermarkRecord.from_bytes(record)
     device = training_device()
     progress(0.0, "loading the model and the data")
     tapped, data = open_model(source, config, model, device)
-    parent_correct = correct(tapped, data.validation, device)
+    parent_outputs, _ = run_batched(tapped, data.validation.inputs, device)
     saved = Checkpoints(checkpoints, marking, secret.root.secret)
     train = partial(
         embed,
@@ -178,8 +183,7 @@ def mark_model(
         tapped, _ = open_model(source, config, model, device)
         train(tapped)
     progress(0.87, "measuring fidelity")
-    marked_correct = correct(tapped, data.validation, device)
-    drop, low, high = paired_drop(parent_correct, marked_correct)
+    marked_outputs, _ = run_batched(tapped, data.validation.inputs, device)
     progress(0.9, "exporting")
     tapped.to("cpu")
     torch.export.save(tapped.write_back(), out / MARKED_PROGRAM)
@@ -187,10 +191,7 @@ def mark_model(
     if tap != secret.tap:
         raise CouldNotCheckError("the marked model was exported as another graph than its parent")
     return StageResult(
-        parent_accuracy=float(parent_correct.mean()),
-        marked_accuracy=float(marked_correct.mean()),
-        drop=drop,
-        interval=(low, high),
+        cost=mark_cost(parent_outputs, marked_outputs, data.validation),
         device=_device_name(device),
     )
 
@@ -207,12 +208,13 @@ def open_model(
         DataError: The owner's data cannot be used.
         UnmarkableError: The model cannot carry the mark.
     """
-    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel, choose_tap
+    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
 
     settings = load_settings(config)
     program = load_program(source)
-    tap = choose_tap(program, settings.model(model).layer).tap
-    data = load_training_data(settings, model, classes=output_classes(program))
+    tap = _chosen_tap(program, settings.model(model)).tap
+    outputs = output_width(program, settings.model(model).task)
+    data = load_training_data(settings, model, classes=outputs)
     tapped = ExportedTappedModel(program, tap)
     tapped.to(device)
     return tapped, data
@@ -240,15 +242,27 @@ def run_program(
     """
     import torch
 
-    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel, choose_tap
+    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
     from deepsigns_registry.watermark.suspect import TappedSuspect
 
     progress(0.0, "reading the marked program")
     program = load_program(folder)
-    tap = choose_tap(program, load_settings(config).model(model).layer).tap
+    tap = _chosen_tap(program, load_settings(config).model(model)).tap
     with torch.no_grad():
         outputs, _ = TappedSuspect(ExportedTappedModel(program, tap)).run(inputs, tap=None)
     return outputs
+
+
+def _chosen_tap(program: "ExportedProgram", model: ModelSettings) -> "TapChoice":
+    from deepsigns_registry.watermark.adapters.exported import choose_tap
+    from deepsigns_registry.watermark.carriers import MOST_COMPONENTS
+    from deepsigns_registry.watermark.whitebox import width_needed
+
+    groups = MOST_COMPONENTS
+    if model.task == "classification":
+        groups = output_width(program, model.task)
+    width = width_needed(mark_settings(model), groups)
+    return choose_tap(program, model.layer, width=width, task=model.task)
 
 
 def mark_settings(model: ModelSettings) -> "MarkSettings":

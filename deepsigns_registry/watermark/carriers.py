@@ -20,9 +20,10 @@ from deepsigns_registry.watermark.mixture import Mixture
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
-__all__ = ["Grouping", "group_samples", "training_groups"]
+__all__ = ["MOST_COMPONENTS", "Grouping", "group_samples", "training_groups"]
 
-_MOST_COMPONENTS = 10
+MOST_COMPONENTS = 10
+"""Groups of a model without classes, at most."""
 _FITTED_SAMPLES = 10_000
 # Another processor sums in another order. What that moves is far below this many nats, and few
 # samples lie so exactly between two components that the owner could choose among them.
@@ -84,7 +85,7 @@ def group_samples(
     _check_activation(model.tap, activation)
     fitted = activation[first[:_FITTED_SAMPLES]]
     most = 0
-    for components in range(_MOST_COMPONENTS, options.carriers - 1, -1):
+    for components in range(MOST_COMPONENTS, options.carriers - 1, -1):
         shares = Mixture.fit(fitted, components).log_shares(activation)
         labels = shares.argmax(axis=1).astype(np.int64)
         counts = np.bincount(labels[first], minlength=components)
