@@ -1,0 +1,220 @@
+"""The golden vectors of `docs/spec/key-v0.md`, by the reference implementation.
+
+Written by: `python -m tests.golden.key_vectors > docs/spec/vectors/key-v0.json`. That is only
+right together with another version of the key: vectors that were published stay.
+"""
+
+import hashlib
+import json
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.golden import reference_key as reference
+from tests.golden.reference_key import Array, Bytes, Entry
+
+FILE = Path(__file__).parents[2] / "docs" / "spec" / "vectors" / "key-v0.json"
+
+ROOT, OWNER, SALT = bytes(range(32)), bytes(range(32, 64)), bytes(range(64, 96))
+CLASSES, CARRIERS, BITS, TRIGGERS, NEURONS = 7, 4, 16, 50, 24
+QUERIES, SOURCES = 100, 20
+LABEL = "example"
+
+
+def sample(number: int) -> list[float]:
+    """Sample i: float32 (v, -v/8) for v = i mod 400, so that the last twenty occur twice."""
+    value = number % 400
+    return [float(value), -value / 8]
+
+
+def label(number: int) -> int:
+    """Class 6 is too rare to carry bits: 7 samples."""
+    value = number % 400
+    return 6 if value % 60 == 0 else value % 6
+
+
+def packed(values: Sequence[float]) -> bytes:
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def words(values: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(values)}q", *values)
+
+
+def manifest() -> list[Entry]:
+    return [
+        Entry(reference.sample_digest("float32", [2], packed(sample(number))), label(number))
+        for number in range(420)
+    ]
+
+
+def whitebox_arrays(derived: reference.WhiteBox) -> dict[str, Array]:
+    triggers = [value for place in derived.triggers for value in sample(place)]
+    projection = [value for row in derived.projection for value in row]
+    bits = bytes(bit for row in derived.bits for bit in row)
+    return {
+        "carriers": Array("int64", (CARRIERS,), words(derived.carriers)),
+        "triggers": Array("float32", (CARRIERS * TRIGGERS, 2), packed(triggers)),
+        "trigger_indices": Array("int64", (CARRIERS * TRIGGERS,), words(derived.triggers)),
+        "projection": Array("float32", (NEURONS, BITS), packed(projection)),
+        "bits": Array("int8", (CARRIERS, BITS), bits),
+    }
+
+
+def vectors() -> dict[str, object]:
+    entries = manifest()
+    keys = {name: reference.subkey(ROOT, OWNER, name) for name in ("whitebox", "blackbox")}
+    stream = reference.purpose(keys["whitebox"], "example")
+    return {
+        "encoding": {"parts": ["6162", "", "63"], "encoded": _encoded("6162", "", "63")},
+        "keys": {
+            "root": ROOT.hex(),
+            "owner": OWNER.hex(),
+            "subkeys": {name: key.hex() for name, key in keys.items()},
+            "purposes": {
+                scheme: {name: reference.purpose(keys[scheme], name).hex() for name in names}
+                for scheme, names in {
+                    "whitebox": ["carriers", "triggers", "projection", "signature", "example"],
+                    "blackbox": ["sources", "queries", "noise"],
+                }.items()
+            },
+        },
+        "streams": _streams(stream),
+        "samples": _samples(),
+        "manifest": {
+            "samples": 420,
+            "root": reference.manifest_root(entries),
+            "lowest": {
+                "key": stream.hex(),
+                "of_all": reference.lowest(entries, stream, 12),
+                "of_class_6": reference.lowest(entries, stream, 12, 6),
+            },
+        },
+        "whitebox": _whitebox(keys["whitebox"], entries),
+        "blackbox": _blackbox(keys["blackbox"], entries),
+    }
+
+
+def _encoded(*parts: str) -> str:
+    return reference.encoded(*(bytes.fromhex(part) for part in parts)).hex()
+
+
+def _streams(key: bytes) -> dict[str, object]:
+    """Each from a stream of its own, but the last."""
+    many = 2**64 // 5 + 1
+    joined = Bytes(key, LABEL)
+    table = packed([reference.grid(word) / 4096 for word in range(65536)])
+    return {
+        "key": key.hex(),
+        "label": LABEL,
+        "bytes": Bytes(key, LABEL).take(48).hex(),
+        "bits": Bytes(key, LABEL).bits(20),
+        "integers_below_1000": Bytes(key, LABEL).integers(8, 1000),
+        # A fifth of all words is rejected.
+        "integers_below_3689348814741910324": Bytes(key, LABEL).integers(24, many),
+        "uniforms": Bytes(key, LABEL).uniforms(4),
+        "gaussians_2x3": Bytes(key, LABEL).gaussians(2, 3),
+        "permutation_of_10": Bytes(key, LABEL).permutation(10),
+        "one_after_the_other": {
+            "bits_3": joined.bits(3),
+            "integers_2_below_7": joined.integers(2, 7),
+            "uniforms_1": joined.uniforms(1),
+            "gaussians_1x2": joined.gaussians(1, 2),
+        },
+        "gaussian_table_sha256": hashlib.sha256(table).hexdigest(),
+    }
+
+
+def _samples() -> list[dict[str, object]]:
+    given = [
+        ("float32", [2], packed(sample(3))),
+        ("float32", [1, 2, 2], packed([0.0, -0.0, 1.5, -2.25])),
+        ("uint8", [4], bytes([0, 1, 2, 255])),
+        ("int64", [], words([-1])),
+    ]
+    return [
+        {
+            "type": kind,
+            "shape": shape,
+            "values": values.hex(),
+            "digest": reference.sample_digest(kind, shape, values).hex(),
+        }
+        for kind, shape, values in given
+    ]
+
+
+def _whitebox(key: bytes, entries: Sequence[Entry]) -> dict[str, object]:
+    derived = reference.whitebox(
+        key,
+        entries,
+        classes=CLASSES,
+        carriers=CARRIERS,
+        bits=BITS,
+        triggers=TRIGGERS,
+        neurons=NEURONS,
+    )
+    arrays, meta = whitebox_arrays(derived), {"classes": CLASSES, "scale": 1.5e-07}
+    digest = reference.secret_digest("whitebox", meta, arrays)
+    nonce = reference.nonce(SALT, digest)
+    # A made-up suspect: neuron j rises with the sample and with j, alternating in sign.
+    suspect = [
+        [max(0.0, (-1) ** neuron * sample(place)[0] * (neuron + 1) / 64) for neuron in range(24)]
+        for place in derived.triggers
+    ]
+    return {
+        "parameters": {
+            "classes": CLASSES,
+            "carriers": CARRIERS,
+            "bits": BITS,
+            "triggers": TRIGGERS,
+            "neurons": NEURONS,
+        },
+        "carriers": derived.carriers,
+        "triggers": derived.triggers,
+        "projection_first_row": derived.projection[0],
+        "projection_sha256": hashlib.sha256(arrays["projection"].values).hexdigest(),
+        "bits": derived.bits,
+        "reading": {
+            "activation": "max(0, (-1)**j v (j + 1) / 64) of neuron j, v the sample's first value",
+            "bits": reference.read_bits(suspect, CARRIERS, derived.projection),
+        },
+        "commitment": {
+            "meta": json.dumps(meta, sort_keys=True),
+            "digest": digest.hex(),
+            "salt": SALT.hex(),
+            "nonce": nonce.hex(),
+            "commitment": reference.commitment(key, "whitebox", nonce),
+        },
+    }
+
+
+def _blackbox(key: bytes, entries: Sequence[Entry]) -> dict[str, object]:
+    kept = [2 * place + place % 2 for place in range(QUERIES)]
+    parent = [number % CLASSES for number in kept]
+    chosen = reference.sources(key, entries, SOURCES)
+    drawn = reference.candidates(key, 2 * QUERIES, SOURCES)
+    values = [sample(place) for place in chosen]
+    made = b"".join(packed(reference.query(drawn, number, values)) for number in kept)
+    return {
+        "parameters": {"classes": CLASSES, "queries": QUERIES, "sources": SOURCES},
+        "sources": chosen,
+        "kept": kept,
+        "parent_classes": parent,
+        "labels": reference.labels(key, kept, parent, CLASSES),
+        "family": {
+            "first": drawn.first,
+            "second": drawn.second,
+            "weights_first_4": drawn.weights[:4],
+            "query_0": packed(reference.query(drawn, kept[0], values)).hex(),
+            "queries_sha256": hashlib.sha256(made).hexdigest(),
+        },
+    }
+
+
+def rendered() -> str:
+    return json.dumps(vectors(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(rendered())

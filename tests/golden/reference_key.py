@@ -1,0 +1,299 @@
+"""The key of `docs/spec/key-v0.md`, written from that page alone.
+
+Another implementation than the package's, on purpose: the standard library, whole numbers and
+Python's doubles, one value at a time, nothing fast. It must not import `deepsigns_registry`.
+"""
+
+import hashlib
+import hmac
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import cache
+
+DOMAIN = b"deepsigns-registry/v0"
+PI = Decimal("3.14159265358979323846264338327950288419716939937510")
+
+
+def sha256(message: bytes) -> bytes:
+    return hashlib.sha256(message).digest()
+
+
+def mac(key: bytes, message: bytes) -> bytes:
+    return hmac.new(key, message, hashlib.sha256).digest()
+
+
+# Section 2
+
+
+def encoded(*parts: bytes) -> bytes:
+    joined = b""
+    for part in parts:
+        joined += len(part).to_bytes(8, "big") + part
+    return joined
+
+
+# Section 3
+
+
+def subkey(root: bytes, owner: bytes, scheme: str) -> bytes:
+    info = encoded(DOMAIN, b"subkey", owner, scheme.encode())
+    return mac(mac(DOMAIN, root), info + b"\x01")
+
+
+def purpose(key: bytes, name: str) -> bytes:
+    return mac(key, encoded(DOMAIN, b"purpose", name.encode()) + b"\x01")
+
+
+# Section 4
+
+
+class Bytes:
+    def __init__(self, key: bytes, label: str) -> None:
+        self.hashed = hashlib.shake_256(encoded(DOMAIN, b"stream", label.encode(), key))
+        self.given = b""
+        self.place = 0
+
+    def take(self, count: int) -> bytes:
+        self.place += count
+        if self.place > len(self.given):
+            self.given = self.hashed.digest(2 * self.place)
+        return self.given[self.place - count : self.place]
+
+    def word(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def bits(self, count: int) -> list[int]:
+        taken = self.take((count + 7) // 8)
+        return [taken[place // 8] >> (place % 8) & 1 for place in range(count)]
+
+    def integers(self, count: int, below: int) -> list[int]:
+        found: list[int] = []
+        while len(found) < count:
+            word = self.word(8)
+            if word < 2**64 - 2**64 % below:
+                found.append(word % below)
+        return found
+
+    def uniforms(self, count: int) -> list[float]:
+        return [self.word(3) / 2**24 for _ in range(count)]
+
+    def gaussians(self, rows: int, columns: int) -> list[list[float]]:
+        return [[grid(self.word(2)) / 4096 for _ in range(columns)] for _ in range(rows)]
+
+    def permutation(self, count: int) -> list[int]:
+        order = list(range(count))
+        for place in range(count - 1, 0, -1):
+            other = self.integers(1, place + 1)[0]
+            order[place], order[other] = order[other], order[place]
+        return order
+
+
+def normal_share(x: Decimal) -> Decimal:
+    """P(X <= x), to some 20 digits: Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/(3 5) + ...)."""
+    term = total = x
+    odd = 1
+    while term > Decimal("1e-22"):
+        odd += 2
+        term = term * x * x / odd
+        total += term
+    return Decimal("0.5") + (-x * x / 2).exp() / (2 * PI).sqrt() * total
+
+
+@cache
+def edges() -> list[Decimal]:
+    """Where g changes: entry i is the word, not whole, whose 4096 q is i + 1/2."""
+    with localcontext() as context:
+        context.prec = 28
+        found: list[Decimal] = []
+        while not found or found[-1] < 65535:
+            x = (len(found) + Decimal("0.5")) / 4096
+            found.append(65536 * normal_share(x) - Decimal("0.5"))
+        return found
+
+
+def grid(word: int) -> int:
+    if word < 32768:
+        return -grid(65535 - word)
+    return bisect_right(edges(), Decimal(word))
+
+
+# Section 5
+
+
+def sample_digest(kind: str, shape: Sequence[int], values: bytes) -> bytes:
+    return sha256(encoded(kind.encode(), ",".join(map(str, shape)).encode(), values))
+
+
+@dataclass(frozen=True)
+class Entry:
+    digest: bytes
+    label: int
+
+
+def merkle(leaves: Sequence[bytes]) -> bytes:
+    if not leaves:
+        return sha256(b"")
+    if len(leaves) == 1:
+        return sha256(b"\x00" + leaves[0])
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    return sha256(b"\x01" + merkle(leaves[:split]) + merkle(leaves[split:]))
+
+
+def manifest_root(entries: Iterable[Entry]) -> str:
+    leaves = (entry.digest + entry.label.to_bytes(8, "little", signed=True) for entry in entries)
+    return merkle(sorted(leaves)).hex()
+
+
+def different(entries: Sequence[Entry], label: int | None) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for place, entry in enumerate(entries):
+        if label in {None, entry.label} and entry.digest not in found:
+            found[entry.digest] = place
+    return found
+
+
+def lowest(entries: Sequence[Entry], key: bytes, count: int, label: int | None = None) -> list[int]:
+    found = different(entries, label)
+    ordered = sorted(found, key=lambda digest: mac(key, digest))
+    return [found[digest] for digest in ordered[:count]]
+
+
+# Section 6
+
+
+@dataclass(frozen=True)
+class WhiteBox:
+    carriers: list[int]
+    triggers: list[int]
+    projection: list[list[float]]
+    bits: list[list[int]]
+
+
+def whitebox(
+    key: bytes,
+    entries: Sequence[Entry],
+    *,
+    classes: int,
+    carriers: int,
+    bits: int,
+    triggers: int,
+    neurons: int,
+) -> WhiteBox:
+    order = Bytes(purpose(key, "carriers"), "classes").permutation(classes)
+    chosen = [label for label in order if len(different(entries, label)) >= triggers][:carriers]
+    drawn = Bytes(purpose(key, "signature"), "b").bits(carriers * bits)
+    return WhiteBox(
+        carriers=chosen,
+        triggers=[
+            place
+            for label in chosen
+            for place in lowest(entries, purpose(key, "triggers"), triggers, label)
+        ],
+        projection=Bytes(purpose(key, "projection"), "A").gaussians(neurons, bits),
+        bits=[drawn[row * bits : row * bits + bits] for row in range(carriers)],
+    )
+
+
+def read_bits(
+    activation: Sequence[Sequence[float]], carriers: int, projection: Sequence[Sequence[float]]
+) -> list[list[int]]:
+    """The bits of a suspect's activations on the triggers, one row a trigger."""
+    each, found = len(activation) // carriers, []
+    for carrier in range(carriers):
+        rows = activation[carrier * each : carrier * each + each]
+        mean = [math.fsum(column) / each for column in zip(*rows, strict=True)]
+        offset = math.fsum(mean) / len(mean)
+        products = (
+            math.fsum((value - offset) * entry for value, entry in zip(mean, column, strict=True))
+            for column in zip(*projection, strict=True)
+        )
+        found.append([int(product > 0) for product in products])
+    return found
+
+
+# Section 7
+
+
+@dataclass(frozen=True)
+class Candidates:
+    first: list[int]
+    second: list[int]
+    weights: list[float]
+    noise_key: bytes
+
+
+def sources(key: bytes, entries: Sequence[Entry], count: int) -> list[int]:
+    return lowest(entries, purpose(key, "sources"), count)
+
+
+def labels(key: bytes, kept: Sequence[int], parent: Sequence[int], classes: int) -> list[int]:
+    stream = Bytes(purpose(key, "queries"), "labels")
+    first = stream.integers(2 * len(kept), classes)
+    step = stream.integers(2 * len(kept), classes - 1)
+    return [
+        (first[number] + 1 + step[number]) % classes
+        if first[number] == predicted
+        else first[number]
+        for number, predicted in zip(kept, parent, strict=True)
+    ]
+
+
+# Section 7.1
+
+
+def candidates(key: bytes, count: int, available: int) -> Candidates:
+    stream = Bytes(purpose(key, "queries"), "blends")
+    first = stream.integers(count, available)
+    step = stream.integers(count, available - 1)
+    return Candidates(
+        first=first,
+        second=[(a + 1 + t) % available for a, t in zip(first, step, strict=True)],
+        weights=[0.35 + 0.3 * uniform for uniform in stream.uniforms(count)],
+        noise_key=purpose(key, "noise"),
+    )
+
+
+def query(drawn: Candidates, number: int, chosen: Sequence[Sequence[float]]) -> list[float]:
+    """One candidate before it is rounded to float32, from the elements of all sources."""
+    noise = Bytes(drawn.noise_key, f"noise {number}").take(len(chosen[0]))
+    weight = drawn.weights[number]
+    one, other = chosen[drawn.first[number]], chosen[drawn.second[number]]
+    made = []
+    for place, byte in enumerate(noise):
+        low = min(source[place] for source in chosen)
+        high = max(source[place] for source in chosen)
+        blend = weight * one[place] + (1 - weight) * other[place]
+        made.append((1 - 0.6) * blend + 0.6 * (low + (byte + 0.5) / 256 * (high - low)))
+    return made
+
+
+# Section 8
+
+
+@dataclass(frozen=True)
+class Array:
+    kind: str
+    shape: tuple[int, ...]
+    values: bytes
+
+
+def secret_digest(scheme: str, meta: Mapping[str, object], arrays: Mapping[str, Array]) -> bytes:
+    parts = [scheme.encode(), json.dumps(meta, sort_keys=True).encode()]
+    for name in sorted(arrays):
+        array = arrays[name]
+        parts += [name.encode(), array.kind.encode(), str(array.shape).encode(), array.values]
+    return sha256(encoded(*parts))
+
+
+def nonce(salt: bytes, digest: bytes) -> bytes:
+    return sha256(encoded(DOMAIN, b"nonce", salt, digest))
+
+
+def commitment(key: bytes, scheme: str, drawn: bytes) -> str:
+    return sha256(encoded(DOMAIN, b"commitment", drawn, scheme.encode(), key)).hex()

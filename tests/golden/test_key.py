@@ -1,0 +1,226 @@
+"""The published vectors, the reference and the package all say the same."""
+
+import ast
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepsigns_registry.watermark import expand
+from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.data import LabelledData
+from deepsigns_registry.watermark.expand import Stream, encode
+from deepsigns_registry.watermark.key import RootKey, commit, purpose_key
+from deepsigns_registry.watermark.manifest import Manifest, sample_digest
+from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
+from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
+from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.golden import key_vectors, reference_key
+
+Vectors = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Vectors:
+    found: Vectors = json.loads(key_vectors.FILE.read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def data() -> LabelledData:
+    inputs = [key_vectors.sample(number) for number in range(420)]
+    labels = [key_vectors.label(number) for number in range(420)]
+    return LabelledData(np.array(inputs, dtype=np.float32), np.array(labels, dtype=np.int64))
+
+
+@pytest.fixture(scope="module")
+def root(vectors: Vectors) -> RootKey:
+    keys = vectors["keys"]
+    return RootKey(bytes.fromhex(keys["root"]), bytes.fromhex(keys["owner"]))
+
+
+@pytest.fixture(scope="module")
+def whitebox(vectors: Vectors, data: LabelledData) -> SchemeSecret:
+    """The secret that the vectors describe."""
+    found = vectors["whitebox"]
+    shape = found["parameters"]["neurons"], found["parameters"]["bits"]
+    purpose = bytes.fromhex(vectors["keys"]["purposes"]["whitebox"]["projection"])
+    drawn = reference_key.Bytes(purpose, "A").gaussians(*shape)
+    return SchemeSecret(
+        "whitebox",
+        json.loads(found["commitment"]["meta"]),
+        {
+            "carriers": np.array(found["carriers"], dtype=np.int64),
+            "trigger_indices": np.array(found["triggers"], dtype=np.int64),
+            "triggers": data.inputs[found["triggers"]],
+            "projection": np.array(drawn, dtype=np.float32),
+            "bits": np.array(found["bits"], dtype=np.int8),
+        },
+    )
+
+
+def test_the_reference_knows_nothing_of_the_package() -> None:
+    tree = ast.parse(Path(reference_key.__file__).read_text())
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported
+    assert imported <= sys.stdlib_module_names
+
+
+def test_the_reference_gives_the_published_vectors() -> None:
+    assert key_vectors.rendered() == key_vectors.FILE.read_text()
+
+
+def test_encoding_and_keys(vectors: Vectors, root: RootKey) -> None:
+    given = vectors["encoding"]
+    parts = [bytes.fromhex(part) for part in given["parts"]]
+    assert encode(*parts).hex() == given["encoded"]
+    for scheme, key in vectors["keys"]["subkeys"].items():
+        assert root.subkey(scheme).hex() == key
+        for purpose, expected in vectors["keys"]["purposes"][scheme].items():
+            assert purpose_key(bytes.fromhex(key), purpose).hex() == expected
+
+
+def test_streams(vectors: Vectors) -> None:
+    given = vectors["streams"]
+
+    def stream() -> Stream:
+        return Stream(bytes.fromhex(given["key"]), given["label"])
+
+    assert stream().take(48).hex() == given["bytes"]
+    assert stream().bits(20).tolist() == given["bits"]
+    assert stream().integers(8, 1000).tolist() == given["integers_below_1000"]
+    below = 3689348814741910324
+    assert stream().integers(24, below).tolist() == given[f"integers_below_{below}"]
+    whole = np.frombuffer(stream().take(8 * 24), dtype="<u8")
+    # The vector shows rejection only if a word was rejected.
+    assert (whole >= 2**64 - 2**64 % below).any()
+    assert stream().uniforms(4).tolist() == given["uniforms"]
+    assert stream().gaussians((2, 3)).tolist() == given["gaussians_2x3"]
+    assert stream().permutation(10).tolist() == given["permutation_of_10"]
+    joined, order = stream(), given["one_after_the_other"]
+    assert joined.bits(3).tolist() == order["bits_3"]
+    assert joined.integers(2, 7).tolist() == order["integers_2_below_7"]
+    assert joined.uniforms(1).tolist() == order["uniforms_1"]
+    assert joined.gaussians((1, 2)).tolist() == order["gaussians_1x2"]
+
+
+def test_the_table_of_normal_values(vectors: Vectors) -> None:
+    table = expand._gaussian_table().astype("<f4")
+    assert (
+        hashlib.sha256(table.tobytes()).hexdigest() == vectors["streams"]["gaussian_table_sha256"]
+    )
+
+
+def test_no_normal_value_is_near_the_middle_between_two() -> None:
+    """The claim of section 4: 1.7e-5 of a step, 1e5 times what double precision can miss."""
+    nearest = 1.0
+    for step, edge in enumerate(reference_key.edges()):
+        slope = 16 * math.exp(-(((step + 0.5) / 4096) ** 2) / 2) / math.sqrt(2 * math.pi)
+        nearest = min(nearest, abs(float(edge - round(edge))) / slope)
+    assert nearest == pytest.approx(1.7e-5, rel=0.05)
+
+
+def test_samples_and_manifest(vectors: Vectors, data: LabelledData) -> None:
+    for given in vectors["samples"]:
+        kind = np.dtype(given["type"]).newbyteorder("<")
+        values = np.frombuffer(bytes.fromhex(given["values"]), dtype=kind)
+        assert sample_digest(values.reshape(given["shape"])).hex() == given["digest"]
+    manifest, given = Manifest.of(data), vectors["manifest"]
+    assert len(manifest) == given["samples"]
+    assert manifest.root == given["root"]
+    key = bytes.fromhex(given["lowest"]["key"])
+    assert manifest.lowest(key, 12).tolist() == given["lowest"]["of_all"]
+    # Class 6 has seven samples, two of them twice.
+    assert manifest.lowest(key, 12, label=6).tolist() == given["lowest"]["of_class_6"]
+    assert len(given["lowest"]["of_class_6"]) == 7
+
+
+def test_the_white_box_of_the_vectors_is_the_package_s(
+    vectors: Vectors, data: LabelledData, root: RootKey, whitebox: SchemeSecret
+) -> None:
+    found = vectors["whitebox"]
+    assert 6 not in found["carriers"]
+    projection = whitebox.arrays["projection"]
+    assert projection[0].tolist() == found["projection_first_row"]
+    digest = hashlib.sha256(projection.astype("<f4").tobytes()).hexdigest()
+    assert digest == found["projection_sha256"]
+    WhiteBox().check(whitebox, root.subkey("whitebox"), Manifest.of(data))
+
+
+def test_reading(vectors: Vectors, whitebox: SchemeSecret) -> None:
+    first = whitebox.arrays["triggers"][:, :1].astype(np.float64)
+    neurons = np.arange(24)
+    activation = np.maximum(0, (-1.0) ** neurons * first * (neurons + 1) / 64).astype(np.float32)
+    expected = np.array(vectors["whitebox"]["reading"]["bits"], dtype=np.int8)
+    secret = SchemeSecret("whitebox", whitebox.meta, {**whitebox.arrays, "bits": expected})
+    outputs = np.zeros((len(first), 7), dtype=np.float32)
+    assert WhiteBox().evidence(secret, Answers(outputs, activation)).errors == 0
+    assert 0 < expected.sum() < expected.size
+
+
+def test_commitment(
+    vectors: Vectors, data: LabelledData, root: RootKey, whitebox: SchemeSecret
+) -> None:
+    given = vectors["whitebox"]["commitment"]
+    nonce = binding_nonce(bytes.fromhex(given["salt"]), whitebox)
+    assert nonce.hex() == given["nonce"]
+    assert commit(root.subkey("whitebox"), "whitebox", nonce) == given["commitment"]
+    record = WatermarkRecord(
+        root=root,
+        salts={"whitebox": bytes.fromhex(given["salt"])},
+        nonces={"whitebox": nonce},
+        secrets={"whitebox": whitebox},
+        manifest=Manifest.of(data),
+        tap="",
+        reference=np.zeros((4, 24), dtype=np.float32),
+    )
+    record.check()
+    assert record.commitments() == {"whitebox": given["commitment"]}
+
+
+def test_the_black_box_of_the_vectors_is_the_package_s(
+    vectors: Vectors, data: LabelledData, root: RootKey
+) -> None:
+    found, family = vectors["blackbox"], vectors["blackbox"]["family"]
+    kept, scheme = np.array(found["kept"], dtype=np.int64), BlackBox()
+    subkey = root.subkey("blackbox")
+    noise = bytes.fromhex(vectors["keys"]["purposes"]["blackbox"]["noise"])
+    pairs = np.stack([family["first"], family["second"]], axis=1)[kept]
+    weights = reference_key.candidates(subkey, 2 * len(kept), len(found["sources"])).weights
+    assert weights[:4] == family["weights_first_4"]
+    secret = SchemeSecret(
+        "blackbox",
+        {"classes": found["parameters"]["classes"]},
+        {
+            "sources": data.inputs[found["sources"]],
+            "source_indices": np.array(found["sources"], dtype=np.int64),
+            "kept": kept,
+            "parent_classes": np.array(found["parent_classes"], dtype=np.int64),
+            "pairs": pairs.astype(np.int64),
+            "weights": np.array(weights)[kept],
+            "noise_key": np.frombuffer(noise, dtype=np.uint8),
+            "labels": np.array(found["labels"], dtype=np.int64),
+        },
+    )
+    scheme.check(secret, subkey, Manifest.of(data))
+    inputs = scheme.probes(secret).inputs.astype("<f4")
+    assert inputs[0].tobytes().hex() == family["query_0"]
+    assert hashlib.sha256(inputs.tobytes()).hexdigest() == family["queries_sha256"]
+    # Both of a query's possible labels occur.
+    firsts = Stream(purpose_key(subkey, "queries"), "labels").integers(200, 7)[kept]
+    assert 0 < (firsts == found["labels"]).sum() < len(kept)
