@@ -5,14 +5,16 @@ third party's file or attack never ends the audit of the next one.
 """
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from deepsigns_registry import __version__
 from deepsigns_registry.attestation.digests import sha256_file
@@ -37,6 +39,7 @@ from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, Tamper
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.retraining.data import load_training_data
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.task import task_score
 from deepsigns_registry.watermark.verdict import Verdict
 
 __all__ = ["TOOL", "examine"]
@@ -114,6 +117,7 @@ class _Work:
         self.candidates: Candidates | None = None
         self.among: Sequence[Candidate] | None = None
         self.data: TrainingData | None = None
+        self.targets: NDArray[Any] | None = None
         self.data_problem: DeepSignsError | None = None
 
     def check_deployed(self) -> None:
@@ -216,8 +220,22 @@ class _Work:
             problem = self.data_problem
             row = replace(row, error=str(problem), error_code=problem.code if problem else "")
         else:
-            row = replace(row, accuracy=_accuracy(session, self.data.validation))
+            row = replace(row, accuracy=self._score(session, self.data.validation))
         return replace(row, seconds=before + time.monotonic() - began), examination
+
+    def _score(self, session: OnnxSuspect, data: LabelledData) -> float:
+        """The task's score, at least 0; of an embedding model against the deployed file."""
+        outputs, _ = session.run(data.inputs, tap=None)
+        if self.targets is None:
+            self.targets = outputs if data.task == "embedding" else data.labels
+        if data.task != "classification" and outputs.size != self.targets.size:
+            raise CouldNotCheckError(
+                f"the file answers with shape {outputs.shape}, the data has targets of shape "
+                f"{self.targets.shape}",
+                advice="give the data that this model was trained on",
+            )
+        score = task_score(outputs, self.targets, data.task)
+        return max(score, 0.0) if math.isfinite(score) else 0.0
 
     def _attacked(
         self,
@@ -291,11 +309,6 @@ def _with_evidence(row: Row, verdict: Verdict) -> Row:
                 blackbox_log10_p_adjusted=adjusted,
             )
     return replace(row, verdict=verdict.word)
-
-
-def _accuracy(session: OnnxSuspect, data: LabelledData) -> float:
-    outputs, _ = session.run(data.inputs, tap=None)
-    return float(np.mean(outputs.argmax(axis=1) == data.labels))
 
 
 def _undecided_because(verdict: Verdict) -> str:

@@ -29,7 +29,9 @@ class Row:
         label: `deployed`, or the attack as it is written in the settings, `prune:0.5`.
         attack: Family of the attack, `prune`; `deployed` for the deployed file.
         strength: The attack's strength as a number; 0 for the deployed file.
-        accuracy: Fraction of the owner's validation samples answered correctly, in [0, 1].
+        accuracy: Fraction of the owner's validation samples answered correctly, in [0, 1]. For a
+            regressor R2, for an embedding model the mean cosine to what the deployed file gives,
+            both at least 0.
         whitebox_bits: Signature bits that were compared.
         whitebox_bit_errors: How many of them differ.
         whitebox_log10_p: log10 of the exact chance of that many matches without the key.
