@@ -118,6 +118,14 @@ def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
         ("[registry]\ntracking_url = 'x'", "registry.tracking_url: Extra inputs"),
         ("[models.a]\nbits = 128", "models.a.data: Field required"),
         ("[models.a]\ndata = 'x.npz'\nbits = 10", "models.a.bits: Input should be greater"),
+        (
+            "[models.a]\ndata = 'x.npz'\nschemes = []",
+            "models.a.schemes: Tuple should have at least",
+        ),
+        (
+            "[models.a]\ndata = 'x.npz'\nschemes = ['whitebox', 'whitebox']",
+            "models.a.schemes: Value error, names a scheme twice",
+        ),
         ("[keystore]\nuri = 'gs://bucket'", "keystore.uri: "),
         ("[[policy.keys]]\npublic_key = 'a'\nmay_sign = ['waiver']", "policy.keys.0.may_sign.0: "),
         ("[[deployments]]\nname = '../x'\nmodel = 'm'\ntarget = 't'", "deployments.0.name: "),

@@ -121,7 +121,7 @@ def test_the_parent_is_not_claimed(joint: Joint) -> None:
 
 
 def test_alone_it_is_embedded_but_never_called_absent(joint: Joint) -> None:
-    root = RootKey(bytes(32), bytes(32))
+    root = joint.record.root
     record = prepare_record(joint.parent, joint.data, root, joint.settings, schemes=[Uchida()])
     found = extract(record, TappedSuspect(joint.parent))
     # No activation verifies the tap.
