@@ -108,6 +108,7 @@ def _quantized_file(
     del graph.graph.value_info[:]
     try:
         with quiet():
+            _import_quantisers()
             if bits == _BITS["static"]:
                 quantized = statically_quantized(graph, data.inputs, seed=seed)
             else:
@@ -120,6 +121,13 @@ def _quantized_file(
         ) from error
     tap = model.tap if has_tensor(quantized, model.tap) else ""
     return OnnxTappedModel.from_proto(quantized, tap, where=model.where).eval()
+
+
+def _import_quantisers() -> None:
+    # All at once: the first import extends the search path, which `quiet` puts back, and
+    # whichever came later would not find its parts.
+    import onnxruntime.quantization
+    import onnxruntime.transformers.float16  # noqa: F401
 
 
 def _half(graph: ModelProto) -> ModelProto:
