@@ -29,7 +29,7 @@ from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.watermark.extract import extract
-from deepsigns_registry.watermark.key import RootKey, commit
+from deepsigns_registry.watermark.key import RootKey, commit, scheme_key
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
@@ -202,7 +202,9 @@ def _check_commitment(scheme: Scheme, revealed: Revealed, predicate: WatermarkPr
 def _check_secret(
     scheme: Scheme, revealed: Revealed, evidence: Evidence, predicate: WatermarkPredicate
 ) -> None:
-    scheme.check(revealed.secret, revealed.subkey, evidence.manifest)
+    owner = bytes.fromhex(predicate.owner)
+    key = scheme_key(revealed.subkey, owner, predicate.manifest_root)
+    scheme.check(revealed.secret, key, evidence.manifest)
     stated = {"whitebox": predicate.bits, "blackbox": predicate.queries}.get(scheme.name)
     held = {"whitebox": "bits", "blackbox": "labels"}.get(scheme.name)
     if held is not None and revealed.secret.arrays[held].size != stated:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deepsigns_registry.errors import TamperedError
 from deepsigns_registry.watermark.expand import DOMAIN, encode
 
-__all__ = ["KEY_BYTES", "RootKey", "commit", "prf", "purpose_key"]
+__all__ = ["KEY_BYTES", "RootKey", "commit", "prf", "purpose_key", "scheme_key"]
 
 KEY_BYTES = 32
 
@@ -55,9 +55,28 @@ class RootKey:
         return _expand(extracted, encode(DOMAIN, b"subkey", self.owner, scheme.encode()))
 
 
-def purpose_key(subkey: bytes, purpose: str) -> bytes:
+def scheme_key(subkey: bytes, owner: bytes, manifest_root: str) -> bytes:
+    """The 32-byte key that a scheme derives everything from.
+
+    A subkey is revealed in a dispute. Bound to the owner, it gives whoever takes it up as his own
+    another mark. Bound to the training data, it gives another mark for every change of them, so
+    that nobody can make up samples which fit the bits to a model that is there already.
+
+    Args:
+        subkey: See `RootKey.subkey`.
+        owner: Identity of the owner, 32 bytes.
+        manifest_root: Of the training data, hexadecimal; see `Manifest.root`.
+
+    Examples:
+        >>> scheme_key(bytes(32), bytes(32), "00" * 32).hex()[:16]
+        'caaf8e34abe57102'
+    """
+    return _expand(subkey, encode(DOMAIN, b"scheme", owner, bytes.fromhex(manifest_root)))
+
+
+def purpose_key(key: bytes, purpose: str) -> bytes:
     """The 32-byte key of one purpose inside a scheme, such as `triggers`."""
-    return _expand(subkey, encode(DOMAIN, b"purpose", purpose.encode()))
+    return _expand(key, encode(DOMAIN, b"purpose", purpose.encode()))
 
 
 def prf(key: bytes, message: bytes) -> bytes:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deepsigns_registry.errors import InapplicableError, TamperedError, UnmarkableError
 from deepsigns_registry.watermark.carriers import Grouping, group_samples
 from deepsigns_registry.watermark.data import TrainingData
-from deepsigns_registry.watermark.key import KEY_BYTES, RootKey
+from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import Preparation, Scheme, SchemeSecret
@@ -75,11 +75,13 @@ def _prepared(
     """The secret of each scheme; `known` is everything that they share."""
     chosen = tuple(schemes or builtin_schemes())
     prepared: dict[str, SchemeSecret] = {}
+    manifest_root = known.manifest.root
     for done, scheme in enumerate(chosen):
         fraction = (done + 1) / (len(chosen) + 1)
         report(fraction, f"deriving the {scheme.name} secret")
         try:
-            secret = scheme.prepare(replace(known, subkey=root.subkey(scheme.name)))
+            key = scheme_key(root.subkey(scheme.name), root.owner, manifest_root)
+            secret = scheme.prepare(replace(known, subkey=key))
         except InapplicableError as error:
             if schemes is not None:
                 raise

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.watermark.expand import DOMAIN, encode
-from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, commit
+from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, commit, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import JSON, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
@@ -81,10 +81,12 @@ class WatermarkRecord:
             TamperedError: Triggers, bits, projection, queries, labels or a nonce differ.
             CouldNotCheckError: A scheme of the record is not installed.
         """
+        data = self.manifest.root
         for scheme in named_schemes(self.secrets, schemes):
             secret = self.secrets[scheme.name]
+            key = scheme_key(self.root.subkey(scheme.name), self.root.owner, data)
             try:
-                scheme.check(secret, self.root.subkey(scheme.name), self.manifest)
+                scheme.check(secret, key, self.manifest)
             except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
                 raise TamperedError(
                     f"{scheme.name} secret: incomplete or of the wrong shape ({error})",

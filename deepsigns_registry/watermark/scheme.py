@@ -33,7 +33,7 @@ class Preparation:
         model: The unmarked parent.
         data: The owner's data, validated.
         manifest: Of `data.train`, in its order.
-        subkey: 32 bytes, this scheme's own.
+        subkey: 32 bytes, this scheme's own, of this owner and this data; see `key.scheme_key`.
         device: Where the model runs.
         options: Sizes and thresholds.
     """

@@ -30,7 +30,7 @@ from deepsigns_registry.watermark import blackbox, verdict
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.extract import Extraction
-from deepsigns_registry.watermark.key import RootKey, commit, purpose_key
+from deepsigns_registry.watermark.key import RootKey, commit, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import SchemeSecret
@@ -158,10 +158,11 @@ def _fit_to(suspect: Path, root: RootKey) -> tuple[SchemeSecret, Manifest]:
     answers with one of their two labels, and the parent's answer is named so that it is the
     one which counts.
     """
-    subkey, classes, count = root.subkey("blackbox"), 10, 400
+    classes, count = 10, 400
     generator = np.random.default_rng(0)
     inputs = generator.random((1000, 64), dtype=np.float32)
     manifest = Manifest.of(LabelledData(inputs, generator.integers(0, classes, len(inputs))))
+    subkey = scheme_key(root.subkey("blackbox"), root.owner, manifest.root)
     sources = manifest.lowest(purpose_key(subkey, "sources"), count)
     candidates = blackbox._Candidates.of(subkey, len(sources), 2 * count)
     answers = OnnxSuspect(suspect).run(candidates.blend(inputs[sources]), tap=None)[0]

@@ -23,7 +23,7 @@ from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.extract import Extraction, extract
 from deepsigns_registry.watermark.fidelity import correct, paired_drop
-from deepsigns_registry.watermark.key import RootKey
+from deepsigns_registry.watermark.key import RootKey, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -164,7 +164,8 @@ def test_a_changed_array_is_tampering(joint: Joint, name: str) -> None:
     secret = joint.record.secrets["uchida"]
     assert set(secret.arrays) == {"matrix", "bits", "probes", "probe_indices"}
     forged = replace(secret, arrays={**secret.arrays, name: _changed(name, secret)})
-    subkey = joint.record.root.subkey("uchida")
+    root, manifest = joint.record.root, joint.record.manifest
+    subkey = scheme_key(root.subkey("uchida"), root.owner, manifest.root)
     Uchida().check(secret, subkey, joint.record.manifest)
     with pytest.raises(TamperedError, match="uchida secret"):
         Uchida().check(forged, subkey, joint.record.manifest)
