@@ -1,0 +1,213 @@
+"""`python -m benchmarks criteria | speed | table | help-time`: see benchmarks/README.md.
+
+Needs torch, numpy and scipy; what else a criterion needs is said before anything runs.
+"""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from benchmarks import help_time
+from benchmarks.bars import judged
+from benchmarks.data import NAMES
+from benchmarks.kinds import KINDS
+from benchmarks.measurement import Row, rows_of
+from benchmarks.models import MODELS
+from benchmarks.plan import CRITERIA, planned
+from benchmarks.plots import draw
+from benchmarks.pool import Failure, run_units
+from benchmarks.results import Results, read_results, write_results
+from benchmarks.scale import FULL, QUICK
+from benchmarks.speed import efficiency
+from benchmarks.table import insert, markdown
+from benchmarks.units import Unit, ordered, write_atomically
+from benchmarks.workshop import Run, Workshop
+from deepsigns_registry.errors import ConfigurationError, DeepSignsError
+
+# Where Debian's package dataset-fashion-mnist puts its files.
+_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
+_RESULTS, _TABLE = "results.json", "results.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except DeepSignsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Failure as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def _criteria(options: argparse.Namespace) -> None:
+    run = _run_of(options)
+    units = planned(options.only, options.models, run.scale)
+    _check_packages(units)
+    outcomes = run_units(run, units, options.workers)
+    rows = rows_of(item for measurements in outcomes.values() for item in measurements)
+    wanted = [row for row in rows if row.criterion in options.only]
+    wanted.sort(key=lambda row: CRITERIA.index(row.criterion))
+    full = not options.quick and run.scale.seeds >= FULL.seeds
+    _write(judged(wanted, full=full), run, options)
+
+
+def _speed(options: argparse.Namespace) -> None:
+    run = _run_of(options)
+    workshop = Workshop(run)
+    measurements = []
+    for name in options.models:
+        print(f"timing {name}", file=sys.stderr, flush=True)
+        model = workshop.tapped(workshop.fresh(name, 0))
+        measurements += efficiency(
+            name,
+            model.module,
+            model.tap,
+            workshop.data,
+            workshop.settings,
+            device=workshop.device,
+            repetitions=run.scale.repetitions,
+        )
+    _write(judged(rows_of(measurements), full=not options.quick), run, options)
+
+
+def _table(options: argparse.Namespace) -> None:
+    text = markdown(read_results(options.out / _RESULTS))
+    insert(text, options.docs)
+
+
+def _help_time(_options: argparse.Namespace) -> None:
+    help_time.main()
+
+
+def _write(rows: Sequence[Row], run: Run, options: argparse.Namespace) -> None:
+    results = Results(_described(run), run.scale.seeds, rows)
+    write_results(results, run.out / _RESULTS)
+    text = markdown(results)
+    write_atomically(run.out / _TABLE, text.encode())
+    if options.docs is not None:
+        insert(text, options.docs)
+    if find_spec("matplotlib") is None:
+        print("no plots: matplotlib is not installed", file=sys.stderr)
+    else:
+        draw(rows, run.out / "plots")
+    lost = sum(row.met is False for row in rows)
+    judgeable = sum(row.met is not None for row in rows)
+    print(f"{run.out / _RESULTS}: {len(rows)} rows, {judgeable} judged, {lost} not reached")
+
+
+def _run_of(options: argparse.Namespace) -> Run:
+    scale = QUICK if options.quick else FULL
+    if options.seeds is not None:
+        scale = replace(scale, seeds=options.seeds)
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigurationError("no CUDA device is available", advice="leave --device out")
+    options.out.mkdir(parents=True, exist_ok=True)
+    folder = options.data_dir or _FOLDERS.get(options.data)
+    return Run(options.data, folder, options.out, options.device, scale)
+
+
+def _check_packages(units: Iterable[Unit]) -> None:
+    kinds = {unit.kind for unit in ordered(units)}
+    missing = sorted(
+        f"{kind} ({package})"
+        for kind in kinds
+        for package in KINDS[kind].packages
+        if find_spec(package) is None
+    )
+    if missing:
+        raise ConfigurationError(
+            f"packages are missing for these units: {', '.join(missing)}",
+            advice="install the extra 'benchmarks' and plugins/uchida, or choose with --only",
+        )
+
+
+def _described(run: Run) -> str:
+    device = torch.device(run.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    if run.scale.name == FULL.name:
+        return name
+    sizes = f"{run.scale.training:,} training samples, {run.scale.share:g} of the epochs"
+    return f"{name}; quick run: {sizes}, {run.scale.keys:,} keys a model"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, one thread a model"
+
+
+def _names(known: Sequence[str]) -> "type[_Names]":
+    return type("_Known", (_Names,), {"known": tuple(known)})
+
+
+class _Names(argparse.Action):
+    """A list of known names, with commas."""
+
+    known: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        chosen = tuple(str(values).split(","))
+        unknown = sorted(set(chosen) - set(self.known))
+        if unknown:
+            parser.error(f"{option_string}: {', '.join(unknown)} not in {', '.join(self.known)}")
+        setattr(namespace, self.dest, chosen)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    classifiers = [name for name in MODELS if name not in {"regressor", "embedding"}]
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", choices=NAMES, default="fashion-mnist")
+    common.add_argument("--data-dir", type=Path, help="where the data set's files are")
+    common.add_argument("--out", type=Path, default=Path("build/benchmarks"))
+    common.add_argument("--docs", type=Path, help="page to write the table into")
+    common.add_argument("--device", default="cpu", help="cpu or cuda")
+    common.add_argument("--seeds", type=int)
+    common.add_argument("--quick", action="store_true", help="the same in small")
+
+    criteria = commands.add_parser(
+        "criteria", parents=[common], help="the paper's criteria; goes on where it stopped"
+    )
+    criteria.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    criteria.add_argument("--models", action=_names(classifiers), default=("mlp", "cnn"))
+    criteria.add_argument("--only", action=_names(CRITERIA), default=CRITERIA)
+    criteria.set_defaults(run=_criteria)
+
+    speed = commands.add_parser("speed", parents=[common], help="ratios of times")
+    speed.add_argument("--models", action=_names(classifiers), default=("mlp", "cnn"))
+    speed.set_defaults(run=_speed)
+
+    table = commands.add_parser("table", help="write a finished run's table into a page")
+    table.add_argument("--out", type=Path, default=Path("build/benchmarks"))
+    table.add_argument("--docs", type=Path, default=Path("docs/results.md"))
+    table.set_defaults(run=_table)
+
+    helping = commands.add_parser("help-time", help="how long deepsigns --help takes")
+    helping.set_defaults(run=_help_time)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

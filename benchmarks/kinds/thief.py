@@ -1,0 +1,106 @@
+"""Every other attack that changes weights: those of the catalogue, at some strengths."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.kinds.kind import READING, Kind
+from benchmarks.measurement import Measurement
+from benchmarks.readings import read
+from benchmarks.units import Unit
+from benchmarks.workshop import Workshop, base_settings
+from deepsigns_registry.watermark.fidelity import accuracy
+from deepsigns_registry.watermark.suspect import TappedSuspect
+
+if TYPE_CHECKING:
+    from deepsigns_registry.attacks import Attack
+
+__all__ = ["CHEAP", "OTHERS", "OVERWRITING", "THIEF", "Plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An attack of the catalogue.
+
+    Attributes:
+        attack: Its name.
+        strength: Its strength; epochs are scaled down in a quick run.
+        setting: In results.
+        part: What the thief has; see `finetuned.Finetuning`.
+        epochs: Whether the strength is a number of epochs.
+    """
+
+    attack: str
+    strength: float
+    setting: str
+    part: str = "half"
+    epochs: bool = True
+
+
+OVERWRITING = "overwriting with another key"
+CHEAP = {
+    plan.setting: plan
+    for plan in (
+        *(
+            Plan("noise", deviation, f"noise:{deviation:g}", epochs=False)
+            for deviation in (0.1, 0.3, 0.5, 1.0)
+        ),
+        Plan("overwrite", 0, OVERWRITING, part="full"),
+    )
+}
+"""Attacks for every seed of every model."""
+
+OTHERS = {
+    plan.setting: plan
+    for plan in (
+        Plan("finetune_last", 10, "output layer fine-tuned, other half, 10 epochs"),
+        Plan(
+            "finetune_reset", 10, "output layer drawn anew, then fine-tuned, other half, 10 epochs"
+        ),
+        Plan("smooth", 10, "fine-tuned to smoothed labels, other half, 10 epochs"),
+        Plan("fine_prune", 0.3, "fine-pruning of 30%, other half", epochs=False),
+        Plan("fine_prune", 0.7, "fine-pruning of 70%, other half", epochs=False),
+        Plan("distill", 10, "distillation, other half, 10 epochs"),
+    )
+}
+"""Attacks that train, which the bars do not ask for."""
+
+
+def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
+    (marked,) = unit.needs
+    plan = (CHEAP | OTHERS)[unit.setting]
+    record, model = workshop.record(marked), workshop.stolen(workshop.load(marked))
+    data = workshop.thief_data(plan.part, unit.seed)
+    strength = plan.strength
+    if plan.attack == "overwrite":
+        strength = workshop.settings.epochs
+    elif plan.epochs:
+        strength = workshop.scale.epochs(int(plan.strength))
+    attacked = _attack(workshop, plan).apply(model, strength, data, seed=unit.seed)
+    reached = accuracy(attacked, workshop.data.validation, workshop.device)
+    reading = read(record, TappedSuspect(attacked, workshop.device))
+    return [
+        Measurement("robustness", unit.model, "", unit.setting, "accuracy", reached),
+        *reading.measurements("robustness", unit.model, unit.setting),
+        Measurement("robustness", unit.model, "", unit.setting, "seeds", 1, "sum"),
+    ]
+
+
+def _attack(workshop: Workshop, plan: Plan) -> "Attack":
+    from deepsigns_registry.attacks.catalogue import builtin_attacks
+    from deepsigns_registry.attacks.overwrite import Overwrite
+
+    if plan.attack == "overwrite":
+        return Overwrite(settings=workshop.settings)
+    kind = builtin_attacks()[plan.attack]
+    if plan.attack == "noise":
+        return kind
+    options = {"epochs": workshop.scale.epochs(3)} if plan.attack == "fine_prune" else {}
+    return type(kind)(mixed_precision=True, **options)  # type: ignore[call-arg]
+
+
+THIEF = Kind(
+    _do,
+    code=(*READING, "benchmarks.kinds.thief", "deepsigns_registry.attacks"),
+    values=lambda scale: asdict(base_settings(scale)),
+    packages=("onnx",),
+)

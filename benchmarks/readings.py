@@ -1,0 +1,55 @@
+"""From what was read of a suspect to measurements."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.measurement import Measurement
+from deepsigns_registry.watermark.extract import Extraction, extract
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.scheme import SchemeSecret
+from deepsigns_registry.watermark.suspect import Suspect
+from deepsigns_registry.watermark.verdict import judge
+
+__all__ = ["Reading", "read", "trials"]
+
+
+class Reading:
+    """What a record's schemes read from one suspect.
+
+    Args:
+        record: The record.
+        extraction: Of the suspect.
+    """
+
+    def __init__(self, record: WatermarkRecord, extraction: Extraction) -> None:
+        self.extraction = extraction
+        self.word = judge(extraction.evidence, tries=1, incomplete=extraction.incomplete).word
+        found = {item.scheme: item for item in extraction.evidence}
+        # A scheme that could not be read proves nothing: no match, and a p-value of 1.
+        names = sorted(record.secrets, reverse=True)
+        self.errors = {
+            name: found[name].errors if name in found else trials(record.secrets[name])
+            for name in names
+        }
+        self.log10_p = {name: found[name].log10_p if name in found else 0.0 for name in names}
+
+    def measurements(self, criterion: str, model: str, setting: str) -> Iterator[Measurement]:
+        """Errors and p-value of each scheme."""
+        for name, errors in self.errors.items():
+            metric = "wrong answers" if name == "blackbox" else "bit errors"
+            yield Measurement(criterion, model, name, setting, metric, errors, "high is worst")
+            yield Measurement(
+                criterion, model, name, setting, "log10 p", self.log10_p[name], "high is worst"
+            )
+
+
+def read(record: WatermarkRecord, suspect: Suspect) -> Reading:
+    """Asks a suspect everything that the record's schemes need."""
+    return Reading(record, extract(record, suspect))
+
+
+def trials(secret: SchemeSecret) -> int:
+    """Number of bits or queries of a secret."""
+    answers = secret.arrays["labels"] if "labels" in secret.arrays else secret.arrays["bits"]
+    return int(np.size(answers))

@@ -1,0 +1,234 @@
+"""Efficiency: ratios of things that are timed in turn, in one process."""
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measurement import BOTH, Measurement
+from benchmarks.recipes import RECIPES, Recipe, train_owner
+from benchmarks.workshop import key_of
+from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.extract import tap_agreement
+from deepsigns_registry.watermark.prepare import prepare_record
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.scheme import Answers
+from deepsigns_registry.watermark.schemes import named_schemes
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool, run_batched
+from deepsigns_registry.watermark.whitebox import WhiteBox
+
+__all__ = ["EMBEDDING", "EXTRACTION", "efficiency"]
+
+EMBEDDING = "embed(), preparation included"
+EXTRACTION = "extraction cut at the tap, batch 1024"
+_BATCH = 1024
+_CRITERION = "efficiency"
+# A pass takes milliseconds: timed so often for each repetition of an embedding.
+_PASSES = 10
+
+
+def efficiency(
+    name: str,
+    module: nn.Module,
+    tap: str,
+    data: TrainingData,
+    settings: MarkSettings,
+    *,
+    device: torch.device,
+    repetitions: int,
+) -> list[Measurement]:
+    """Times embedding and extraction of one architecture.
+
+    Args:
+        name: Of the architecture.
+        module: On the device.
+        tap: Where it is marked.
+        data: The owner's data.
+        settings: Of the embedding.
+        device: Where everything runs.
+        repetitions: How often everything is timed, in turn.
+    """
+    parent = EagerTappedModel(module, tap).eval()
+    return [
+        *_embedding(name, parent, data, settings, device=device, repetitions=repetitions),
+        *_extraction(name, parent, data, settings, device=device, repetitions=repetitions),
+    ]
+
+
+def _embedding(
+    name: str,
+    parent: EagerTappedModel,
+    data: TrainingData,
+    settings: MarkSettings,
+    *,
+    device: torch.device,
+    repetitions: int,
+) -> list[Measurement]:
+    recipe = RECIPES.get(name, Recipe())
+    root = key_of("speed", name)
+    known = prepare_record(parent, data, root, settings, device=device)
+    plain = _plain_settings(known, data, settings, device)
+
+    def marking() -> None:
+        model = copy.deepcopy(parent)
+        record = prepare_record(model, data, root, settings, device=device)
+        embed(model, data, record, settings, device=device)
+
+    def plain_fine_tuning() -> None:
+        embed(copy.deepcopy(parent), data, None, plain, device=device)
+
+    def same_batches() -> None:
+        embed(copy.deepcopy(parent), data, None, settings, device=device)
+
+    def owners_epoch() -> None:
+        fresh = copy.deepcopy(parent.module)
+        train_owner(fresh, data.train, recipe, epochs=1, seed=0, device=device)
+
+    jobs = (marking, plain_fine_tuning, same_batches, owners_epoch)
+    times = _in_turn(jobs, repetitions, device)
+    found = [
+        Measurement(_CRITERION, name, BOTH, EMBEDDING, "seconds", statistics.median(times[0])),
+        *_ratio(name, BOTH, EMBEDDING, "plain fine-tuning over as many samples", *times[:2]),
+        *_ratio(name, BOTH, EMBEDDING, "plain fine-tuning on the same batches", times[0], times[2]),
+    ]
+    whole = [seconds * recipe.epochs for seconds in times[3]]
+    return [*found, *_ratio(name, BOTH, EMBEDDING, "the owner's whole training", times[0], whole)]
+
+
+def _plain_settings(
+    record: WatermarkRecord, data: TrainingData, settings: MarkSettings, device: torch.device
+) -> MarkSettings:
+    """The same steps without a mark, each over as many samples as a step of the embedding."""
+    per_epoch = max(
+        math.ceil(len(data.train) / settings.batch_size),
+        math.ceil(settings.minimum_steps / settings.epochs),
+    )
+    steps = per_epoch * settings.epochs
+    generator = torch.Generator().manual_seed(0)
+    extra = 0
+    for scheme in named_schemes(record.secrets):
+        objective = scheme.objective(record.secrets[scheme.name], settings, steps, device)
+        samples = objective.samples(generator)
+        extra += 0 if samples is None else len(samples[0])
+    return replace(settings, batch_size=settings.batch_size + extra, minimum_steps=steps)
+
+
+def _extraction(
+    name: str,
+    parent: EagerTappedModel,
+    data: TrainingData,
+    settings: MarkSettings,
+    *,
+    device: torch.device,
+    repetitions: int,
+) -> list[Measurement]:
+    scheme = WhiteBox()
+    per_class = _BATCH // settings.carriers
+    enough = replace(settings, triggers_per_class=max(per_class, 50))
+    root = key_of("speed", name)
+    record = prepare_record(parent, data, root, enough, device=device, schemes=[scheme])
+    secret = record.secrets[scheme.name]
+    cut = _Cut(parent)
+    inputs = scheme.probes(secret).inputs
+    batch = torch.from_numpy(np.ascontiguousarray(inputs)).to(device)
+
+    def extraction() -> None:
+        probes = scheme.probes(secret).inputs
+        outputs, activation = run_batched(cut, probes, device, batch=_BATCH)
+        tap_agreement(record.reference, activation)
+        scheme.evidence(secret, Answers(outputs, activation))
+
+    def forward() -> None:
+        with torch.no_grad():
+            cut(batch)
+
+    times = _in_turn((extraction, forward), repetitions * _PASSES, device)
+    return [
+        Measurement(
+            _CRITERION, name, "whitebox", EXTRACTION, "seconds", statistics.median(times[0])
+        ),
+        *_ratio(name, "whitebox", EXTRACTION, "a forward pass of the same cut", *times),
+    ]
+
+
+class _Cut(TappedModel):
+    """A model that ends at its tap."""
+
+    def __init__(self, model: EagerTappedModel) -> None:
+        super().__init__()
+        self.tap = model.tap
+        self.module = model.module
+        path = model.tap.removesuffix(":input")
+        part = model.module.get_submodule(path)
+        if path == model.tap:
+            part.register_forward_hook(_stop_after)
+        else:
+            part.register_forward_pre_hook(_stop_before)
+
+    def forward(self, inputs: Tensor) -> Tapped:
+        """Runs up to the tap; the activation stands for the outputs."""
+        try:
+            self.module(inputs)
+        except _ReachedError as reached:
+            return Tapped(reached.activation, pool(reached.activation))
+        raise RuntimeError(f"layer '{self.tap}' was not run")
+
+
+class _ReachedError(Exception):
+    def __init__(self, activation: Tensor) -> None:
+        super().__init__()
+        self.activation = activation
+
+
+def _stop_after(_layer: nn.Module, _given: Any, activation: Tensor) -> None:
+    raise _ReachedError(activation)
+
+
+def _stop_before(_layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+    raise _ReachedError(given[0])
+
+
+def _in_turn(
+    jobs: Sequence[Callable[[], None]], repetitions: int, device: torch.device
+) -> list[list[float]]:
+    """Wall time of each job, one after the other and again, after a first round for warmth."""
+    times: list[list[float]] = [[] for _ in jobs]
+    for turn in range(repetitions + 1):
+        for job, found in zip(jobs, times, strict=True):
+            started = time.perf_counter()
+            job()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn:
+                found.append(time.perf_counter() - started)
+    return times
+
+
+def _ratio(
+    model: str,
+    scheme: str,
+    setting: str,
+    against: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+) -> list[Measurement]:
+    """Median, least and largest of the ratios of neighbours in time."""
+    ratios = [first / second for first, second in zip(ours, theirs, strict=True)]
+    return [
+        Measurement(_CRITERION, model, scheme, setting, f"ratio to {against}{suffix}", value)
+        for suffix, value in (
+            ("", statistics.median(ratios)),
+            (" (lowest)", min(ratios)),
+            (" (highest)", max(ratios)),
+        )
+    ]
