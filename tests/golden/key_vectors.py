@@ -64,14 +64,17 @@ def whitebox_arrays(derived: reference.WhiteBox) -> dict[str, Array]:
 
 def vectors() -> dict[str, object]:
     entries = manifest()
-    keys = {name: reference.subkey(ROOT, OWNER, name) for name in ("whitebox", "blackbox")}
+    subkeys = {name: reference.subkey(ROOT, OWNER, name) for name in ("whitebox", "blackbox")}
+    root = reference.manifest_root(entries)
+    keys = {name: reference.scheme_key(key, OWNER, root) for name, key in subkeys.items()}
     stream = reference.purpose(keys["whitebox"], "example")
     return {
         "encoding": {"parts": ["6162", "", "63"], "encoded": _encoded("6162", "", "63")},
         "keys": {
             "root": ROOT.hex(),
             "owner": OWNER.hex(),
-            "subkeys": {name: key.hex() for name, key in keys.items()},
+            "subkeys": {name: key.hex() for name, key in subkeys.items()},
+            "scheme_keys": {name: key.hex() for name, key in keys.items()},
             "purposes": {
                 scheme: {name: reference.purpose(keys[scheme], name).hex() for name in names}
                 for scheme, names in {
@@ -84,14 +87,14 @@ def vectors() -> dict[str, object]:
         "samples": _samples(),
         "manifest": {
             "samples": 420,
-            "root": reference.manifest_root(entries),
+            "root": root,
             "lowest": {
                 "key": stream.hex(),
                 "of_all": reference.lowest(entries, stream, 12),
                 "of_class_6": reference.lowest(entries, stream, 12, 6),
             },
         },
-        "whitebox": _whitebox(keys["whitebox"], entries),
+        "whitebox": _whitebox(subkeys["whitebox"], keys["whitebox"], entries),
         "blackbox": _blackbox(keys["blackbox"], entries),
     }
 
@@ -144,7 +147,7 @@ def _samples() -> list[dict[str, object]]:
     ]
 
 
-def _whitebox(key: bytes, entries: Sequence[Entry]) -> dict[str, object]:
+def _whitebox(subkey: bytes, key: bytes, entries: Sequence[Entry]) -> dict[str, object]:
     derived = reference.whitebox(
         key,
         entries,
@@ -184,7 +187,7 @@ def _whitebox(key: bytes, entries: Sequence[Entry]) -> dict[str, object]:
             "digest": digest.hex(),
             "salt": SALT.hex(),
             "nonce": nonce.hex(),
-            "commitment": reference.commitment(key, "whitebox", nonce),
+            "commitment": reference.commitment(subkey, "whitebox", nonce),
         },
     }
 

@@ -44,6 +44,11 @@ def subkey(root: bytes, owner: bytes, scheme: str) -> bytes:
     return mac(mac(DOMAIN, root), info + b"\x01")
 
 
+def scheme_key(key: bytes, owner: bytes, root_of_manifest: str) -> bytes:
+    info = encoded(DOMAIN, b"scheme", owner, bytes.fromhex(root_of_manifest))
+    return mac(key, info + b"\x01")
+
+
 def purpose(key: bytes, name: str) -> bytes:
     return mac(key, encoded(DOMAIN, b"purpose", name.encode()) + b"\x01")
 

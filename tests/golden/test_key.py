@@ -15,7 +15,7 @@ from deepsigns_registry.watermark import expand
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.expand import Stream, encode
-from deepsigns_registry.watermark.key import RootKey, commit, purpose_key
+from deepsigns_registry.watermark.key import RootKey, commit, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
@@ -91,8 +91,10 @@ def test_encoding_and_keys(vectors: Vectors, root: RootKey) -> None:
     assert encode(*parts).hex() == given["encoded"]
     for scheme, key in vectors["keys"]["subkeys"].items():
         assert root.subkey(scheme).hex() == key
+        bound = scheme_key(bytes.fromhex(key), root.owner, vectors["manifest"]["root"])
+        assert bound.hex() == vectors["keys"]["scheme_keys"][scheme]
         for purpose, expected in vectors["keys"]["purposes"][scheme].items():
-            assert purpose_key(bytes.fromhex(key), purpose).hex() == expected
+            assert purpose_key(bound, purpose).hex() == expected
 
 
 def test_streams(vectors: Vectors) -> None:
@@ -151,7 +153,7 @@ def test_samples_and_manifest(vectors: Vectors, data: LabelledData) -> None:
 
 
 def test_the_white_box_of_the_vectors_is_the_package_s(
-    vectors: Vectors, data: LabelledData, root: RootKey, whitebox: SchemeSecret
+    vectors: Vectors, data: LabelledData, whitebox: SchemeSecret
 ) -> None:
     found = vectors["whitebox"]
     assert 6 not in found["carriers"]
@@ -159,7 +161,8 @@ def test_the_white_box_of_the_vectors_is_the_package_s(
     assert projection[0].tolist() == found["projection_first_row"]
     digest = hashlib.sha256(projection.astype("<f4").tobytes()).hexdigest()
     assert digest == found["projection_sha256"]
-    WhiteBox().check(whitebox, root.subkey("whitebox"), Manifest.of(data))
+    key = bytes.fromhex(vectors["keys"]["scheme_keys"]["whitebox"])
+    WhiteBox().check(whitebox, key, Manifest.of(data))
 
 
 def test_reading(vectors: Vectors, whitebox: SchemeSecret) -> None:
@@ -194,14 +197,14 @@ def test_commitment(
 
 
 def test_the_black_box_of_the_vectors_is_the_package_s(
-    vectors: Vectors, data: LabelledData, root: RootKey
+    vectors: Vectors, data: LabelledData
 ) -> None:
     found, family = vectors["blackbox"], vectors["blackbox"]["family"]
     kept, scheme = np.array(found["kept"], dtype=np.int64), BlackBox()
-    subkey = root.subkey("blackbox")
+    key = bytes.fromhex(vectors["keys"]["scheme_keys"]["blackbox"])
     noise = bytes.fromhex(vectors["keys"]["purposes"]["blackbox"]["noise"])
     pairs = np.stack([family["first"], family["second"]], axis=1)[kept]
-    weights = reference_key.candidates(subkey, 2 * len(kept), len(found["sources"])).weights
+    weights = reference_key.candidates(key, 2 * len(kept), len(found["sources"])).weights
     assert weights[:4] == family["weights_first_4"]
     secret = SchemeSecret(
         "blackbox",
@@ -217,10 +220,10 @@ def test_the_black_box_of_the_vectors_is_the_package_s(
             "labels": np.array(found["labels"], dtype=np.int64),
         },
     )
-    scheme.check(secret, subkey, Manifest.of(data))
+    scheme.check(secret, key, Manifest.of(data))
     inputs = scheme.probes(secret).inputs.astype("<f4")
     assert inputs[0].tobytes().hex() == family["query_0"]
     assert hashlib.sha256(inputs.tobytes()).hexdigest() == family["queries_sha256"]
     # Both of a query's possible labels occur.
-    firsts = Stream(purpose_key(subkey, "queries"), "labels").integers(200, 7)[kept]
+    firsts = Stream(purpose_key(key, "queries"), "labels").integers(200, 7)[kept]
     assert 0 < (firsts == found["labels"]).sum() < len(kept)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.expand import Stream, encode
-from deepsigns_registry.watermark.key import RootKey, commit, purpose_key
+from deepsigns_registry.watermark.key import RootKey, commit, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.projection import class_means, read_bits
 from deepsigns_registry.watermark.record import binding_nonce
@@ -42,6 +42,8 @@ def samples(count: int, classes: int, seed: int, *, different: int) -> LabelledD
 def test_encoding_and_keys(root: bytes, owner: bytes, name: str, parts: list[bytes]) -> None:
     assert encode(*parts) == reference.encoded(*parts)
     assert RootKey(root, owner).subkey(name) == reference.subkey(root, owner, name)
+    bound = reference.scheme_key(root, owner, owner.hex())
+    assert scheme_key(root, owner, owner.hex()) == bound
     assert purpose_key(root, name) == reference.purpose(root, name)
     assert commit(root, name, owner) == reference.commitment(root, name, owner)
 
