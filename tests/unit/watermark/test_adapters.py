@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.nn import functional
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters import eager, exported
+from deepsigns_registry.watermark.adapters.choice import Width
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
 from deepsigns_registry.watermark.tapped import pool
@@ -123,6 +125,66 @@ def test_no_hidden_layer_is_refused() -> None:
         eager.choose_tap(module, torch.rand(2, 4))
     with pytest.raises(UnmarkableError, match="no hidden layer"):
         exported.choose_tap(program(module, torch.rand(2, 4)))
+
+
+class Bottleneck(nn.Module):
+    """Wide, then narrow before the output; attention-like products beside the layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow, self.head = nn.Linear(4, 64), nn.Linear(64, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        wide = functional.gelu(self.wide(inputs))
+        narrow = torch.relu(self.narrow(wide))
+        mixed = narrow + (narrow @ narrow.T).softmax(dim=1) @ narrow
+        return functional.normalize(self.head(mixed), dim=1)
+
+
+def test_a_narrow_end_moves_the_tap_to_a_wider_activation() -> None:
+    module, inputs = Bottleneck().eval(), torch.rand(5, 4)
+    stored = program(module, inputs)
+    width = Width(wanted=48, least=24)
+    ours = eager.choose_tap(module, inputs, width=width)
+    theirs = exported.choose_tap(stored, width=width, task="embedding")
+    assert (ours.tap, theirs.tap) == ("narrow:input", "gelu")
+    for choice in (ours, theirs):
+        assert f"'{choice.tap}', which layer 'narrow' reads, has 64 neurons" in choice.reason
+        # What the log says names no layer.
+        assert choice.public == (
+            "an earlier hidden activation, because the last one is too narrow for the bits"
+        )
+    torch.testing.assert_close(
+        EagerTappedModel(module, ours.tap)(inputs).activation,
+        ExportedTappedModel(stored, theirs.tap)(inputs).activation,
+    )
+    assert eager.choose_tap(module, inputs).tap == "head:input"
+    # Not wide enough to be wanted, but wide enough for the bits.
+    assert eager.choose_tap(module, inputs, width=Width(100, 24)).tap == "narrow:input"
+
+
+def test_a_model_without_a_wide_layer_is_refused() -> None:
+    module, inputs = Bottleneck().eval(), torch.rand(5, 4)
+    width = Width(wanted=128, least=96)
+    told = "has 64 neurons, too few for the bits .* need 96; lower bits, or raise carriers"
+    with pytest.raises(UnmarkableError, match=f"layer 'narrow:input', {told}"):
+        eager.choose_tap(module, inputs, width=width)
+    with pytest.raises(UnmarkableError, match=f"layer 'gelu', {told}"):
+        exported.choose_tap(program(module, inputs), width=width, task="embedding")
+
+
+def test_inputs_in_another_shape_are_no_hidden_layer() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    for width in (Width(8, 8), Width(32, 32)):
+        for choose, given in (
+            (eager.choose_tap, (module, example())),
+            (exported.choose_tap, (program(module),)),
+        ):
+            if width.least == 8:
+                assert choose(*given, width=width).tap == "2"
+                continue
+            with pytest.raises(UnmarkableError, match="layer '2', has 8 neurons"):
+                choose(*given, width=width)
 
 
 def test_training_mode_is_refused_with_advice() -> None:
