@@ -240,9 +240,9 @@ def test_a_model_that_hides_its_weight_is_not_trained(joint: Joint) -> None:
 
 
 def test_the_key_chooses_everything(joint: Joint) -> None:
-    manifest = Manifest.of(joint.data.train)
-    ours, other = joint.record.root.subkey("uchida"), bytes(32)
+    root, manifest = joint.record.root, Manifest.of(joint.data.train)
+    ours = scheme_key(root.subkey("uchida"), root.owner, manifest.root)
     secret = joint.record.secrets["uchida"]
     Uchida().check(secret, ours, manifest)
     with pytest.raises(TamperedError, match="matrix is not that of the key"):
-        Uchida().check(secret, other, manifest)
+        Uchida().check(secret, bytes(32), manifest)

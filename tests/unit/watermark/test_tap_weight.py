@@ -28,6 +28,18 @@ class Residual(nn.Module):
         return outputs
 
 
+class Skipping(nn.Module):
+    """The inputs beside a layer that reads them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.summed, self.last = nn.Linear(6, 6), nn.Identity(), nn.Linear(6, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.last(self.summed(inputs + self.first(inputs)))
+        return outputs
+
+
 class Attentive(nn.Module):
     """Tokens with positions, through one block of attention."""
 
@@ -160,6 +172,7 @@ def test_a_product_and_a_gate_have_one_layer_and_a_residual_sum_has_two() -> Non
     assert torch.equal(weight_of(eager(module, "gated", (6,))), module.product.T)
     assert torch.equal(weight_of(eager(module, "second", (6,))), module.second.weight)
     assert eager(module, "summed", (6,)).tap_weight() is None
+    assert eager(Skipping(), "summed", (6,)).tap_weight() is None
 
 
 def test_tokens() -> None:
