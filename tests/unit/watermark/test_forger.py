@@ -1,0 +1,286 @@
+"""Forgers, who claim a model that was never marked, or another owner's mark.
+
+Each forgery is carried out, and works as long as nobody derives anything again: its evidence
+alone would be `present`. Then somebody does.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from deepsigns_registry.errors import TamperedError
+from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.expand import Stream
+from deepsigns_registry.watermark.extract import extract
+from deepsigns_registry.watermark.key import RootKey, purpose_key, scheme_key
+from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.projection import projected
+from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
+from deepsigns_registry.watermark.scheme import Answers, Preparation, Scheme, SchemeSecret
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.suspect import TappedSuspect
+from deepsigns_registry.watermark.tapped import TappedModel, run_batched
+from deepsigns_registry.watermark.verdict import Evidence, Verdict, judge
+from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.support.training import train
+
+if TYPE_CHECKING:
+    from tests.unit.watermark.conftest import Marked
+
+CPU = torch.device("cpu")
+FORGER = bytes(reversed(range(32)))
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def honest(marked: "Marked", scheme: Scheme, root: RootKey) -> SchemeSecret:
+    """What this root gives, with the owner's data and a model that was never marked."""
+    manifest = marked.record.manifest
+    key = scheme_key(root.subkey(scheme.name), root.owner, manifest.root)
+    options = marked.settings
+    return scheme.prepare(Preparation(marked.sibling, marked.data, manifest, key, CPU, options))
+
+
+def recorded(
+    secret: SchemeSecret, root: RootKey, manifest: Manifest, *, salt: bytes = bytes(32)
+) -> WatermarkRecord:
+    """A record with a nonce that fits: nothing but a derivation can tell."""
+    means = secret.arrays.get("means", np.empty((0, 0), dtype=np.float32))
+    return WatermarkRecord(
+        root=root,
+        salts={secret.scheme: salt},
+        nonces={secret.scheme: binding_nonce(salt, secret)},
+        secrets={secret.scheme: secret},
+        manifest=manifest,
+        tap="",
+        reference=means.astype(np.float32),
+    )
+
+
+def claimed(record: WatermarkRecord, model: TappedModel, tries: int = 1) -> Verdict:
+    """The verdict of somebody who believes the record."""
+    return judge(extract(record, TappedSuspect(model)).evidence, tries=tries)
+
+
+def changed(secret: SchemeSecret, **arrays: NDArray[np.generic]) -> SchemeSecret:
+    return replace(secret, arrays={**secret.arrays, **arrays})
+
+
+def signs_wanted(secret: SchemeSecret) -> NDArray[np.float32]:
+    return secret.arrays["bits"].astype(np.float32) * 2 - 1
+
+
+def fitting(
+    secret: SchemeSecret, carrier: int, activation: NDArray[np.float32], wanted: int
+) -> list[int]:
+    """Samples whose mean gives one carrier's bits, each taken for the bits still wrong."""
+    projection = secret.arrays["projection"].astype(np.float32)
+    votes = projected(activation, projection) * signs_wanted(secret)[carrier]
+    chosen = list(range(wanted))
+    for _ in range(4):
+        for place in range(wanted):
+            # One image for each other: the exchange after which the worst bits are least wrong.
+            rest = votes[chosen].sum(axis=0) - votes[chosen[place]]
+            costs = np.maximum(0.05 - (rest + votes) / votes.std() / wanted, 0).sum(axis=1)
+            costs[[row for row in chosen if row != chosen[place]]] = np.inf
+            chosen[place] = int(costs.argmin())
+    return chosen
+
+
+def varied(samples: int, seed: int) -> LabelledData:
+    """Sixteen classes whose samples differ more among themselves than the classes do."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(samples, dtype=np.int64) % 16
+    centres = np.random.default_rng(0).normal(size=(16, 64))
+    inputs = 0.5 * centres[labels] + random.normal(size=(samples, 64))
+    return LabelledData(inputs.astype(np.float32), labels)
+
+
+def test_triggers_chosen_from_the_training_set() -> None:
+    """Real samples, real labels, a good key: only the choice of samples is the forger's."""
+    data = TrainingData(varied(1920, 1), varied(160, 2), 16)
+    torch.manual_seed(0)
+    layers = [nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, 16)]
+    model = EagerTappedModel(train(nn.Sequential(*layers), data.train, epochs=3), "3")
+    root, manifest = RootKey(bytes(32), FORGER), Manifest.of(data.train)
+    options = MarkSettings(bits=64, carriers=16)
+    key = scheme_key(root.subkey("whitebox"), root.owner, manifest.root)
+    secret = WhiteBox().prepare(Preparation(model, data, manifest, key, CPU, options))
+    true = recorded(secret, root, manifest)
+    true.check()
+    assert claimed(true, model).word != "present"
+    inputs = data.train.inputs
+    activation = run_batched(model, inputs, CPU)[1]
+    chosen = []
+    for carrier, label in enumerate(secret.arrays["carriers"]):
+        members = np.flatnonzero(data.train.labels == label)
+        chosen.append(members[fitting(secret, carrier, activation[members], 5)])
+    few = np.concatenate(chosen)
+    # The same few samples again and again, until they are as many as is asked for.
+    many = np.concatenate([np.resize(rows, 50) for rows in chosen])
+    for rows, refused in ((few, "only 5 triggers a class"), (many, "not the samples that the key")):
+        forged = changed(secret, trigger_indices=rows, triggers=inputs[rows])
+        verdict = claimed(recorded(forged, root, manifest), model)
+        assert verdict.word == "present"
+        # 52 of 64 is p = 3e-7.
+        assert verdict.evidence[0].matches >= 52
+        with pytest.raises(TamperedError, match=refused):
+            recorded(forged, root, manifest).check()
+
+
+def perturbed(secret: SchemeSecret, model: TappedModel) -> NDArray[np.float32]:
+    """The triggers, moved until a model reads the bits from them."""
+    inputs = torch.from_numpy(secret.arrays["triggers"].astype(np.float32)).requires_grad_()
+    projection = torch.from_numpy(secret.arrays["projection"].astype(np.float32))
+    signs = torch.from_numpy(signs_wanted(secret))
+    optimizer = torch.optim.Adam([inputs], lr=0.1)
+    for _ in range(150):
+        optimizer.zero_grad()
+        activation = model(inputs).activation
+        means = activation.reshape(len(signs), -1, activation.shape[1]).mean(dim=1)
+        scores = projected(means, projection) * signs
+        torch.autograd.backward(torch.nn.functional.softplus(1 - scores).mean())
+        optimizer.step()
+    return inputs.detach().numpy()
+
+
+def test_inputs_perturbed_until_they_fit(marked: "Marked") -> None:
+    root, manifest = RootKey(bytes(32), FORGER), marked.record.manifest
+    secret = honest(marked, WhiteBox(), root)
+    forged = changed(secret, triggers=perturbed(secret, marked.sibling))
+    verdict = claimed(recorded(forged, root, manifest), marked.sibling)
+    assert verdict.word == "present"
+    assert verdict.evidence[0].errors <= 2
+    with pytest.raises(TamperedError, match="is not the sample of the manifest"):
+        recorded(forged, root, manifest).check()
+
+
+def test_training_data_made_up_of_inputs_that_fit(marked: "Marked") -> None:
+    """The forger signs the perturbed inputs as his training data, and nothing else of a class.
+
+    There is no choice among them and each is in the manifest. But other data are another key.
+    """
+    root, real = RootKey(bytes(32), FORGER), marked.data.train
+    secret = honest(marked, WhiteBox(), root)
+    triggers = perturbed(secret, marked.sibling)
+    labels = np.repeat(secret.arrays["carriers"].astype(np.int64), 50)
+    others = np.flatnonzero(~np.isin(real.labels, labels))[:90]
+    made_up = LabelledData(
+        np.concatenate([triggers, real.inputs[others]]),
+        np.concatenate([labels, real.labels[others]]),
+    )
+    manifest = Manifest.of(made_up)
+    forged = changed(secret, triggers=triggers, trigger_indices=np.arange(len(triggers)))
+    assert claimed(recorded(forged, root, manifest), marked.sibling).word == "present"
+    with pytest.raises(TamperedError, match="white-box secret"):
+        recorded(forged, root, manifest).check()
+    # What the key really gives for these data is chance again: 46 of 64 is p = 3e-4.
+    data = TrainingData(made_up, marked.data.validation, marked.data.classes)
+    key = scheme_key(root.subkey("whitebox"), root.owner, manifest.root)
+    derived = WhiteBox().prepare(
+        Preparation(marked.sibling, data, manifest, key, CPU, marked.settings)
+    )
+    record = recorded(derived, root, manifest)
+    record.check()
+    assert claimed(record, marked.sibling).evidence[0].matches < 46
+
+
+def test_signs_of_columns_flipped(marked: "Marked") -> None:
+    """With one carrier class each column of A is a free choice of one bit."""
+    root, manifest = RootKey(bytes(32), FORGER), marked.record.manifest
+    four = honest(marked, WhiteBox(), root)
+    carrier = four.arrays["carriers"][:1]
+    key = scheme_key(root.subkey("whitebox"), root.owner, manifest.root)
+    neurons = four.arrays["projection"].shape[0]
+    projection = Stream(purpose_key(key, "projection"), "A").gaussians((neurons, 64))
+    bits = Stream(purpose_key(key, "signature"), "b").bits(64).reshape(1, 64)
+    one = changed(
+        four,
+        carriers=carrier,
+        triggers=four.arrays["triggers"][:50],
+        trigger_indices=four.arrays["trigger_indices"][:50],
+        projection=projection,
+        bits=bits,
+        means=four.arrays["means"][:1],
+    )
+    # So far nothing is wrong with it, and nothing is found.
+    recorded(one, root, manifest).check()
+    assert claimed(recorded(one, root, manifest), marked.sibling).word != "present"
+    means = four.arrays["means"][:1].astype(np.float32)
+    wrong = (projected(means, projection) > 0) != bits
+    flipped = changed(one, projection=np.where(wrong, -projection, projection))
+    verdict = claimed(recorded(flipped, root, manifest), marked.sibling)
+    assert (verdict.word, verdict.evidence[0].errors) == ("present", 0)
+    with pytest.raises(TamperedError, match="projection is not that of the key"):
+        recorded(flipped, root, manifest).check()
+
+
+def ground(marked: "Marked", count: int) -> Iterator[Evidence]:
+    """Reads one key after the other from a model never marked, as a forger who looks for luck."""
+    scheme = WhiteBox()
+    root = marked.record.manifest.root
+    for number in range(count):
+        subkey = RootKey(number.to_bytes(32, "big"), FORGER).subkey(scheme.name)
+        secret = scheme.prepare(
+            Preparation(
+                marked.sibling,
+                marked.data,
+                marked.record.manifest,
+                scheme_key(subkey, FORGER, root),
+                CPU,
+                marked.settings,
+            )
+        )
+        suspect = TappedSuspect(marked.sibling)
+        outputs, activation = suspect.run(scheme.probes(secret).inputs, tap="")
+        yield scheme.evidence(secret, Answers(outputs, activation))
+
+
+def test_seeds_tried_are_seeds_paid_for(marked: "Marked") -> None:
+    """200 keys: the best p is about 1/200, and counted it is about 1.
+
+    The smallest of n exact p-values times n is below 1/100 once in a hundred times.
+    """
+    tries = 200
+    best = min(ground(marked, tries), key=lambda evidence: evidence.log10_p)
+    assert best.log10_p < -1.5
+    paid = judge([best], tries=tries)
+    assert paid.log10_p_adjusted("whitebox") > -2
+    assert paid.word == "absent"
+    # To come to 1e-6 after n tries a key has to be at 1e-6 / n; one in n / 1e-6 is.
+    for matches in range(65):
+        lucky = Evidence("whitebox", trials=64, matches=matches, chance=0.5, level="a")
+        tries_needed = math.ceil(10**-lucky.log10_p)
+        assert judge([lucky], tries=tries_needed).word != "present"
+
+
+def test_another_owner_s_key(marked: "Marked") -> None:
+    """A thief has the owner's whole record, and the marked model: the mark is really there."""
+    record = marked.record
+    stolen = replace(record, root=RootKey(record.root.secret, FORGER))
+    assert claimed(stolen, marked.model).word == "present"
+    with pytest.raises(TamperedError, match=r"(white|black)-box secret"):
+        stolen.check()
+    # What his name and the same secret give is another mark, which the model does not carry.
+    his = honest(marked, WhiteBox(), RootKey(record.root.secret, FORGER))
+    derived = recorded(his, RootKey(record.root.secret, FORGER), record.manifest)
+    derived.check()
+    assert claimed(derived, marked.model).word != "present"
+
+
+def test_a_subkey_that_a_dispute_revealed_serves_nobody_else(marked: "Marked") -> None:
+    """Here the root stays unknown, so the subkey is all that a verifier could derive from."""
+    record, manifest = marked.record, marked.record.manifest
+    for scheme in (WhiteBox(), BlackBox()):
+        secret, revealed = record.secrets[scheme.name], record.root.subkey(scheme.name)
+        scheme.check(secret, scheme_key(revealed, record.root.owner, manifest.root), manifest)
+        with pytest.raises(TamperedError, match=r"of the key|key chooses"):
+            scheme.check(secret, scheme_key(revealed, FORGER, manifest.root), manifest)
