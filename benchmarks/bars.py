@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks.detectors import DETECTORS
+from benchmarks.integrity import LEVELS
 from benchmarks.kinds.capacity import BITS, bits_setting
 from benchmarks.kinds.files import QUANTISATIONS, RESTRUCTURED, UNRELATED
 from benchmarks.kinds.nulls import level_setting
 from benchmarks.kinds.pruned import KEPT
 from benchmarks.kinds.security import detector_setting
 from benchmarks.kinds.thief import OVERWRITING
-from benchmarks.detectors import DETECTORS
-from benchmarks.integrity import LEVELS
 from benchmarks.measurement import BOTH, Row
 from benchmarks.speed import EMBEDDING, EXTRACTION
 

@@ -78,7 +78,8 @@ class _Planner:
     def files(self, model: str, seed: int) -> Unit:
         """A seed's marked model as a file, beside the parent of another seed."""
         other = self.parent(model, (seed + 1) % self.scale.seeds, "full")
-        return Unit("files", model, seed, needs=(self.marked(model, seed, "full"), other), cost=40)
+        needs = (self.marked(model, seed, "full"), self.parent(model, seed, "full"), other)
+        return Unit("files", model, seed, needs=needs, cost=40)
 
     def _trained(self, model: str, seed: int) -> list[Unit]:
         quick = model in _QUICK_TO_TRAIN

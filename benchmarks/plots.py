@@ -36,7 +36,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -46,7 +46,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         ]
         if not found:
             continue
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(2 * _SIZE[0], _SIZE[1]))
+        figure, (left, right) = plt.subplots(1, 2, figsize=(2 * _SIZE[0], _SIZE[1]))
         evidence = "bit error rate" if name == "capacity" else "log10 p"
         cost = "drop (mean)" if name == "capacity" else "accuracy"
         _lines(left, found, cost, label)
@@ -54,7 +54,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         figure.tight_layout()
         path = folder / f"{name}.png"
         figure.savefig(path, dpi=120)
-        pyplot.close(figure)
+        plt.close(figure)
         written.append(path)
     return written
 

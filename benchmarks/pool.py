@@ -9,7 +9,7 @@ from dataclasses import asdict
 from multiprocessing import get_context
 
 from benchmarks.measurement import Measurement
-from benchmarks.units import Store, Unit, ordered
+from benchmarks.units import Unit, ordered
 from benchmarks.workshop import Run, Workshop
 
 __all__ = ["Failure", "run_units"]

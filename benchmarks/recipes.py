@@ -54,7 +54,8 @@ def train_owner(
         device: Where to train; the module stays there.
     """
     torch.manual_seed(seed)
-    module.to(device=device, memory_format=torch.channels_last)
+    module.to(device)
+    _lay_out(module, torch.channels_last)
     inputs = torch.from_numpy(data.inputs).to(device)
     labels = torch.from_numpy(data.labels).to(device)
     steps = epochs * -(-len(labels) // recipe.batch_size)
@@ -75,4 +76,11 @@ def train_owner(
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
-    return module.to(memory_format=torch.contiguous_format).eval()
+    _lay_out(module, torch.contiguous_format)
+    return module.eval()
+
+
+def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=layout)

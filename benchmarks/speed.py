@@ -98,11 +98,11 @@ def _embedding(
     times = _in_turn(jobs, repetitions, device)
     found = [
         Measurement(_CRITERION, name, BOTH, EMBEDDING, "seconds", statistics.median(times[0])),
-        *_ratio(name, BOTH, EMBEDDING, "plain fine-tuning over as many samples", *times[:2]),
-        *_ratio(name, BOTH, EMBEDDING, "plain fine-tuning on the same batches", times[0], times[2]),
+        *_ratio(name, BOTH, EMBEDDING, "plain fine-tuning over as many samples", times[:2]),
+        *_ratio(name, BOTH, EMBEDDING, "plain fine-tuning on the same batches", times[0:3:2]),
     ]
     whole = [seconds * recipe.epochs for seconds in times[3]]
-    return [*found, *_ratio(name, BOTH, EMBEDDING, "the owner's whole training", times[0], whole)]
+    return [*found, *_ratio(name, BOTH, EMBEDDING, "the owner's whole training", (times[0], whole))]
 
 
 def _plain_settings(
@@ -157,7 +157,7 @@ def _extraction(
         Measurement(
             _CRITERION, name, "whitebox", EXTRACTION, "seconds", statistics.median(times[0])
         ),
-        *_ratio(name, "whitebox", EXTRACTION, "a forward pass of the same cut", *times),
+        *_ratio(name, "whitebox", EXTRACTION, "a forward pass of the same cut", times),
     ]
 
 
@@ -215,15 +215,10 @@ def _in_turn(
 
 
 def _ratio(
-    model: str,
-    scheme: str,
-    setting: str,
-    against: str,
-    ours: Sequence[float],
-    theirs: Sequence[float],
+    model: str, scheme: str, setting: str, against: str, times: Sequence[Sequence[float]]
 ) -> list[Measurement]:
-    """Median, least and largest of the ratios of neighbours in time."""
-    ratios = [first / second for first, second in zip(ours, theirs, strict=True)]
+    """Median, least and largest of the ratios of neighbours in time: the first to the second."""
+    ratios = [ours / theirs for ours, theirs in zip(*times, strict=True)]
     return [
         Measurement(_CRITERION, model, scheme, setting, f"ratio to {against}{suffix}", value)
         for suffix, value in (

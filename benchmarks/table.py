@@ -15,6 +15,9 @@ BEGIN = "<!-- results: written by python -m benchmarks table -->"
 END = "<!-- end of results -->"
 
 _WORST = " (worst)"
+_SEEDS = (
+    "Seeds: {}; medians over them unless the metric says otherwise, the worst seed beside them."
+)
 _SHORT = {"whitebox": "WB", "blackbox": "BB", "whitebox+blackbox": "", "": ""}
 _WHOLE = ("errors", "wrong answers", "bits", "models", "verdicts", "seeds", "pairs", "keys a")
 
@@ -26,8 +29,7 @@ def markdown(results: Results) -> str:
         results: Of a run.
     """
     parts = [
-        f"Device: {results.device}. Seeds: {results.seeds}; medians over the seeds unless the "
-        "metric says otherwise, the worst seed beside them.",
+        f"Device: {results.device}. {_SEEDS.format(results.seeds)}",
         "### What had to be reached\n\n" + "\n".join(_bars(results.rows)),
         "### What was not reached\n\n" + "\n".join(_lost(results.rows)),
     ]

@@ -23,16 +23,20 @@ QUANTISATIONS = ("quantize:fp16", "quantize:int8", "quantize:static")
 RESTRUCTURED = ("permute:0.5", "split:0.25")
 STRUCTURED = ("structured_prune:0.1", "structured_prune:0.3", "structured_prune:0.5")
 UNRELATED = "unrelated model, {}"
+_MODEL = "model.onnx"
 
 
 def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
     from deepsigns_registry.attacks import parse_attack
+    from deepsigns_registry.graph.wiring import parent_blueprint
 
-    marked, unrelated = unit.needs
+    marked, parent, unrelated = unit.needs
     with tempfile.TemporaryDirectory(prefix="deepsigns-") as name:
         folder = Path(name)
+        _, tap = _exported(workshop, workshop.load(parent), folder)
+        blueprint = parent_blueprint(folder / _MODEL, tap)
         view, tap = _exported(workshop, workshop.load(marked), folder)
-        record = workshop.record(marked).with_tap(tap)
+        record = workshop.record(marked).with_tap(tap, blueprint)
         reading = _read(record, view, folder)
         found = list(reading.measurements("reliability", unit.model, "exported to ONNX"))
         for label in (*QUANTISATIONS, *RESTRUCTURED, *STRUCTURED):
@@ -64,7 +68,7 @@ def _exported(
     from deepsigns_registry.graph.export import export_onnx
     from deepsigns_registry.graph.interpreter import OnnxTappedModel
 
-    path = folder / "model.onnx"
+    path = folder / _MODEL
     tap = export_onnx(model.to("cpu"), workshop.data.validation.inputs[:16], path)
     return OnnxTappedModel.from_file(path, tap), tap
 
@@ -92,6 +96,7 @@ FILES = Kind(
         "deepsigns_registry.attacks.structured_prune",
         "deepsigns_registry.graph",
         "deepsigns_registry.watermark.align",
+        "deepsigns_registry.watermark.blueprint",
     ),
     packages=("onnx", "onnxruntime"),
 )

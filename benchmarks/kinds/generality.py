@@ -10,8 +10,8 @@ from benchmarks.units import Unit
 from benchmarks.workshop import Workshop, base_settings, key_of
 from deepsigns_registry.watermark.fidelity import mark_cost
 from deepsigns_registry.watermark.suspect import TappedSuspect
-from deepsigns_registry.watermark.task import SCORES, task_score
 from deepsigns_registry.watermark.tapped import run_batched
+from deepsigns_registry.watermark.task import SCORES, task_score
 
 __all__ = ["GENERALITY"]
 

@@ -25,6 +25,7 @@ EMBEDDING = tuple(
         "embed",
         "expand",
         "key",
+        "manifest",
         "prepare",
         "projection",
         "settings",

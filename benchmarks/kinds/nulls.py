@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.integrity import (
     LEVELS,
@@ -20,9 +21,9 @@ from benchmarks.recipes import Recipe, train_owner
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
-from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.scheme import Preparation
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
@@ -142,7 +143,7 @@ def _whitebox(workshop: Workshop, model: TappedModel, seed: int) -> Null:
     return whitebox_null(means, bits=bits, keys=workshop.scale.keys, seed=seed)
 
 
-def _queries(workshop: Workshop, parent: TappedModel, seed: int) -> "list[np.ndarray]":
+def _queries(workshop: Workshop, parent: TappedModel, seed: int) -> list[NDArray[np.float32]]:
     """Queries of a few derived keys, chosen for the parent as the package chooses them."""
     data, scheme = workshop.data, BlackBox()
     manifest = Manifest.of(data.train)
@@ -155,8 +156,11 @@ def _queries(workshop: Workshop, parent: TappedModel, seed: int) -> "list[np.nda
     return found
 
 
-def _classes(workshop: Workshop, model: TappedModel, inputs: np.ndarray) -> np.ndarray:
-    return run_batched(model, inputs, workshop.device)[0].argmax(axis=1).astype(np.int64)
+def _classes(
+    workshop: Workshop, model: TappedModel, inputs: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    outputs, _ = run_batched(model, inputs, workshop.device)
+    return np.asarray(outputs.argmax(axis=1), np.int64)
 
 
 def _exceeded(scheme: str, null: Null) -> list[Measurement]:

@@ -7,6 +7,7 @@ model is marked by our schemes, one by Uchida's, and one is fine-tuned without a
 import io
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,8 @@ def _pair(workshop: Workshop, unit: Unit) -> list[Measurement]:
         for place, array in enumerate((view.activation, *view.weights))
     }
     content = io.BytesIO()
-    np.savez_compressed(content, labels=views["control"].labels, **arrays)
+    named: dict[str, Any] = arrays | {"labels": views["control"].labels}
+    np.savez_compressed(content, **named)
     workshop.store.write(unit, "views.npz", content.getvalue())
     return []
 
