@@ -14,6 +14,7 @@ from deepsigns_registry.watermark.batches import Batches
 from deepsigns_registry.watermark.carriers import training_groups
 from deepsigns_registry.watermark.checkpoint import fingerprint, pack, unpack
 from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.hardening import Hardening
 from deepsigns_registry.watermark.precision import autocast, lay_out, layout_for
 from deepsigns_registry.watermark.prepare import Progress
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -161,15 +162,17 @@ class _Run:
             self.layout = layout_for(model, sample)
             lay_out(model, self.layout)
         self.optimizer = _optimizer(self.weights, self.objectives, settings.learning_rate)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.steps)
+        self.schedule = _schedule(self.optimizer, self.steps, settings.warm_up)
+        self.hardening = Hardening(self.weights, settings)
         self.total = torch.zeros((), device=device)
         self.losses: list[float] = []
 
     def step(self) -> None:
         """One batch, and one step of the optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(*self.batches.next())
-        torch.autograd.backward(loss)
+        with self.hardening.perturbed(self.generator):
+            loss = self._loss(*self.batches.next())
+            torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.weights, _LONGEST_GRADIENT)
         self.optimizer.step()
         self.schedule.step()
@@ -246,6 +249,24 @@ class _Run:
                 "scheme wrote it",
                 advice="start without it",
             ) from None
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, steps: int, warm_up: float
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """A linear rise, then a cosine to zero.
+
+    Adam's first steps are of full length whatever the gradient, and the marks' gradients are the
+    largest then: without the rise they cost accuracy that the rest of the run does not win back.
+    """
+    rising = int(warm_up * steps)
+
+    def rate(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
 
 
 class _Clock:

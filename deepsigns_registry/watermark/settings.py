@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from deepsigns_registry.errors import ConfigurationError
+from deepsigns_registry.watermark.queries import FAMILIES
 
 __all__ = ["MarkSettings", "Precision"]
 
@@ -27,9 +28,18 @@ class MarkSettings:
         repeats: How often each trigger and query is seen in all, about.
         lambda1: Weight of loss1 (activations on their centres, centres apart).
         lambda2: Weight of loss2 (signature bits at the centres and at the triggers).
-        lambda_queries: Weight of the cross-entropy of the queries.
+        lambda_queries: Weight of the queries' loss.
         margin: Distance from the threshold that loss2 asks for, in standard deviations of a
             random projection of the unmarked parent's class means.
+        query_family: What queries look like; see `queries`.
+        query_margin: Logits by which a query's label must lead before its loss ends; None for
+            the cross-entropy, which costs less accuracy and withstands less.
+        warm_up: Share of the steps in which the learning rate rises, in [0, 1).
+        pruning_masks: Hardening: every other step sees the model with its smallest weights
+            pruned, a random share of each layer up to this one, in [0, 1). Costs accuracy and
+            time; 0 is off.
+        weight_noise: Hardening: every step sees the model with this much Gaussian noise on each
+            weight, in standard deviations of its tensor; 0 is off.
         seed: Order of batches; the secret never depends on it.
         precision: Of the forward passes; losses and weights are float32. `auto` is bfloat16 on
             CUDA hardware that computes with it, float32 elsewhere.
@@ -42,15 +52,20 @@ class MarkSettings:
     triggers_per_class: int = 50
     queries: int = 400
     sources: int = 400
-    epochs: int = 5
+    epochs: int = 1
     minimum_steps: int = 1000
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     batch_size: int = 64
-    repeats: int = 50
-    lambda1: float = 0.02
-    lambda2: float = 2.0
-    lambda_queries: float = 0.7
-    margin: float = 2.0
+    repeats: int = 40
+    lambda1: float = 0.01
+    lambda2: float = 0.1
+    lambda_queries: float = 0.2
+    margin: float = 5.0
+    query_family: str = "salt"
+    query_margin: float | None = None
+    warm_up: float = 0.1
+    pruning_masks: float = 0.0
+    weight_noise: float = 0.0
     seed: int = 0
     precision: Precision = "auto"
     channels_last: bool = True
@@ -72,6 +87,20 @@ class MarkSettings:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}", advice=f"use at least {least}"
                 )
+        for name in ("warm_up", "pruning_masks"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)}", advice="use a share from 0 to below 1"
+                )
+        if self.weight_noise < 0:
+            raise ConfigurationError(
+                f"weight_noise is {self.weight_noise}", advice="use 0 (off) or more, such as 0.3"
+            )
+        if self.query_family not in FAMILIES:
+            raise ConfigurationError(
+                f"query_family is '{self.query_family}'",
+                advice=f"use one of: {', '.join(FAMILIES)}",
+            )
         if self.precision not in get_args(Precision):
             raise ConfigurationError(
                 f"precision is {self.precision!r}",

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from cryptography.hazmat.primitives.asymmetric import ec
 from numpy.typing import NDArray
+from torch import nn
 
 from deepsigns_registry.attestation.keys import generate_signing_key, public_pem
 from deepsigns_registry.attestation.policy import Policy
@@ -25,13 +27,18 @@ from deepsigns_registry.errors import (
 from deepsigns_registry.evidence.contents import Evidence, parse, render
 from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.evidence.verify import Step, verify_evidence
+from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.watermark import blackbox, verdict
+from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.blueprint import Blueprint
+from deepsigns_registry.watermark.calibrated import calibrated_answers
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.extract import Extraction
 from deepsigns_registry.watermark.key import RootKey, commit, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.queries import make_queries
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import SchemeSecret
 from tests.support.attested import watermark_predicate
@@ -164,26 +171,29 @@ def _fit_to(suspect: Path, root: RootKey) -> tuple[SchemeSecret, Manifest]:
     manifest = Manifest.of(LabelledData(inputs, generator.integers(0, classes, len(inputs))))
     subkey = scheme_key(root.subkey("blackbox"), root.owner, manifest.root)
     sources = manifest.lowest(purpose_key(subkey, "sources"), count)
-    candidates = blackbox._Candidates.of(subkey, len(sources), 2 * count)
-    answers = OnnxSuspect(suspect).run(candidates.blend(inputs[sources]), tap=None)[0]
-    answered = answers.argmax(axis=1)
-    stream = Stream(purpose_key(subkey, "queries"), "labels")
+    key = purpose_key(subkey, "queries")
+    candidates = make_queries("salt", key, np.arange(2 * count), inputs[sources])
+    answers = OnnxSuspect(suspect).run(candidates, tap=None)[0]
+    # Noise for the parent's outputs leaves the answers to most queries as they are.
+    invented = generator.normal(size=answers.shape).astype(np.float32)
+    answered = calibrated_answers(answers, invented)
+    stream = Stream(purpose_key(subkey, "labels"), "labels")
     first = stream.integers(2 * count, classes)
     second = (first + 1 + stream.integers(2 * count, classes - 1)) % classes
     misses = (answered != first) & (answered != second)
     kept = np.sort(np.argsort(misses, kind="stable")[:count])
-    parent = np.where(answered == second, first, (first + 1) % classes)[kept]
+    named = np.where(answered == second, first, (first + 1) % classes)[kept]
+    parent = 1e-3 * invented[kept]
+    parent[np.arange(count), named] = 1
     arrays: dict[str, NDArray[np.generic]] = {
         "sources": inputs[sources],
         "source_indices": sources,
         "kept": kept,
-        "parent_classes": parent,
-        "pairs": candidates.pairs[kept],
-        "weights": candidates.weights[kept],
-        "noise_key": np.frombuffer(candidates.noise_key, dtype=np.uint8),
-        "labels": blackbox._labels(subkey, kept, parent, classes),
+        "query_key": np.frombuffer(key, dtype=np.uint8),
+        "parent_outputs": parent,
+        "labels": blackbox._labels(subkey, kept, named, classes),
     }
-    return SchemeSecret("blackbox", {"classes": classes}, arrays), manifest
+    return SchemeSecret("blackbox", {"classes": classes, "family": "salt"}, arrays), manifest
 
 
 def test_choices_made_after_seeing_the_suspect_prove_nothing(
@@ -266,6 +276,8 @@ def test_what_is_not_revealed_stays_secret(story: Story, tmp_path: Path) -> None
     for secret in (story.record.root.subkey("whitebox"), story.record.nonces["whitebox"]):
         assert secret.hex().encode() not in content
     assert story.record.reference.tobytes() not in content
+    assert story.record.blueprint.rows.tobytes() not in content
+    assert not parse(path).blueprint
     assert parse(path).tap == ""
     result = verify_evidence(path, story.marked, story.signer_key)
     assert [found.scheme for found in result.verdict.evidence] == ["blackbox"]
@@ -382,6 +394,15 @@ FORGERIES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
         ),
         "manifest is not the one committed to",
     ),
+    "blueprint": (
+        lambda e: replace(
+            e, blueprint=replace(e.blueprint, norms=np.roll(e.blueprint.norms, 1))
+        ),
+        "not the one committed to",
+    ),
+    "no blueprint": (
+        lambda e: replace(e, blueprint=Blueprint.empty()), "not the one committed to"
+    ),
     "bundle": (lambda e: replace(e, bundle="{}"), "is not a Sigstore bundle"),
     "suspect": (lambda e: replace(e, suspect="0" * 64), "not the file"),
 }  # fmt: skip
@@ -429,12 +450,31 @@ def test_a_secret_that_was_committed_but_not_derived_is_tampering(
         verify_evidence(path, story.marked, story.signer_key)
 
 
-def test_a_wrong_tap_is_never_absent(story: Story, evidence: Evidence, tmp_path: Path) -> None:
+def test_a_wrong_tap_is_found_by_its_layers(
+    story: Story, evidence: Evidence, tmp_path: Path
+) -> None:
     revealed = {"whitebox": evidence.schemes["whitebox"]}
     path = tmp_path / "e.zip"
     path.write_bytes(render(replace(evidence, schemes=revealed, tap="no such tensor")))
+    found = verify_evidence(path, story.marked, story.signer_key).verdict
+    (read,) = found.evidence
+    assert (read.level, read.errors) == ("c", 0)
+    by_name = replace(evidence, schemes=revealed)
+    path.write_bytes(render(by_name))
+    assert verify_evidence(path, story.marked, story.signer_key).verdict.tries < found.tries
+
+
+def test_a_wrong_tap_of_an_unmarked_model_is_never_absent(story: Story, tmp_path: Path) -> None:
+    """Of a network that is not built like the parent nothing can be read."""
+    flat = tmp_path / "flat.onnx"
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 9), nn.ReLU())
+    stranger = EagerTappedModel(nn.Sequential(*layers, nn.Linear(9, 10)), tap="3")
+    export_onnx(stranger, np.eye(4, 64, dtype=np.float32), flat)
+    record = replace(story.record, tap="no such tensor")
+    path = _export(story, tmp_path / "e.zip", record=record, schemes=["whitebox"], suspect=flat)
     with pytest.raises(CouldNotCheckError, match="white box"):
-        verify_evidence(path, story.marked, story.signer_key)
+        verify_evidence(path, flat, story.signer_key)
 
 
 def _rewrite(path: Path, change: Callable[[dict[str, bytes]], object]) -> bytes:

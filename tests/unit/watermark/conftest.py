@@ -58,7 +58,15 @@ def data() -> TrainingData:
 
 @pytest.fixture(scope="session")
 def settings() -> MarkSettings:
-    return MarkSettings(bits=64, queries=100, sources=60, minimum_steps=300, repeats=60)
+    return MarkSettings(
+        bits=64,
+        queries=100,
+        sources=60,
+        epochs=5,
+        minimum_steps=450,
+        repeats=60,
+        learning_rate=2e-3,
+    )
 
 
 @pytest.fixture(scope="session")

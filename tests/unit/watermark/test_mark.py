@@ -1,7 +1,7 @@
 """The whole method on a small model: embed, read, null, robustness, fidelity."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,8 +48,8 @@ def test_the_marked_model_carries_both_marks(marked: "Marked") -> None:
 def test_the_parent_and_a_sibling_are_not_claimed(marked: "Marked") -> None:
     _, queries, found = read(marked, marked.parent)
     assert word(found) == "absent"
-    # Labels are drawn among the classes that the parent does not predict.
-    assert queries.matches == 0
+    # Of 100 queries at 1/5; one key in 10,000 would be unlucky here.
+    assert queries.log10_p > -4
     _, _, found = read(marked, marked.sibling)
     assert word(found) == "undecided"
     assert found.incomplete == (
@@ -157,6 +157,14 @@ class WithoutTap:
 
     def weight(self, _tap: str) -> None:
         return None
+
+    def network(self) -> None:
+        return None
+
+    def activations(
+        self, _inputs: NDArray[np.float32], _tensors: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        return {}
 
 
 def test_an_oracle_is_still_judged_by_its_answers(marked: "Marked") -> None:

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.key import RootKey, commit
 from deepsigns_registry.watermark.manifest import Manifest
@@ -52,6 +53,23 @@ def test_a_record_survives_its_bytes(marked: "Marked") -> None:
         assert again.secrets[name].meta == secret.meta
         for key, array in secret.arrays.items():
             np.testing.assert_array_equal(again.secrets[name].arrays[key], array)
+
+
+def test_what_reads_a_hidden_layer_is_bound_to_the_blueprint(marked: "Marked") -> None:
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(96, 16)).astype(np.float32)
+    network = Network((Layer(weight, (), 0),), (Tensor("t", (0,), 1),))
+    blueprint = Blueprint.of(network, "t")
+    record = marked.record.with_tap("t", blueprint)
+    before, after = marked.record.commitments(), record.commitments()
+    assert before["whitebox"] != after["whitebox"]
+    assert before["blackbox"] == after["blackbox"]
+    again = WatermarkRecord.from_bytes(record.to_bytes())
+    again.check()
+    assert again.blueprint.digest() == blueprint.digest()
+    for other in (Blueprint.empty(), replace(blueprint, rows=np.roll(blueprint.rows, 1, axis=0))):
+        with pytest.raises(TamperedError, match="not the one that was committed"):
+            replace(again, blueprint=other).check()
 
 
 def test_the_bytes_are_the_same_every_time(marked: "Marked") -> None:
@@ -96,13 +114,12 @@ def shift(array: Array) -> Array:
         ("whitebox", "triggers", lambda array: array[:-1], "incomplete"),
         ("blackbox", "source_indices", roll, "not the samples that the key chooses"),
         ("blackbox", "sources", shift, "is not the sample of the manifest"),
-        ("blackbox", "pairs", roll, "not the blends of the key"),
-        ("blackbox", "weights", roll, "not the blends of the key"),
-        ("blackbox", "noise_key", flip, "not the blends of the key"),
+        ("blackbox", "query_key", roll, "queries are not those of the key"),
         ("blackbox", "labels", roll, "labels are not those of the key"),
         ("blackbox", "kept", lambda array: array[::-1], "not among the candidates"),
         ("blackbox", "kept", lambda array: array[:50], "only 50 queries"),
-        ("blackbox", "parent_classes", shift, "labels are not those|are not classes"),
+        ("blackbox", "parent_outputs", np.negative, "labels are not those"),
+        ("blackbox", "parent_outputs", lambda array: array * np.nan, "are no logits"),
     ],
 )
 def test_what_the_key_does_not_derive_is_refused(
