@@ -63,7 +63,7 @@ class Candidates:
         """What a p-value is adjusted for.
 
         Commitments x suspects x candidates x schemes. Every candidate is also one of the
-        commitments, so this counts on the safe side.
+        commitments, so this counts on the safe side. Alignments come on top, see `Extraction`.
 
         Args:
             suspects: How many files are scanned, this one included.
@@ -220,7 +220,11 @@ def _read(
     incomplete = [_without_tap(reason, record.tap) for reason in extraction.incomplete]
     if not extraction.evidence:
         raise CouldNotCheckError("; ".join(incomplete) or "no scheme could be read")
-    return judge(extraction.evidence, tries=tries, incomplete=[*incomplete, *unopened])
+    return judge(
+        extraction.evidence,
+        tries=tries * extraction.alignments,
+        incomplete=[*incomplete, *unopened],
+    )
 
 
 def _without_tap(reason: str, tap: str) -> str:

@@ -6,6 +6,7 @@ statement.sigstore.json   the signed attestation, byte for byte
 owner.pub.pem             the owner's root public key
 manifest.*.npy            digest and label of every training sample
 reference.npy             what verifies the tap by value, when a hidden layer is read
+blueprint.*.npy           what a suspect with moved neurons is aligned to, likewise
 scheme.<name>.*.npy       the secret of each revealed scheme
 """
 
@@ -27,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from deepsigns_registry.attestation.files import read_small
 from deepsigns_registry.errors import TamperedError
 from deepsigns_registry.evidence.readme import describe
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import SchemeSecret
 
@@ -36,6 +38,7 @@ _FORMAT = "deepsigns-registry/evidence/v0"
 _HEADER, _README = "evidence.json", "README.txt"
 _STATEMENT, _OWNER = "statement.sigstore.json", "owner.pub.pem"
 _DIGESTS, _LABELS, _REFERENCE = "manifest.digests.npy", "manifest.labels.npy", "reference.npy"
+_BLUEPRINT = {name: f"blueprint.{name}.npy" for name in Blueprint.ARRAYS}
 # The file comes from one side of a dispute: it may not fill the other side's memory.
 _MOST_BYTES, _MOST_ENTRIES = 2 * 2**30, 1000
 # One fixed date for all entries: the same evidence gives the same file.
@@ -75,6 +78,7 @@ class Evidence:
         tap: Name of the tap's tensor; empty when no revealed scheme reads a hidden layer.
         reference: float32 [carriers, neurons], the unmarked parent's means on the triggers;
             empty likewise.
+        blueprint: What alignment knows of the unmarked parent; empty likewise.
     """
 
     bundle: str
@@ -86,6 +90,7 @@ class Evidence:
     reference: NDArray[np.float32] = field(
         default_factory=lambda: np.zeros((0, 0), dtype=np.float32)
     )
+    blueprint: Blueprint = field(default_factory=Blueprint.empty)
 
 
 class _Opened(BaseModel):
@@ -115,6 +120,8 @@ def render(evidence: Evidence) -> bytes:
         _LABELS: evidence.manifest.labels,
         _REFERENCE: evidence.reference,
     }
+    for key, array in evidence.blueprint.arrays().items():
+        arrays[_BLUEPRINT[key]] = array
     for name, revealed in evidence.schemes.items():
         for key, array in revealed.secret.arrays.items():
             arrays[f"scheme.{name}.{key}.npy"] = array
@@ -191,7 +198,7 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
     for name in sorted(found.keys() | header.entries.keys()):
         if found.get(name) != header.entries.get(name):
             raise TamperedError(f"evidence: entry {name!a} was changed, added or removed")
-    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, _REFERENCE}
+    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, _REFERENCE, *_BLUEPRINT.values()}
     for name, opened in header.schemes.items():
         if not all(_NAME.fullmatch(part) for part in (name, *opened.arrays)):
             raise TamperedError(f"evidence: {name!a} is no name of a scheme")
@@ -211,6 +218,9 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
         schemes={name: _revealed(name, opened, entries) for name, opened in header.schemes.items()},
         tap=header.tap,
         reference=_array(entries[_REFERENCE]).astype(np.float32, casting="safe"),
+        blueprint=Blueprint.from_arrays(
+            {key: _array(entries[entry]) for key, entry in _BLUEPRINT.items()}
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from deepsigns_registry.attestation.statement import parse_watermark
 from deepsigns_registry.attestation.verification import verify_statement
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, TamperedError
 from deepsigns_registry.evidence.contents import Evidence, Revealed, render
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.schemes import named_schemes
 
@@ -92,6 +93,7 @@ def export_evidence(
         # Where the mark sits is nobody's business while only outputs are asked for.
         tap=record.tap if hidden else "",
         reference=record.reference if hidden else np.zeros((0, 0), dtype=np.float32),
+        blueprint=record.blueprint if hidden else Blueprint.empty(),
     )
     try:
         files.private_folder(out.parent)

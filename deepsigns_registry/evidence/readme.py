@@ -54,6 +54,9 @@ What it does not say
 _HIDDEN = """\
   - Where the mark sits: the name of the layer that is read, and mean values of the unmarked
     parent's activations there.
+  - How the unmarked parent is built up to that layer, and of each row of its weights the
+    length and up to 256 numbers that tell its direction. Of layers with few inputs these are
+    the weights themselves, in half precision.
 """
 
 

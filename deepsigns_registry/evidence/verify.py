@@ -30,7 +30,7 @@ from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, commit, scheme_key
-from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
+from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce, reads_hidden
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.verdict import Verdict, judge
@@ -152,7 +152,7 @@ def verify_evidence(
     passed("manifest", f"its root is the one committed to, over {len(evidence.manifest)} samples")
     for scheme in named_schemes(sorted(evidence.schemes)):
         revealed = evidence.schemes[scheme.name]
-        _check_commitment(scheme, revealed, predicate)
+        _derive(scheme.name, _check_commitment, scheme, revealed, evidence, predicate)
         passed(f"commitment: {scheme.name}", "key and secret open the signed commitment")
         _derive(scheme.name, _check_secret, scheme, revealed, evidence, predicate)
         passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
@@ -191,11 +191,14 @@ def _check_manifest(evidence: Evidence, predicate: WatermarkPredicate) -> None:
         raise TamperedError("evidence: the manifest is not the one committed to")
 
 
-def _check_commitment(scheme: Scheme, revealed: Revealed, predicate: WatermarkPredicate) -> None:
+def _check_commitment(
+    scheme: Scheme, revealed: Revealed, evidence: Evidence, predicate: WatermarkPredicate
+) -> None:
     opened = commit(revealed.subkey, scheme.name, revealed.nonce)
     if predicate.commitments.get(scheme.name) != opened:
         raise TamperedError(f"evidence: {scheme.name}: the key does not open the commitment")
-    if binding_nonce(revealed.salt, revealed.secret) != revealed.nonce:
+    blueprint = evidence.blueprint if reads_hidden(scheme, revealed.secret) else None
+    if binding_nonce(revealed.salt, revealed.secret, blueprint) != revealed.nonce:
         raise TamperedError(f"evidence: {scheme.name}: the secret is not the one committed to")
 
 
@@ -239,6 +242,7 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path) -> V
         manifest=evidence.manifest,
         tap=evidence.tap,
         reference=evidence.reference,
+        blueprint=evidence.blueprint,
     )
     extraction = extract(record, session)
     if not extraction.evidence:
@@ -247,5 +251,5 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path) -> V
     # owner may have tried; all committed schemes count, revealed or not.
     tensors = sum(len(node.output) for node in read_model(suspect).graph.node)
     taps = max(tensors, 1) if evidence.tap else 1
-    tries = predicate.commitment_index * len(predicate.commitments) * taps
+    tries = predicate.commitment_index * len(predicate.commitments) * taps * extraction.alignments
     return judge(extraction.evidence, tries=tries, incomplete=extraction.incomplete)

@@ -4,12 +4,12 @@ It imports nothing of this package: `python -I` starts it by its path, in an emp
 with a private folder as working directory. It sets its own limits before it opens the model.
 Request and answer are files in that folder:
 
-    request.json   limits, providers, the tap's name or null
-    model.onnx     the checked model, the tap among its outputs
-    inputs.npy     float32 [batch, ...]
-    outputs.npy    float32 [batch, classes]            (answer)
-    activation.npy float32 [batch, neurons], pooled    (answer, with a tap)
-    report.json    {"providers": [...]} or {"error": "..."}
+    request.json     limits, providers, names of the taps
+    model.onnx       the checked model, the taps among its outputs
+    inputs.npy       float32 [batch, ...]
+    outputs.npy      float32 [batch, classes]                            (answer)
+    activation-0.npy float32 [batch, neurons], pooled, of the first tap  (answer)
+    report.json      {"providers": [...]} or {"error": "..."}
 """
 
 import ctypes
@@ -82,13 +82,13 @@ def pool(activation: NDArray[Any], batch: int) -> NDArray[np.float32] | None:
     return np.asarray(values.reshape(*values.shape[:2], -1).mean(axis=2), np.float32)
 
 
-def _run(session: Any, inputs: NDArray[np.float32], *, tap: str | None) -> None:
+def _run(session: Any, inputs: NDArray[np.float32], taps: list[str]) -> None:
     entry = session.get_inputs()[0]
     fixed = entry.shape[0] if isinstance(entry.shape[0], int) else None
     step = fixed or _CHUNK
-    names = [session.get_outputs()[0].name, *([tap] if tap else [])]
+    names = [session.get_outputs()[0].name, *taps]
     outputs: list[NDArray[np.float32]] = []
-    activations: list[NDArray[np.float32] | None] = []
+    activations: list[list[NDArray[np.float32] | None]] = [[] for _ in taps]
     for start in range(0, len(inputs), step):
         chunk = inputs[start : start + step]
         size = len(chunk)
@@ -96,16 +96,17 @@ def _run(session: Any, inputs: NDArray[np.float32], *, tap: str | None) -> None:
             chunk = np.concatenate([chunk, np.repeat(chunk[-1:], fixed - size, axis=0)])
         results = session.run(names, {entry.name: chunk.astype(_TYPES[entry.type])})
         first = np.asarray(results[0])
-        if first.ndim < 2 or len(first) != len(chunk):
+        if first.ndim < 1 or len(first) != len(chunk):
             raise ValueError(f"the first output has shape {first.shape}")
         outputs.append(first[:size].reshape(size, -1).astype(np.float32))
-        if tap:
-            pooled = pool(np.asarray(results[-1]), len(chunk))
-            activations.append(None if pooled is None else pooled[:size])
+        for parts, result in zip(activations, results[1:], strict=True):
+            pooled = pool(np.asarray(result), len(chunk))
+            parts.append(None if pooled is None else pooled[:size])
     np.save("outputs.npy", np.concatenate(outputs), allow_pickle=False)
-    known = [part for part in activations if part is not None]
-    if known and len(known) == len(activations):
-        np.save("activation.npy", np.concatenate(known), allow_pickle=False)
+    for number, parts in enumerate(activations):
+        known = [part for part in parts if part is not None]
+        if known and len(known) == len(parts):
+            np.save(f"activation-{number}.npy", np.concatenate(known), allow_pickle=False)
 
 
 def _main() -> dict[str, Any]:
@@ -131,7 +132,7 @@ def _main() -> dict[str, Any]:
         raise ValueError(f"needs exactly one float input, has {sorted(kinds)}")
     if not session.get_inputs()[0].shape:
         raise ValueError("the input has no batch dimension")
-    _run(session, np.load("inputs.npy", allow_pickle=False), tap=request["tap"])
+    _run(session, np.load("inputs.npy", allow_pickle=False), request["taps"])
     return {"providers": session.get_providers()}
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +20,10 @@ from deepsigns_registry.graph import sandbox_child
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import read_weight
+from deepsigns_registry.graph.wiring import read_network
+from deepsigns_registry.watermark.blueprint import Network
 
-__all__ = ["OnnxSuspect", "has_tensor", "with_tap"]
+__all__ = ["OnnxSuspect", "has_tensor", "with_taps"]
 
 _CHILD = Path(sandbox_child.__file__)
 # What a CUDA build needs to find its libraries and devices; nothing else of our environment.
@@ -101,8 +103,42 @@ class OnnxSuspect:
             CouldNotCheckError: The file crashed, was stopped at a limit, or does not fit the
                 inputs.
         """
-        wanted = tap is not None and has_tensor(self._model, tap)
-        model = with_tap(self._model, tap) if tap is not None and wanted else self._model
+        taps = [tap] if tap is not None and has_tensor(self._model, tap) else []
+        outputs, activations = self._run(inputs, taps)
+        return outputs, activations[0] if activations else None
+
+    def activations(
+        self, inputs: NDArray[np.float32], tensors: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Reads several hidden tensors in one run; see `watermark.suspect.Suspect.activations`.
+
+        Raises:
+            CouldNotCheckError: As `run`.
+        """
+        taps = [name for name in tensors if has_tensor(self._model, name)]
+        _, found = self._run(inputs, taps)
+        return {name: value for name, value in zip(taps, found, strict=True) if value is not None}
+
+    def weight(self, tap: str) -> NDArray[np.float32] | None:
+        """The weight behind a tap, from the file; see `watermark.suspect.Suspect.weight`.
+
+        Raises:
+            CouldNotCheckError: The weight's constants do not fit together.
+        """
+        return read_weight(self._model, tap, where=self._where)
+
+    def network(self) -> Network | None:
+        """The file's layers; see `watermark.suspect.Suspect.network`.
+
+        Raises:
+            CouldNotCheckError: There are too many, or a weight's constants do not fit together.
+        """
+        return read_network(self._model, where=self._where)
+
+    def _run(
+        self, inputs: NDArray[np.float32], taps: Sequence[str]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32] | None]]:
+        model = with_taps(self._model, taps)
         with tempfile.TemporaryDirectory(prefix="deepsigns-") as name:
             folder = Path(name)
             (folder / "model.onnx").write_bytes(model.SerializeToString())
@@ -112,23 +148,16 @@ class OnnxSuspect:
                 "providers": self._wanted,
                 "result_bytes": self._limits.result_bytes,
                 "seconds": self._limits.seconds,
-                "tap": tap if wanted else None,
+                "taps": list(taps),
             }
             (folder / "request.json").write_text(json.dumps(request))
             report = self._answer(folder)
             self.providers = tuple(str(provider) for provider in report["providers"])
             outputs = self._result(folder / "outputs.npy", len(inputs))
-            pooled = folder / "activation.npy"
-            found = wanted and pooled.exists()
-            return outputs, self._result(pooled, len(inputs)) if found else None
-
-    def weight(self, tap: str) -> NDArray[np.float32] | None:
-        """The weight behind a tap, from the file; see `watermark.suspect.Suspect.weight`.
-
-        Raises:
-            CouldNotCheckError: The weight's constants do not fit together.
-        """
-        return read_weight(self._model, tap, where=self._where)
+            pooled = [folder / f"activation-{number}.npy" for number in range(len(taps))]
+            return outputs, [
+                self._result(path, len(inputs)) if path.exists() else None for path in pooled
+            ]
 
     def _answer(self, folder: Path) -> dict[str, Any]:
         code = _execute(folder, self._limits.seconds)
@@ -165,22 +194,24 @@ def has_tensor(model: ModelProto, name: str) -> bool:
     return bool(name) and any(name in node.output for node in model.graph.node)
 
 
-def with_tap(model: ModelProto, tap: str) -> ModelProto:
-    """Copies a model and appends a hidden tensor to its outputs.
+def with_taps(model: ModelProto, taps: Iterable[str]) -> ModelProto:
+    """Copies a model and appends hidden tensors to its outputs.
 
-    An untyped entry suffices: onnxruntime infers the type. The other outputs keep their bits.
+    Untyped entries suffice: onnxruntime infers the type. The other outputs keep their bits.
 
     Args:
         model: The model.
-        tap: Name of a tensor that a node writes.
+        taps: Names of tensors that nodes write.
 
     Returns:
-        The copy, with the tap among its outputs.
+        The copy, with the taps among its outputs.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
-    if all(output.name != tap for output in copy.graph.output):
-        copy.graph.output.append(ValueInfoProto(name=tap))
+    known = {output.name for output in copy.graph.output}
+    copy.graph.output.extend(
+        ValueInfoProto(name=tap) for tap in dict.fromkeys(taps) if tap not in known
+    )
     return copy
 
 

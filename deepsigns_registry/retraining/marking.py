@@ -290,7 +290,7 @@ def _check_mark(
     extraction = extract(record, suspect)
     verdict = judge(
         extraction.evidence,
-        tries=commitments * len(record.secrets),
+        tries=commitments * len(record.secrets) * extraction.alignments,
         incomplete=extraction.incomplete,
     )
     weak = [

@@ -97,6 +97,7 @@ def prepare_mark(
         UnmarkableError: The model cannot carry the mark.
     """
     from deepsigns_registry.graph.export import export_onnx
+    from deepsigns_registry.graph.wiring import parent_blueprint
     from deepsigns_registry.watermark.key import RootKey
     from deepsigns_registry.watermark.prepare import prepare_record
 
@@ -118,8 +119,10 @@ def prepare_mark(
     )
     progress(0.6, "exporting the parent")
     tapped.to("cpu")
-    tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], scratch / "parent.onnx")
-    return record.with_tap(tap).to_bytes()
+    exported = scratch / "parent.onnx"
+    tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], exported)
+    blueprint = parent_blueprint(exported, tap)
+    return record.with_tap(tap, blueprint, schemes=schemes).to_bytes()
 
 
 def mark_model(
@@ -250,7 +253,7 @@ def run_program(
     tap = _chosen_tap(program, load_settings(config).model(model)).tap
     with torch.no_grad():
         outputs, _ = TappedSuspect(ExportedTappedModel(program, tap)).run(inputs, tap=None)
-    return outputs
+    return outputs.reshape(len(inputs), -1)
 
 
 def _chosen_tap(program: "ExportedProgram", model: ModelSettings) -> "TapChoice":

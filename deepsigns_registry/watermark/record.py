@@ -10,20 +10,21 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.expand import DOMAIN, encode
 from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, commit, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import JSON, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 
-__all__ = ["WatermarkRecord", "binding_nonce"]
+__all__ = ["WatermarkRecord", "binding_nonce", "reads_hidden"]
 
 _FORMAT = "deepsigns-registry/record/v0"
 _HEADER = "record.json"
@@ -31,14 +32,30 @@ _HEADER = "record.json"
 _MOST_BYTES = 4 << 30
 
 
-def binding_nonce(salt: bytes, secret: SchemeSecret) -> bytes:
+def binding_nonce(salt: bytes, secret: SchemeSecret, blueprint: Blueprint | None = None) -> bytes:
     """The nonce of a commitment: a hash of a random salt and of the whole secret.
 
     The key alone does not say which query candidates were rare, nor what the parent predicted
     there. A nonce that is derived from them commits the owner to that choice as well, and with
-    32 random bytes of salt it stays as unpredictable as a random nonce.
+    32 random bytes of salt it stays as unpredictable as a random nonce. A scheme that reads a
+    hidden layer is bound to the blueprint too: an owner who could choose it after seeing a
+    suspect would choose which of its neurons are read as which.
+
+    Args:
+        salt: 32 bytes.
+        secret: What the scheme prepared.
+        blueprint: Of the unmarked parent, for a scheme that reads a hidden layer.
     """
-    return hashlib.sha256(encode(DOMAIN, b"nonce", salt, _digest(secret))).digest()
+    parts = [DOMAIN, b"nonce", salt, _digest(secret)]
+    if blueprint:
+        parts.append(blueprint.digest())
+    return hashlib.sha256(encode(*parts)).digest()
+
+
+def reads_hidden(scheme: Scheme, secret: SchemeSecret) -> bool:
+    """Whether a scheme reads a hidden layer, its activation or its weight."""
+    probes = scheme.probes(secret)
+    return probes.needs_activation or probes.needs_weight
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,6 +71,7 @@ class WatermarkRecord:
         tap: Name of the tap's tensor in the exported ONNX file; empty until exported.
         reference: float32 [carriers, neurons], the mean activations of the unmarked parent on
             the triggers: what verifies a suspect's tap by value.
+        blueprint: What alignment knows of the unmarked parent; empty until exported.
     """
 
     root: RootKey
@@ -63,6 +81,7 @@ class WatermarkRecord:
     manifest: Manifest
     tap: str
     reference: NDArray[np.float32]
+    blueprint: Blueprint = field(default_factory=Blueprint.empty)
 
     def commitments(self) -> dict[str, str]:
         """The public commitment of each scheme's subkey."""
@@ -70,9 +89,32 @@ class WatermarkRecord:
             name: commit(self.root.subkey(name), name, self.nonces[name]) for name in self.secrets
         }
 
-    def with_tap(self, name: str) -> "WatermarkRecord":
-        """The same record, knowing the tap's tensor name in the exported file."""
-        return replace(self, tap=name)
+    def with_tap(
+        self,
+        name: str,
+        blueprint: Blueprint | None = None,
+        *,
+        schemes: Iterable[Scheme] | None = None,
+    ) -> "WatermarkRecord":
+        """The same record, knowing the parent's exported file.
+
+        Args:
+            name: The tap's tensor in the file.
+            blueprint: Of the parent. The commitments of schemes that read a hidden layer bind
+                it, so they change: commit afterwards.
+            schemes: Where to find the record's schemes.
+
+        Raises:
+            CouldNotCheckError: A scheme of the record is not installed.
+        """
+        if blueprint is None:
+            return replace(self, tap=name)
+        nonces = dict(self.nonces)
+        for scheme in named_schemes(self.secrets, schemes):
+            secret = self.secrets[scheme.name]
+            bound = blueprint if reads_hidden(scheme, secret) else None
+            nonces[scheme.name] = binding_nonce(self.salts[scheme.name], secret, bound)
+        return replace(self, tap=name, nonces=nonces, blueprint=blueprint)
 
     def check(self, schemes: Iterable[Scheme] | None = None) -> None:
         """Derives everything again that the root and the manifest determine.
@@ -87,6 +129,7 @@ class WatermarkRecord:
             key = scheme_key(self.root.subkey(scheme.name), self.root.owner, data)
             try:
                 scheme.check(secret, key, self.manifest)
+                bound = self.blueprint if reads_hidden(scheme, secret) else None
             except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
                 raise TamperedError(
                     f"{scheme.name} secret: incomplete or of the wrong shape ({error})",
@@ -94,7 +137,7 @@ class WatermarkRecord:
                 ) from None
             salt = self.salts.get(scheme.name, b"")
             nonce = self.nonces.get(scheme.name, b"")
-            if len(salt) != KEY_BYTES or nonce != binding_nonce(salt, secret):
+            if len(salt) != KEY_BYTES or nonce != binding_nonce(salt, secret, bound):
                 raise TamperedError(
                     f"{scheme.name} secret: it is not the one that was committed",
                     advice="take the sealed record from the key store again",
@@ -107,6 +150,7 @@ class WatermarkRecord:
             "manifest.labels": self.manifest.labels,
             "reference": self.reference,
         }
+        arrays |= {f"blueprint.{name}": array for name, array in self.blueprint.arrays().items()}
         schemes: dict[str, JSON] = {}
         for name, secret in self.secrets.items():
             schemes[name] = {
@@ -186,6 +230,9 @@ def _parse(content: bytes) -> WatermarkRecord:
             _array(archive, "manifest.labels").astype(np.int64, casting="safe"),
         )
         reference = _array(archive, "reference").astype(np.float32, casting="safe")
+        blueprint = Blueprint.from_arrays(
+            {name: _array(archive, f"blueprint.{name}") for name in Blueprint.ARRAYS}
+        )
     return WatermarkRecord(
         root=RootKey(bytes.fromhex(header["root"]), bytes.fromhex(header["owner"])),
         salts={name: bytes.fromhex(header["schemes"][name]["salt"]) for name in secrets},
@@ -194,6 +241,7 @@ def _parse(content: bytes) -> WatermarkRecord:
         manifest=manifest,
         tap=str(header["tap"]),
         reference=reference,
+        blueprint=blueprint,
     )
 
 

@@ -1,5 +1,6 @@
 """A model that may carry a mark, as extraction sees it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
 __all__ = ["Suspect", "TappedSuspect"]
@@ -41,6 +43,31 @@ class Suspect(Protocol):
         """
         ...
 
+    def network(self) -> Network | None:
+        """The suspect's layers, for alignment; None when it does not show them.
+
+        Raises:
+            CouldNotCheckError: They cannot be read.
+        """
+        ...
+
+    def activations(
+        self, inputs: NDArray[np.float32], tensors: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Reads several hidden tensors of `network()` at once.
+
+        Args:
+            inputs: float32 [n, ...].
+            tensors: Their names.
+
+        Returns:
+            Pooled activations float32 [n, neurons], of those that are activations of the batch.
+
+        Raises:
+            CouldNotCheckError: The suspect cannot be run on these inputs.
+        """
+        ...
+
 
 class TappedSuspect:
     """A tapped model as a suspect; its tap is the model's own.
@@ -71,3 +98,14 @@ class TappedSuspect:
         """The weight behind the model's tap; see `Suspect.weight`."""
         weight = self._model.tap_weight()
         return None if weight is None else weight.detach().float().cpu().numpy()
+
+    def network(self) -> None:
+        """None: a tapped model shows one hidden tensor only."""
+
+    def activations(
+        self,
+        inputs: NDArray[np.float32],  # noqa: ARG002 - it has no network to name tensors of
+        tensors: Sequence[str],  # noqa: ARG002
+    ) -> dict[str, NDArray[np.float32]]:
+        """Nothing; see `network`."""
+        return {}

@@ -25,7 +25,8 @@ class Evidence:
         trials: Number of committed bits or queries, all of them.
         matches: How many the suspect answered as the key says.
         chance: Highest probability of one match for a suspect that does not depend on the key.
-        level: How the suspect was read: `a` tap verified by value, `oracle` outputs only,
+        level: How the suspect was read: `a` tap verified by value, `b` weight verified by
+            its rows, `c` tap read after alignment to the unmarked parent, `oracle` outputs only,
             empty when the tap was not verified.
 
     Examples:

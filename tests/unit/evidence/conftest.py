@@ -16,6 +16,7 @@ from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.statement import Parent
 from deepsigns_registry.graph.export import export_onnx
+from deepsigns_registry.graph.wiring import parent_blueprint
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
@@ -71,13 +72,14 @@ def story() -> Iterator[Story]:
         generate_signing_key(base / "owner.pem", base / "owner.pub.pem")
         generate_signing_key(base / "worker.pem", base / "worker.pub.pem")
         unmarked = base / "unmarked.onnx"
-        export_onnx(model, inputs[:8], unmarked)
+        blueprint = parent_blueprint(unmarked, export_onnx(model, inputs[:8], unmarked))
         owner = owner_identity(base / "owner.pub.pem")
         record = prepare_record(model, data, RootKey.generate(owner), settings)
         embed(model, data, record, settings)
         folder = base / "model"
         folder.mkdir()
-        record = record.with_tap(export_onnx(model, inputs[:8], folder / "model.onnx"))
+        tap = export_onnx(model, inputs[:8], folder / "model.onnx")
+        record = record.with_tap(tap, blueprint)
         signer = FileSigner(base / "worker.pem")
         yield Story(
             base=base,
