@@ -15,9 +15,7 @@ BEGIN = "<!-- results: written by python -m benchmarks table -->"
 END = "<!-- end of results -->"
 
 _WORST = " (worst)"
-_SEEDS = (
-    "Seeds: {}; medians over them unless the metric says otherwise, the worst seed beside them."
-)
+_SEEDS = "Seeds: {}; medians over them unless a metric says otherwise, the worst seed beside them."
 _SHORT = {"whitebox": "WB", "blackbox": "BB", "whitebox+blackbox": "", "": ""}
 _WHOLE = ("errors", "wrong answers", "bits", "models", "verdicts", "seeds", "pairs", "keys a")
 

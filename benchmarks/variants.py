@@ -1,18 +1,16 @@
 """Other ways to mark, each compared with the default by what it costs and what it withstands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.queries import FAMILIES
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
 __all__ = ["VARIANTS", "Variant"]
-
-
-def _unchanged(settings: MarkSettings) -> MarkSettings:
-    return settings
 
 
 @dataclass(frozen=True)
@@ -21,27 +19,33 @@ class Variant:
 
     Attributes:
         name: In results.
-        change: From the default settings to its own.
+        settings: From the default settings to its own.
         schemes: Which schemes are embedded.
     """
 
     name: str
-    change: Callable[[MarkSettings], MarkSettings] = _unchanged
-    schemes: Callable[[], tuple[Scheme, ...]] = lambda: (WhiteBox(), BlackBox())
+    settings: Callable[[MarkSettings], MarkSettings]
+    schemes: tuple[Scheme, ...] = (WhiteBox(), BlackBox())
 
 
-VARIANTS = {
-    variant.name: variant
-    for variant in (
-        Variant("default: both marks jointly"),
-        Variant("black box alone, after training", schemes=lambda: (BlackBox(),)),
-        Variant("white box alone", schemes=lambda: (WhiteBox(),)),
-        Variant("margin halved", lambda given: replace(given, margin=given.margin / 2)),
-        Variant("margin doubled", lambda given: replace(given, margin=given.margin * 2)),
-        Variant(
-            "learning rate halved",
-            lambda given: replace(given, learning_rate=given.learning_rate / 2),
-        ),
-    )
-}
+def _with(name: str, **changed: Any) -> Variant:
+    return Variant(name, lambda given: replace(given, **changed))
+
+
+def _variants() -> Iterator[Variant]:
+    yield _with("default: both marks jointly")
+    # As in the paper: the output layer is marked after the training, by itself.
+    yield Variant("black box alone", lambda given: given, (BlackBox(),))
+    yield Variant("white box alone", lambda given: given, (WhiteBox(),))
+    for family in FAMILIES:
+        yield _with(f"queries: {family}", query_family=family)
+    yield _with("query margin 5 instead of cross-entropy", query_margin=5.0)
+    yield Variant("margin halved", lambda given: replace(given, margin=given.margin / 2))
+    yield Variant("margin doubled", lambda given: replace(given, margin=given.margin * 2))
+    yield _with("pruning masks up to 0.9", pruning_masks=0.9)
+    yield _with("weight noise 0.3", weight_noise=0.3)
+    yield _with("pruning masks and weight noise", pruning_masks=0.9, weight_noise=0.3)
+
+
+VARIANTS = {variant.name: variant for variant in _variants()}
 """By name. All are measured on the perceptron: cost, and the marks after the same attacks."""

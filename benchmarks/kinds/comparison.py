@@ -26,13 +26,13 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
 
     (parent,) = unit.needs
     variant = VARIANTS[unit.setting]
-    settings = variant.change(workshop.settings)
+    settings = variant.settings(workshop.settings)
     model, data = workshop.load(parent), workshop.owner_data("half", unit.seed)
     before = accuracy(model, data.validation, workshop.device)
     # Processor time, because other units run beside this one.
     started = time.process_time()
     root = key_of("comparison", unit.model, unit.seed)
-    record = workshop.mark(model, data, root, settings, variant.schemes())
+    record = workshop.mark(model, data, root, settings, variant.schemes)
     seconds = time.process_time() - started
     drop = before - accuracy(model, data.validation, workshop.device)
     thief = workshop.thief_data("half", unit.seed)
@@ -69,8 +69,8 @@ COMPARISON = Kind(
         "deepsigns_registry.attacks.training",
     ),
     values=lambda scale: {
-        name: asdict(variant.change(base_settings(scale)))
-        | {"schemes": [scheme.name for scheme in variant.schemes()]}
+        name: asdict(variant.settings(base_settings(scale)))
+        | {"schemes": [scheme.name for scheme in variant.schemes]}
         for name, variant in VARIANTS.items()
     },
     packages=("onnx",),
