@@ -88,7 +88,7 @@ def _expected(
     with _evaluating(model), torch.no_grad():
         tapped = model(torch.from_numpy(probes).to(_device(model)))
     return (
-        np.asarray(tapped.outputs.float().cpu().numpy(), np.float32),
+        np.asarray(tapped.outputs.float().cpu().numpy(), np.float32).reshape(len(probes), -1),
         np.asarray(tapped.activation.float().cpu().numpy(), np.float32),
     )
 
