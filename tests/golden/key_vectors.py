@@ -79,7 +79,7 @@ def vectors() -> dict[str, object]:
                 scheme: {name: reference.purpose(keys[scheme], name).hex() for name in names}
                 for scheme, names in {
                     "whitebox": ["carriers", "triggers", "projection", "signature", "example"],
-                    "blackbox": ["sources", "queries", "noise"],
+                    "blackbox": ["sources", "queries", "labels"],
                 }.items()
             },
         },
@@ -196,22 +196,28 @@ def _blackbox(key: bytes, entries: Sequence[Entry]) -> dict[str, object]:
     kept = [2 * place + place % 2 for place in range(QUERIES)]
     parent = [number % CLASSES for number in kept]
     chosen = reference.sources(key, entries, SOURCES)
-    drawn = reference.candidates(key, 2 * QUERIES, SOURCES)
     values = [sample(place) for place in chosen]
-    made = b"".join(packed(reference.query(drawn, number, values)) for number in kept)
+    drawn = reference.labels(key, kept, parent, CLASSES)
     return {
         "parameters": {"classes": CLASSES, "queries": QUERIES, "sources": SOURCES},
         "sources": chosen,
         "kept": kept,
         "parent_classes": parent,
-        "labels": reference.labels(key, kept, parent, CLASSES),
-        "family": {
-            "first": drawn.first,
-            "second": drawn.second,
-            "weights_first_4": drawn.weights[:4],
-            "query_0": packed(reference.query(drawn, kept[0], values)).hex(),
-            "queries_sha256": hashlib.sha256(made).hexdigest(),
+        "labels": drawn,
+        "families": {
+            family: _family(family, key, kept, values)
+            for family in ("salt", "noise", "blend", "noisy_blend", "flipped")
         },
+    }
+
+
+def _family(
+    family: str, key: bytes, kept: Sequence[int], values: Sequence[Sequence[float]]
+) -> dict[str, str]:
+    made = [packed(reference.query(family, key, number, values, [2])) for number in kept]
+    return {
+        "query_1": made[1].hex(),
+        "queries_sha256": hashlib.sha256(b"".join(made)).hexdigest(),
     }
 
 

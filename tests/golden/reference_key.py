@@ -225,20 +225,12 @@ def read_bits(
 # Section 7
 
 
-@dataclass(frozen=True)
-class Candidates:
-    first: list[int]
-    second: list[int]
-    weights: list[float]
-    noise_key: bytes
-
-
 def sources(key: bytes, entries: Sequence[Entry], count: int) -> list[int]:
     return lowest(entries, purpose(key, "sources"), count)
 
 
 def labels(key: bytes, kept: Sequence[int], parent: Sequence[int], classes: int) -> list[int]:
-    stream = Bytes(purpose(key, "queries"), "labels")
+    stream = Bytes(purpose(key, "labels"), "labels")
     first = stream.integers(2 * len(kept), classes)
     step = stream.integers(2 * len(kept), classes - 1)
     return [
@@ -249,32 +241,98 @@ def labels(key: bytes, kept: Sequence[int], parent: Sequence[int], classes: int)
     ]
 
 
+def centred(rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Columns, after the mean of each row and then of each column was taken out."""
+    level = [[value - math.fsum(row) / len(row) for value in row] for row in rows]
+    return [
+        [value - math.fsum(column) / len(column) for value in column]
+        for column in zip(*level, strict=True)
+    ]
+
+
+def dot(one: Sequence[float], other: Sequence[float]) -> float:
+    return math.fsum(a * b for a, b in zip(one, other, strict=True))
+
+
+def answers(outputs: Sequence[Sequence[float]], parent: Sequence[Sequence[float]]) -> list[int]:
+    """For finite logits, and a parent of no higher rank than K div 20: then the span is enough."""
+    span: list[list[float]] = []
+    rest = centred(outputs)
+    for column in centred(parent):
+        left = column
+        for _ in range(2):
+            for unit in span:
+                share = dot(left, unit)
+                left = [value - share * part for value, part in zip(left, unit, strict=True)]
+        length = math.sqrt(dot(left, left))
+        if length > 1e-6 * math.sqrt(dot(column, column)):
+            span.append([value / length for value in left])
+    for unit in span:
+        shares = [dot(column, unit) for column in rest]
+        rest = [
+            [value - share * part for value, part in zip(column, unit, strict=True)]
+            for column, share in zip(rest, shares, strict=True)
+        ]
+    found = []
+    for place, row in enumerate(parent):
+        others = [label for label in range(len(row)) if label != list(row).index(max(row))]
+        found.append(max(others, key=lambda label: rest[label][place]))
+    return found
+
+
 # Section 7.1
 
 
-def candidates(key: bytes, count: int, available: int) -> Candidates:
-    stream = Bytes(purpose(key, "queries"), "blends")
-    first = stream.integers(count, available)
-    step = stream.integers(count, available - 1)
-    return Candidates(
-        first=first,
-        second=[(a + 1 + t) % available for a, t in zip(first, step, strict=True)],
-        weights=[0.35 + 0.3 * uniform for uniform in stream.uniforms(count)],
-        noise_key=purpose(key, "noise"),
-    )
+def ranges(
+    chosen: Sequence[Sequence[float]], shape: Sequence[int]
+) -> tuple[list[float], list[float]]:
+    """Smallest and largest value that each element may have."""
+    size = math.prod(shape)
+    together = {1: 1, 2: size}.get(len(shape), size // shape[0])
+    low, high = [], []
+    for place in range(size):
+        start = place // together * together
+        among = [value for source in chosen for value in source[start : start + together]]
+        low.append(min(among))
+        high.append(max(among))
+    return low, high
 
 
-def query(drawn: Candidates, number: int, chosen: Sequence[Sequence[float]]) -> list[float]:
+def query(
+    family: str, key: bytes, number: int, chosen: Sequence[Sequence[float]], shape: Sequence[int]
+) -> list[float]:
     """One candidate before it is rounded to float32, from the elements of all sources."""
-    noise = Bytes(drawn.noise_key, f"noise {number}").take(len(chosen[0]))
-    weight = drawn.weights[number]
-    one, other = chosen[drawn.first[number]], chosen[drawn.second[number]]
+    stream = Bytes(purpose(key, "queries"), f"query {number}")
+    low, high = ranges(chosen, shape)
+    size = len(low)
+
+    def noise() -> list[float]:
+        drawn = stream.uniforms(size)
+        return [low[e] + drawn[e] * (high[e] - low[e]) for e in range(size)]
+
+    def blend() -> list[float]:
+        a = stream.integers(1, len(chosen))[0]
+        b = (a + 1 + stream.integers(1, len(chosen) - 1)[0]) % len(chosen)
+        w = 0.35 + 0.3 * stream.uniforms(1)[0]
+        return [w * chosen[a][e] + (1 - w) * chosen[b][e] for e in range(size)]
+
+    if family == "noise":
+        return noise()
+    if family == "blend":
+        return blend()
+    if family == "noisy_blend":
+        mixed = blend()
+        return [(1 - 0.6) * one + 0.6 * other for one, other in zip(mixed, noise(), strict=True)]
+    if family == "flipped":
+        x = chosen[stream.integers(1, len(chosen))[0]]
+        u = stream.uniforms(size)
+        return [low[e] + high[e] - x[e] if u[e] < 0.1 else x[e] for e in range(size)]
+    u, v = stream.uniforms(size), stream.uniforms(size)
     made = []
-    for place, byte in enumerate(noise):
-        low = min(source[place] for source in chosen)
-        high = max(source[place] for source in chosen)
-        blend = weight * one[place] + (1 - weight) * other[place]
-        made.append((1 - 0.6) * blend + 0.6 * (low + (byte + 0.5) / 256 * (high - low)))
+    for e in range(size):
+        quiet = min(max(0.0, low[e]), high[e])
+        end = high[e] if v[e] * (high[e] - low[e]) < high[e] - quiet else low[e]
+        made.append(end if u[e] < min(0.5, max(0.1, 16 / size)) else quiet)
     return made
 
 

@@ -17,6 +17,7 @@ from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.expand import Stream, encode
 from deepsigns_registry.watermark.key import RootKey, commit, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
+from deepsigns_registry.watermark.queries import FAMILIES
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
 from deepsigns_registry.watermark.whitebox import WhiteBox
@@ -196,34 +197,33 @@ def test_commitment(
     assert record.commitments() == {"whitebox": given["commitment"]}
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_black_box_of_the_vectors_is_the_package_s(
-    vectors: Vectors, data: LabelledData
+    vectors: Vectors, data: LabelledData, family: str
 ) -> None:
-    found, family = vectors["blackbox"], vectors["blackbox"]["family"]
-    kept, scheme = np.array(found["kept"], dtype=np.int64), BlackBox()
+    found, scheme = vectors["blackbox"], BlackBox()
+    assert set(found["families"]) == set(FAMILIES)
+    kept = np.array(found["kept"], dtype=np.int64)
     key = bytes.fromhex(vectors["keys"]["scheme_keys"]["blackbox"])
-    noise = bytes.fromhex(vectors["keys"]["purposes"]["blackbox"]["noise"])
-    pairs = np.stack([family["first"], family["second"]], axis=1)[kept]
-    weights = reference_key.candidates(key, 2 * len(kept), len(found["sources"])).weights
-    assert weights[:4] == family["weights_first_4"]
+    queries = bytes.fromhex(vectors["keys"]["purposes"]["blackbox"]["queries"])
+    classes = found["parameters"]["classes"]
     secret = SchemeSecret(
         "blackbox",
-        {"classes": found["parameters"]["classes"]},
+        {"classes": classes, "family": family},
         {
             "sources": data.inputs[found["sources"]],
             "source_indices": np.array(found["sources"], dtype=np.int64),
             "kept": kept,
-            "parent_classes": np.array(found["parent_classes"], dtype=np.int64),
-            "pairs": pairs.astype(np.int64),
-            "weights": np.array(weights)[kept],
-            "noise_key": np.frombuffer(noise, dtype=np.uint8),
+            "parent_outputs": np.eye(classes, dtype=np.float32)[found["parent_classes"]],
+            "query_key": np.frombuffer(queries, dtype=np.uint8),
             "labels": np.array(found["labels"], dtype=np.int64),
         },
     )
     scheme.check(secret, key, Manifest.of(data))
     inputs = scheme.probes(secret).inputs.astype("<f4")
-    assert inputs[0].tobytes().hex() == family["query_0"]
-    assert hashlib.sha256(inputs.tobytes()).hexdigest() == family["queries_sha256"]
+    assert inputs[1].tobytes().hex() == found["families"][family]["query_1"]
+    digest = hashlib.sha256(inputs.tobytes()).hexdigest()
+    assert digest == found["families"][family]["queries_sha256"]
     # Both of a query's possible labels occur.
-    firsts = Stream(purpose_key(key, "queries"), "labels").integers(200, 7)[kept]
+    firsts = Stream(purpose_key(key, "labels"), "labels").integers(200, 7)[kept]
     assert 0 < (firsts == found["labels"]).sum() < len(kept)

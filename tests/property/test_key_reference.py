@@ -11,8 +11,9 @@ from deepsigns_registry.watermark.expand import Stream, encode
 from deepsigns_registry.watermark.key import RootKey, commit, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.projection import class_means, read_bits
+from deepsigns_registry.watermark.queries import FAMILIES
 from deepsigns_registry.watermark.record import binding_nonce
-from deepsigns_registry.watermark.scheme import SchemeSecret
+from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
 from deepsigns_registry.watermark.whitebox import WhiteBox
 from tests.golden import reference_key as reference
 
@@ -137,35 +138,43 @@ def test_white_box_secrets(subkey: bytes, seed: int, carriers: int, size: tuple[
     np.testing.assert_array_equal(read, expected)
 
 
-@settings(deadline=None, max_examples=15)
-@given(keys, st.integers(0, 9), st.integers(3, 12), st.data())
-def test_black_box_secrets(subkey: bytes, seed: int, classes: int, draw: st.DataObject) -> None:
-    data, queries = samples(90, classes, seed, different=60), 100
+@settings(deadline=None, max_examples=25)
+@given(keys, st.integers(0, 9), st.integers(3, 6), st.sampled_from(sorted(FAMILIES)), st.data())
+def test_black_box_secrets(
+    subkey: bytes, seed: int, classes: int, family: str, draw: st.DataObject
+) -> None:
+    data, queries = samples(90, classes, seed, different=60), 120
+    shape = draw.draw(st.sampled_from([(6,), (2, 3), (3, 1, 2), (2, 3, 1)]))
+    data = LabelledData(data.inputs.reshape(-1, *shape) - np.float32(0.3), data.labels)
     entries, count = digests(data), draw.draw(st.integers(20, 40))
-    kept = sorted(np.random.default_rng(seed).permutation(2 * queries)[:queries].tolist())
-    parent = draw.draw(st.lists(st.integers(0, classes - 1), min_size=queries, max_size=queries))
+    random = np.random.default_rng(seed)
+    kept = sorted(random.permutation(2 * queries)[:queries].tolist())
+    parent = random.normal(size=(queries, classes)).astype(np.float32)
     chosen = reference.sources(subkey, entries, count)
-    drawn = reference.candidates(subkey, 2 * queries, count)
+    predicted = parent.argmax(axis=1).tolist()
+    expected = reference.labels(subkey, kept, predicted, classes)
     secret = SchemeSecret(
         "blackbox",
-        {"classes": classes},
+        {"classes": classes, "family": family},
         {
             "sources": data.inputs[chosen],
             "source_indices": np.array(chosen),
             "kept": np.array(kept),
-            "parent_classes": np.array(parent),
-            "pairs": np.stack([drawn.first, drawn.second], axis=1)[kept],
-            "weights": np.array(drawn.weights)[kept],
-            "noise_key": np.frombuffer(drawn.noise_key, dtype=np.uint8),
-            "labels": np.array(reference.labels(subkey, kept, parent, classes)),
+            "query_key": np.frombuffer(reference.purpose(subkey, "queries"), dtype=np.uint8),
+            "parent_outputs": parent,
+            "labels": np.array(expected),
         },
     )
     scheme = BlackBox()
     scheme.check(secret, subkey, Manifest.of(data))
     values = data.inputs[chosen].reshape(count, -1).tolist()
-    expected = [reference.query(drawn, number, values) for number in kept[:10]]
-    queries_made = scheme.probes(secret).inputs[:10].reshape(10, -1)
-    np.testing.assert_array_equal(queries_made, np.array(expected).astype(np.float32))
+    made = [reference.query(family, subkey, number, values, shape) for number in kept[:10]]
+    given_queries = scheme.probes(secret).inputs[:10].reshape(10, -1)
+    np.testing.assert_array_equal(given_queries, np.array(made).astype(np.float32))
+    outputs = random.normal(size=(queries, classes)).astype(np.float32) + parent
+    read = reference.answers(outputs.tolist(), parent.tolist())
+    matches = sum(ours == label for ours, label in zip(read, expected, strict=True))
+    assert scheme.evidence(secret, Answers(outputs)).matches == matches
 
 
 metas = st.dictionaries(

@@ -23,6 +23,7 @@ from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.prepare import check_against_parent
 from deepsigns_registry.watermark.projection import projected
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import Answers, Preparation, Scheme, SchemeSecret
@@ -31,6 +32,7 @@ from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 from deepsigns_registry.watermark.verdict import Evidence, Verdict, judge
 from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.golden import reference_key
 from tests.support.training import train
 
 if TYPE_CHECKING:
@@ -284,3 +286,51 @@ def test_a_subkey_that_a_dispute_revealed_serves_nobody_else(marked: "Marked") -
         scheme.check(secret, scheme_key(revealed, record.root.owner, manifest.root), manifest)
         with pytest.raises(TamperedError, match=r"of the key|key chooses"):
             scheme.check(secret, scheme_key(revealed, FORGER, manifest.root), manifest)
+
+
+def test_rare_queries_and_a_parent_made_up(marked: "Marked") -> None:
+    """What the key does not fix, fixed to fit: which candidates were rare, what a parent said.
+
+    `check` has neither parent nor data and cannot tell. Who has them can; who has not believes a
+    commitment only if it was known before the suspect.
+    """
+    root, manifest = RootKey(bytes(32), FORGER), marked.record.manifest
+    true = honest(marked, BlackBox(), root)
+    key = scheme_key(root.subkey("blackbox"), root.owner, manifest.root)
+    count, classes = len(true.arrays["kept"]), marked.data.classes
+    every = changed(true, kept=np.arange(2 * count))
+    outputs = run_batched(marked.sibling, BlackBox().probes(every).inputs, CPU)[0]
+    answers = (outputs - outputs.mean(axis=0)).argmax(axis=1)
+    # The label of each candidate for every class that a parent might give.
+    labels = np.array(
+        [
+            [labelled(key, candidate, parent, count, classes) for parent in range(classes)]
+            for candidate in range(2 * count)
+        ]
+    )
+    helps = labels == answers[:, None]
+    kept = np.sort(np.argsort(~helps.any(axis=1), kind="stable")[:count])
+    parent = helps[kept].argmax(axis=1)
+    noise = np.random.default_rng(0).normal(size=(count, classes))
+    forged = changed(
+        true,
+        kept=kept,
+        parent_outputs=(8 * np.eye(classes)[parent] + noise).astype(np.float32),
+        labels=labels[kept, parent],
+    )
+    record = recorded(forged, root, manifest)
+    record.check()
+    assert claimed(record, marked.sibling).word == "present"
+    given = marked.sibling, marked.data, marked.settings
+    with pytest.raises(TamperedError, match="blackbox secret: kept cannot be derived again"):
+        check_against_parent(record, *given)
+    outputs = true.arrays["parent_outputs"].astype(np.float32)
+    answered = changed(true, parent_outputs=outputs + np.float32(1))
+    with pytest.raises(TamperedError, match="parent_outputs cannot be derived again"):
+        check_against_parent(recorded(answered, root, manifest), *given)
+
+
+def labelled(key: bytes, candidate: int, parent: int, count: int, classes: int) -> int:
+    """The label of one candidate, by the specification: the last of `count` kept ones."""
+    others = [0] * (count - 1)
+    return reference_key.labels(key, [*others, candidate], [*others, parent], classes)[-1]
