@@ -58,14 +58,7 @@ def story() -> Iterator[Story]:
         nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10)), tap="1"
     )
     # Fidelity does not matter here, a strong mark after a short training does.
-    settings = MarkSettings(
-        queries=100,
-        epochs=2,
-        minimum_steps=300,
-        repeats=150,
-        learning_rate=5e-3,
-        lambda_queries=4.0,
-    )
+    settings = MarkSettings(queries=100)
     embed(model, data, None, settings)
     with TemporaryDirectory() as name:
         base = Path(name)

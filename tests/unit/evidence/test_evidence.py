@@ -128,7 +128,7 @@ NOT_OLDER = (
 def test_what_nobody_knew_before_is_never_present(story: Story, exported: Path) -> None:
     # Real evidence of a real mark: nothing in it tells it from a forgery.
     found = verify_evidence(exported, story.marked, story.signer_key).verdict
-    assert found.log10_p_adjusted("blackbox") <= -20
+    assert found.log10_p_adjusted("blackbox") <= -10
     assert found.word == "undecided"
     assert found.reasons[-1] == NOT_OLDER
 
@@ -224,7 +224,7 @@ def test_choices_made_after_seeing_the_suspect_prove_nothing(
         suspect=story.unmarked,
     )
     found = verify_evidence(path, story.unmarked, story.signer_key).verdict
-    assert found.log10_p_adjusted("blackbox") <= -20
+    assert found.log10_p_adjusted("blackbox") <= -10
     assert found.word == "undecided"
     assert found.reasons[-1] == NOT_OLDER
     with pytest.raises(TamperedError, match="its statement is not the attestation in"):
@@ -458,7 +458,9 @@ def test_a_wrong_tap_is_found_by_its_layers(
     path.write_bytes(render(replace(evidence, schemes=revealed, tap="no such tensor")))
     found = verify_evidence(path, story.marked, story.signer_key).verdict
     (read,) = found.evidence
-    assert (read.level, read.errors) == ("c", 0)
+    assert read.level == "c"
+    # The parent's lengths of rows take the place of the marked model's: a bit may be lost.
+    assert read.log10_p < -30
     by_name = replace(evidence, schemes=revealed)
     path.write_bytes(render(by_name))
     assert verify_evidence(path, story.marked, story.signer_key).verdict.tries < found.tries
