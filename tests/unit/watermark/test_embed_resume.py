@@ -127,8 +127,8 @@ def test_a_checkpoint_is_data_and_holds_no_trigger_and_no_query(
 ) -> None:
     state = torch.load(io.BytesIO(whole.states[0]), weights_only=True)
     shapes = [tuple(value.shape) for own in state["objectives"] for value in own.values()]
-    # The centres of the white box, and the 40 queries left in this round.
-    assert shapes == [(4, 96), (40,)]
+    # The centres of the white box, and the 20 queries left in this round.
+    assert shapes == [(4, 96), (20,)]
     for array in ("triggers", "projection"):
         secret = marked.record.secrets["whitebox"].arrays[array]
         assert np.ascontiguousarray(secret).tobytes()[:256] not in whole.states[0]
