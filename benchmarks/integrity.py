@@ -110,8 +110,7 @@ class Exceedance:
     def valid(self) -> bool:
         """Whether the rate is not shown to be above the attainable level.
 
-        The black box promises this alone: a query that a model answers as the parent does
-        cannot match at all.
+        Queries that a model does not answer cannot match at all; then this alone is promised.
         """
         return self.low <= self.attainable
 
@@ -197,12 +196,13 @@ def blackbox_null(
     """Asks a suspect random keys' queries.
 
     A key's label is uniform over the classes that the parent does not predict, and independent
-    of the query. So where the suspect answers as the parent does, nothing can match, and
-    anywhere else the probability is 1/(C-1): matches are exactly binomial over the other queries.
+    of the query. So where the suspect's answer is the parent's class, or none, nothing can match,
+    and anywhere else the probability is 1/(C-1): matches are exactly binomial over the other
+    queries. `calibrated_answers` never gives the parent's class.
 
     Args:
-        answers: int64 [sets, queries], classes that the suspect answers, for several sets of
-            queries; the keys are shared evenly by the sets.
+        answers: int64 [sets, queries], classes that are read from the suspect, negative where
+            there is none, for several sets of queries; the keys are shared evenly by the sets.
         parent: int64 [sets, queries], classes that the unmarked parent answers.
         classes: C.
         keys: Keys to draw.
@@ -212,7 +212,7 @@ def blackbox_null(
     sets, queries = answers.shape
     chance = 1 / (classes - 1)
     matches = np.zeros(queries + 1, dtype=np.int64)
-    for number, open_queries in enumerate((answers != parent).sum(axis=1)):
+    for number, open_queries in enumerate(((answers != parent) & (answers >= 0)).sum(axis=1)):
         share = keys // sets + (number < keys % sets)
         drawn = random.binomial(int(open_queries), chance, share)
         matches += np.bincount(drawn, minlength=queries + 1)
