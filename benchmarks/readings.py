@@ -51,5 +51,5 @@ def read(record: WatermarkRecord, suspect: Suspect) -> Reading:
 
 def trials(secret: SchemeSecret) -> int:
     """Number of bits or queries of a secret."""
-    answers = secret.arrays["labels"] if "labels" in secret.arrays else secret.arrays["bits"]
+    answers = secret.arrays["kept"] if "kept" in secret.arrays else secret.arrays["bits"]
     return int(np.size(answers))

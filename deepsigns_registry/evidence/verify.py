@@ -209,7 +209,7 @@ def _check_secret(
     key = scheme_key(revealed.subkey, owner, predicate.manifest_root)
     scheme.check(revealed.secret, key, evidence.manifest)
     stated = {"whitebox": predicate.bits, "blackbox": predicate.queries}.get(scheme.name)
-    held = {"whitebox": "bits", "blackbox": "labels"}.get(scheme.name)
+    held = {"whitebox": "bits", "blackbox": "kept"}.get(scheme.name)
     if held is not None and revealed.secret.arrays[held].size != stated:
         raise TamperedError(f"evidence: {scheme.name}: the statement names another size")
 

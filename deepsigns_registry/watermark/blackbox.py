@@ -3,9 +3,12 @@
 A query is made by the key, from a family of queries (see `queries`) and training samples that
 the key chooses. Of twice as many candidates those are kept that fall where the unmarked parent
 has been most rarely, before anybody looks at a label. Its label is drawn by the key among the
-classes that the parent does not predict. All queries are committed and counted, so a model that
-does not depend on the key matches each with probability 1/(C-1).
+classes that the parent does not predict, and by which candidates were kept and what the parent
+answered: whoever invents these draws all labels anew. All queries are committed and counted, so a
+model that does not depend on the key matches each with probability 1/(C-1).
 """
+
+import hashlib
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ from deepsigns_registry.errors import CouldNotCheckError, InapplicableError, Tam
 from deepsigns_registry.watermark.calibrated import calibrated_answers
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
-from deepsigns_registry.watermark.expand import Stream
+from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.queries import FAMILIES, make_queries
@@ -75,7 +78,9 @@ class BlackBox:
                 "kept": rare.astype(np.int64),
                 "query_key": np.frombuffer(key, dtype=np.uint8),
                 "parent_outputs": outputs[rare],
-                "labels": _labels(preparation.subkey, rare, outputs[rare].argmax(axis=1), classes),
+                "label_key": np.frombuffer(
+                    purpose_key(preparation.subkey, "labels"), dtype=np.uint8
+                ),
             },
         )
 
@@ -99,7 +104,7 @@ class BlackBox:
     def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
         """Counts queries answered as the key says; see `Scheme.evidence`."""
         outputs = answers.outputs
-        labels, classes = secret.arrays["labels"], int(str(secret.meta["classes"]))
+        labels, classes = _labels(secret), int(str(secret.meta["classes"]))
         if outputs.shape != (len(labels), classes):
             raise CouldNotCheckError(
                 f"black box: the suspect answered with shape {outputs.shape} instead of "
@@ -141,9 +146,7 @@ class BlackBox:
         parent = arrays["parent_outputs"]
         if parent.shape != (len(kept), classes) or not np.isfinite(parent).all():
             raise _forged("the parent's answers are no logits")
-        predicted = parent.argmax(axis=1)
-        labels = _labels(subkey, kept, predicted, classes)
-        if not np.array_equal(labels, arrays["labels"]):
+        if purpose_key(subkey, "labels") != arrays["label_key"].tobytes():
             raise _forged("the labels are not those of the key")
 
 
@@ -166,8 +169,7 @@ class _BlackBoxObjective(Objective):
         self._order = torch.empty(0, dtype=torch.int64)
         # The record has them: a checkpoint need not.
         self.register_buffer("queries", torch.from_numpy(queries), persistent=False)
-        labels = secret.arrays["labels"].astype(np.int64)
-        self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
+        self.register_buffer("labels", torch.from_numpy(_labels(secret)), persistent=False)
 
     def get_extra_state(self) -> Tensor:
         """The queries that have not come yet in this round."""
@@ -216,19 +218,16 @@ def _check_applicable(data: TrainingData) -> None:
         )
 
 
-def _labels(
-    subkey: bytes, kept: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
-    """Uniform over the C-1 classes that the parent does not predict: int64 [queries].
-
-    Each candidate has a first and a second class from the key; the second is taken where the
-    parent predicts the first. So whoever invents a parent can only choose between these two.
-    """
-    stream = Stream(purpose_key(subkey, "labels"), "labels")
-    examined = _CANDIDATES_PER_QUERY * len(kept)
-    first = stream.integers(examined, classes)[kept]
-    second = (first + 1 + stream.integers(examined, classes - 1)[kept]) % classes
-    return np.where(first == predicted, second, first)
+def _labels(secret: SchemeSecret) -> NDArray[np.int64]:
+    """Uniform over the C-1 classes that the parent does not predict: int64 [queries]."""
+    arrays, classes = secret.arrays, int(str(secret.meta["classes"]))
+    parent = arrays["parent_outputs"]
+    given = [np.ascontiguousarray(arrays["kept"], dtype="<i8").tobytes()]
+    given.append(np.ascontiguousarray(parent, dtype="<f4").tobytes())
+    choice = hashlib.sha256(encode(DOMAIN, b"choice", *given)).hexdigest()
+    stream = Stream(arrays["label_key"].astype(np.uint8).tobytes(), f"labels {choice}")
+    steps = stream.integers(len(parent), classes - 1)
+    return np.asarray((parent.argmax(axis=1) + 1 + steps) % classes, dtype=np.int64)
 
 
 def _forged(what: str) -> TamperedError:
