@@ -18,8 +18,8 @@ from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.wiring import parent_blueprint, read_network
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
-from deepsigns_registry.watermark.align import Alignment, align
-from deepsigns_registry.watermark.blueprint import Blueprint
+from deepsigns_registry.watermark.align import Alignment, Rows, align, match_rows
+from deepsigns_registry.watermark.blueprint import Blueprint, sketched
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.extract import ALIGNED_AGREEMENT, extract
 from deepsigns_registry.watermark.key import RootKey
@@ -56,6 +56,7 @@ def moved(layers: Layers, seed: int, *, scale: float = 1.0, extra: bool = False)
             share = np.concatenate([share, (1 - part) / twin, np.zeros(width // 8)])
             share[halves] *= part
         rows = first.weight.detach().double()[source] * _like(gain, first.weight)
+        assert first.bias is not None
         bias = first.bias.detach().double()[source] * torch.from_numpy(gain)
         if extra:
             rows[-(width // 8) :] = torch.from_numpy(
@@ -289,6 +290,16 @@ def test_weights_without_meaning_are_never_absent(
     onnx.save(model, path)
     found = extract(record, OnnxSuspect(path))
     assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"
+
+
+def test_a_spare_copy_takes_no_other_neuron_s_place() -> None:
+    """A marked row may be less like its parent's than a neighbour's is."""
+    ours = np.array([[1, 0, 0], [0.5, 0.75**0.5, 0]], np.float32)
+    moved_away = np.array([0, 0.3, 0.91**0.5], np.float32)
+    theirs = np.stack([ours[0], moved_away, 3 * ours[0]])
+    match = match_rows([(Rows(*sketched(ours)), Rows(*sketched(theirs)))])
+    assert match.assignment.tolist() == [0, 1]
+    assert match.joined.tolist() == [0, 1, 0]
 
 
 def test_an_activation_of_another_width_is_not_read() -> None:
