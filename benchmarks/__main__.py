@@ -78,6 +78,7 @@ def _speed(options: argparse.Namespace) -> None:
             device=workshop.device,
             repetitions=run.scale.repetitions,
         )
+    run = replace(run, scale=replace(run.scale, seeds=1))
     _write(judged(rows_of(measurements), full=not options.quick), run, options)
 
 

@@ -198,11 +198,12 @@ def blackbox_null(
     A key's label is uniform over the classes that the parent does not predict, and independent
     of the query. So where the suspect's answer is the parent's class, or none, nothing can match,
     and anywhere else the probability is 1/(C-1): matches are exactly binomial over the other
-    queries. `calibrated_answers` never gives the parent's class.
+    queries. `calibrated_answers` never gives the parent's class, so of a model that answers every
+    query these are all.
 
     Args:
-        answers: int64 [sets, queries], classes that are read from the suspect, negative where
-            there is none, for several sets of queries; the keys are shared evenly by the sets.
+        answers: int64 [sets, queries], the suspect's `calibrated_answers`, negative where there
+            is none, for several sets of queries; the keys are shared evenly by the sets.
         parent: int64 [sets, queries], classes that the unmarked parent answers.
         classes: C.
         keys: Keys to draw.

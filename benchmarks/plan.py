@@ -33,7 +33,9 @@ _SLOW_PASS = 17.0
 _QUICK_TO_TRAIN = ("mlp",)
 _FEW_SEEDS = 2
 _STRANGER_SEEDS = 2
-_GENERALITY_SEEDS = 3
+_CAPACITY_SEEDS = 1
+_GENERALITY_SEEDS = 2
+_COMPARISON_SEEDS = 3
 _FLOAT32 = "fine-tuning 1e-3, full set, float32"
 _SLOW_FULL = "fine-tuning 1e-4, full set"
 
@@ -135,7 +137,7 @@ class _Planner:
             )
             for model in self.models
             for bits in BITS
-            for seed in (self.seeds if model in _QUICK_TO_TRAIN else range(_few(self.scale)))
+            for seed in (self.seeds if model in _QUICK_TO_TRAIN else range(_CAPACITY_SEEDS))
         ]
 
     def efficiency(self) -> list[Unit]:
@@ -164,7 +166,7 @@ class _Planner:
         return [
             Unit("comparison", "mlp", seed, name, (self.parent("mlp", seed, "half"),), cost=25)
             for name in VARIANTS
-            for seed in self.seeds
+            for seed in range(min(_COMPARISON_SEEDS, self.scale.seeds))
         ]
 
 
@@ -193,7 +195,3 @@ def planned(criteria: Sequence[str], models: Sequence[str], scale: Scale) -> lis
 
 def _pass(model: str) -> float:
     return _PASS.get(model, _SLOW_PASS)
-
-
-def _few(scale: Scale) -> int:
-    return min(_FEW_SEEDS, scale.seeds)

@@ -201,16 +201,21 @@ def _stop_before(_layer: nn.Module, given: tuple[Tensor, ...]) -> None:
 def _in_turn(
     jobs: Sequence[Callable[[], None]], repetitions: int, device: torch.device
 ) -> list[list[float]]:
-    """Wall time of each job, one after the other and again, after a first round for warmth."""
+    """Seconds of each job, one after the other and again, after a first round for warmth.
+
+    On a processor, where a job has one thread, they are those of the processor, which do not
+    count what else the machine does; on an accelerator they are wall time.
+    """
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     times: list[list[float]] = [[] for _ in jobs]
     for turn in range(repetitions + 1):
         for job, found in zip(jobs, times, strict=True):
-            started = time.perf_counter()
+            started = clock()
             job()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             if turn:
-                found.append(time.perf_counter() - started)
+                found.append(clock() - started)
     return times
 
 

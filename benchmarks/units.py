@@ -127,7 +127,11 @@ def code_digest(modules: Iterable[str]) -> str:
     """Hash of what some modules do: comments, docstrings and layout do not count.
 
     Args:
-        modules: Names; packages stand for all their modules.
+        modules: Names; packages stand for all their modules. A distribution that is not
+            installed counts as empty.
+
+    Raises:
+        ValueError: An installed distribution has no such module.
     """
     digest = hashlib.sha256()
     for path in sorted({path for module in modules for path in _sources(module)}):
@@ -156,8 +160,15 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _sources(module: str) -> list[Path]:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ValueError(f"no module {module}")
-    origin = Path(spec.origin)
-    return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    package, *inner = module.split(".")
+    # Only the outermost is looked up: looking up what is inside would import it.
+    spec = find_spec(package)
+    if spec is None:
+        return []
+    for folder in spec.submodule_search_locations or ():
+        path = Path(folder).joinpath(*inner)
+        if path.is_dir():
+            return sorted(path.rglob("*.py"))
+        if path.with_suffix(".py").is_file():
+            return [path.with_suffix(".py")]
+    raise ValueError(f"no module {module}")

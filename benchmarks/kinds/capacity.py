@@ -55,6 +55,7 @@ def _measured(
         item("bit error rate", share, "high is worst"),
         item("drop", drop, "mean"),
         item("refused", refused, "sum"),
+        item("seeds", 1, "sum"),
     ]
 
 

@@ -51,6 +51,7 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
         Measurement(
             _CRITERION, unit.model, BOTH, unit.setting, "processor seconds to mark", seconds
         ),
+        Measurement(_CRITERION, unit.model, BOTH, unit.setting, "seeds", 1, "sum"),
     ]
     for attack, victim in victims.items():
         reading = read(record, TappedSuspect(victim, workshop.device))
