@@ -30,7 +30,8 @@ class MarkSettings:
         lambda2: Weight of loss2 (signature bits at the centres and at the triggers).
         lambda_queries: Weight of the queries' loss.
         margin: Distance from the threshold that loss2 asks for, in standard deviations of a
-            random projection of the unmarked parent's class means.
+            random projection of the unmarked parent's class means; less where a carrier has
+            fewer than 16 neurons a bit.
         query_family: What queries look like; see `queries`.
         query_margin: Logits by which a query's label must lead before its loss ends; None for
             the cross-entropy, which costs less accuracy and withstands less.

@@ -1,5 +1,7 @@
 """What the white box adds to the fine-tuning: loss1 and loss2 of the paper, hardened."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,10 @@ from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped
 
 __all__ = ["WhiteBoxObjective"]
+
+# Neurons a bit from which the whole margin is asked for. Below, bits times margin squared stays the
+# same: it is how far a mean moves, and a tap whose means moved too far is not told by value.
+_ROOMY = 16
 
 
 class WhiteBoxObjective(Objective):
@@ -33,6 +39,8 @@ class WhiteBoxObjective(Objective):
         bystanders = torch.from_numpy(arrays["bystanders"].astype(np.float32))
         self._options = options
         self._scale = float(str(secret.meta["scale"]))
+        neurons, bits = arrays["projection"].shape
+        self._margin = options.margin * min(1.0, math.sqrt(neurons / (_ROOMY * bits)))
         # Every step needs some triggers of each carrier to estimate its mean.
         wanted = -(-len(triggers) * options.repeats // steps)
         self._sample = min(max(wanted, 4 * len(carriers)), len(triggers), options.batch_size)
@@ -90,7 +98,7 @@ class WhiteBoxObjective(Objective):
         z = projected(read, self.projection) * self.signs / self._scale
         # The paper's cross-entropy on a clamped sigmoid has no gradient where it is most wrong.
         # A squared hinge pulls the worst bits hardest and stops at the margin.
-        loss2 = functional.relu(self._options.margin - z).square().mean()
+        loss2 = functional.relu(self._margin - z).square().mean()
         weighted: Tensor = self._options.lambda1 * loss1 / self._scale**2
         return weighted + self._options.lambda2 * loss2
 
