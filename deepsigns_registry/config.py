@@ -119,6 +119,12 @@ class ModelSettings(_Section):
     epochs: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=1.5e-3, gt=0)
     batch_size: int = Field(default=64, ge=2)
+    margin: float = Field(default=5.0, gt=0)
+    query_family: Literal["salt", "noise", "blend", "noisy_blend", "flipped"] = "salt"
+    # None: the cross-entropy of the queries, which has no margin.
+    query_margin: float | None = Field(default=None, gt=0)
+    pruning_masks: float = Field(default=0.0, ge=0, lt=1)
+    weight_noise: float = Field(default=0.0, ge=0)
     max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -6,7 +6,7 @@ the worker, from the exported files, before anything is signed.
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -272,18 +272,8 @@ def mark_settings(model: ModelSettings) -> "MarkSettings":
     """The part of `[models.<name>]` that the method needs."""
     from deepsigns_registry.watermark.settings import MarkSettings
 
-    return MarkSettings(
-        bits=model.bits,
-        carriers=model.carriers,
-        queries=model.queries,
-        triggers_per_class=model.triggers_per_class,
-        epochs=model.epochs,
-        learning_rate=model.learning_rate,
-        batch_size=model.batch_size,
-        seed=model.seed,
-        precision=model.precision,
-        channels_last=model.channels_last,
-    )
+    shared = {field.name for field in fields(MarkSettings)} & set(ModelSettings.model_fields)
+    return MarkSettings(**{name: getattr(model, name) for name in shared})
 
 
 def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":

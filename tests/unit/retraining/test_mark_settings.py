@@ -1,0 +1,44 @@
+"""What deepsigns.toml says reaches the method."""
+
+from dataclasses import fields
+from typing import get_args
+
+from deepsigns_registry.config import ModelSettings
+from deepsigns_registry.retraining.stage import mark_settings
+from deepsigns_registry.watermark.queries import FAMILIES
+from deepsigns_registry.watermark.settings import MarkSettings
+
+
+def test_defaults_are_the_method_s_own() -> None:
+    assert mark_settings(ModelSettings(data="a:b")) == MarkSettings()
+
+
+def test_every_shared_setting_reaches_the_method() -> None:
+    changed = ModelSettings(
+        data="a:b",
+        bits=256,
+        carriers=8,
+        queries=200,
+        triggers_per_class=60,
+        epochs=3,
+        learning_rate=1e-3,
+        batch_size=32,
+        margin=3.0,
+        query_family="flipped",
+        query_margin=20.0,
+        pruning_masks=0.9,
+        weight_noise=0.3,
+        seed=7,
+        precision="bfloat16",
+        channels_last=False,
+    )
+    found, plain = mark_settings(changed), MarkSettings()
+    shared = {field.name for field in fields(MarkSettings)} & set(ModelSettings.model_fields)
+    assert len(shared) == 15
+    for name in shared:
+        assert getattr(found, name) == getattr(changed, name) != getattr(plain, name)
+
+
+def test_the_families_of_queries_are_those_of_the_method() -> None:
+    annotation = ModelSettings.model_fields["query_family"].annotation
+    assert get_args(annotation) == tuple(FAMILIES)
