@@ -54,7 +54,7 @@ class MarkSettings:
     queries: int = 400
     sources: int = 400
     epochs: int = 1
-    minimum_steps: int = 1500
+    minimum_steps: int = 900
     learning_rate: float = 1.5e-3
     batch_size: int = 64
     repeats: int = 40

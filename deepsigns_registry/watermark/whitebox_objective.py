@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepsigns_registry.watermark.projection import projected
 from deepsigns_registry.watermark.scheme import Objective, SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped
@@ -46,12 +45,14 @@ class WhiteBoxObjective(Objective):
         self._sample = min(max(wanted, 4 * len(carriers)), len(triggers), options.batch_size)
         self.centres = nn.Parameter(means.clone())
         per_class = len(triggers) // len(carriers)
+        projection = torch.from_numpy(arrays["projection"].astype(np.float32))
         signs = torch.from_numpy(arrays["bits"].astype(np.float32)) * 2 - 1
         constants = {
             "carriers": carriers,
             "triggers": triggers,
             "trigger_labels": carriers.repeat_interleave(per_class),
-            "projection": torch.from_numpy(arrays["projection"].astype(np.float32)),
+            # A vector times centred columns is the centred vector times the columns.
+            "projection": (projection - projection.mean(dim=0)) / self._scale,
             "signs": signs.repeat(2, 1),
             "bystanders": bystanders,
             "distances": _squared_distances(means, bystanders),
@@ -95,7 +96,7 @@ class WhiteBoxObjective(Objective):
             apart = _squared_distances(self.centres, self.bystanders)
             loss1 = loss1 + functional.relu(self.distances - apart).mean()
         read = torch.cat([self.centres, triggers.mean(dim=1)])
-        z = projected(read, self.projection) * self.signs / self._scale
+        z = read @ self.projection * self.signs
         # The paper's cross-entropy on a clamped sigmoid has no gradient where it is most wrong.
         # A squared hinge pulls the worst bits hardest and stops at the margin.
         loss2 = functional.relu(self._margin - z).square().mean()
