@@ -129,6 +129,21 @@ def test_a_changed_copy_is_read_without_an_error(
     assert blind.incomplete
 
 
+def test_a_pruned_and_moved_copy_is_still_present(
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path
+) -> None:
+    """Rows that lost most of their weights resemble the parent's less; bits are read anyway."""
+    model = copy.deepcopy(marked.model)
+    with torch.no_grad():
+        for layer in layers_of(model):
+            weight = layer.weight
+            weight[weight.abs() <= weight.abs().flatten().quantile(0.6)] = 0
+    moved(layers_of(model), seed=4)
+    read, _, word = whitebox(record, exported(model, parent_example(record), tmp_path / "s.onnx"))
+    assert word == "present"
+    assert read.log10_p < -9
+
+
 def test_a_copy_as_it_is_needs_no_alignment(
     marked: "Marked", record: WatermarkRecord, tmp_path: Path
 ) -> None:
