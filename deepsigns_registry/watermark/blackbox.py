@@ -95,7 +95,7 @@ class BlackBox:
         arrays = secret.arrays
         queries = make_queries(
             str(secret.meta["family"]),
-            arrays["query_key"].astype(np.uint8).tobytes(),
+            arrays["query_key"].tobytes(),
             arrays["kept"].astype(np.int64),
             arrays["sources"].astype(np.float32, copy=False),
         )
@@ -143,8 +143,9 @@ class BlackBox:
         key = purpose_key(subkey, "queries")
         if key != arrays["query_key"].tobytes() or secret.meta["family"] not in FAMILIES:
             raise _forged("the queries are not those of the key")
-        parent = arrays["parent_outputs"]
-        if parent.shape != (len(kept), classes) or not np.isfinite(parent).all():
+        parent, shape = arrays["parent_outputs"], (len(kept), classes)
+        # In any other type values that differ could be the same to the labels.
+        if parent.dtype != np.float32 or parent.shape != shape or not np.isfinite(parent).all():
             raise _forged("the parent's answers are no logits")
         if purpose_key(subkey, "labels") != arrays["label_key"].tobytes():
             raise _forged("the labels are not those of the key")
@@ -221,11 +222,11 @@ def _check_applicable(data: TrainingData) -> None:
 def _labels(secret: SchemeSecret) -> NDArray[np.int64]:
     """Uniform over the C-1 classes that the parent does not predict: int64 [queries]."""
     arrays, classes = secret.arrays, int(str(secret.meta["classes"]))
-    parent = arrays["parent_outputs"]
-    given = [np.ascontiguousarray(arrays["kept"], dtype="<i8").tobytes()]
-    given.append(np.ascontiguousarray(parent, dtype="<f4").tobytes())
-    choice = hashlib.sha256(encode(DOMAIN, b"choice", *given)).hexdigest()
-    stream = Stream(arrays["label_key"].astype(np.uint8).tobytes(), f"labels {choice}")
+    kept = arrays["kept"].astype("<i8")
+    parent = arrays["parent_outputs"].astype("<f4")
+    given = encode(DOMAIN, b"choice", kept.tobytes(), parent.tobytes())
+    choice = hashlib.sha256(given).hexdigest()
+    stream = Stream(arrays["label_key"].tobytes(), f"labels {choice}")
     steps = stream.integers(len(parent), classes - 1)
     return np.asarray((parent.argmax(axis=1) + 1 + steps) % classes, dtype=np.int64)
 

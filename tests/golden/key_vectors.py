@@ -34,6 +34,11 @@ def label(number: int) -> int:
     return 6 if value % 60 == 0 else value % 6
 
 
+def parent_outputs(number: int) -> list[float]:
+    """Of the made-up parent at candidate c: ((3 c + 5 k) mod 7) / 2 - 1 for class k."""
+    return [((3 * number + 5 * k) % 7) / 2 - 1 for k in range(CLASSES)]
+
+
 def packed(values: Sequence[float]) -> bytes:
     return struct.pack(f"<{len(values)}f", *values)
 
@@ -194,16 +199,17 @@ def _whitebox(subkey: bytes, key: bytes, entries: Sequence[Entry]) -> dict[str, 
 
 def _blackbox(key: bytes, entries: Sequence[Entry]) -> dict[str, object]:
     kept = [2 * place + place % 2 for place in range(QUERIES)]
-    parent = [number % CLASSES for number in kept]
+    parent = [parent_outputs(number) for number in kept]
     chosen = reference.sources(key, entries, SOURCES)
     values = [sample(place) for place in chosen]
-    drawn = reference.labels(key, kept, parent, CLASSES)
     return {
         "parameters": {"classes": CLASSES, "queries": QUERIES, "sources": SOURCES},
         "sources": chosen,
         "kept": kept,
-        "parent_classes": parent,
-        "labels": drawn,
+        "parent_outputs": "((3 c + 5 k) mod 7) / 2 - 1 of class k at candidate c",
+        "parent_classes": [reference.first_largest(row) for row in parent],
+        "choice": reference.choice(kept, parent).hex(),
+        "labels": reference.labels(key, kept, parent),
         "families": {
             family: _family(family, key, kept, values)
             for family in ("salt", "noise", "blend", "noisy_blend", "flipped")

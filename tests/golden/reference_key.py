@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import math
+import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -229,15 +230,22 @@ def sources(key: bytes, entries: Sequence[Entry], count: int) -> list[int]:
     return lowest(entries, purpose(key, "sources"), count)
 
 
-def labels(key: bytes, kept: Sequence[int], parent: Sequence[int], classes: int) -> list[int]:
-    stream = Bytes(purpose(key, "labels"), "labels")
-    first = stream.integers(2 * len(kept), classes)
-    step = stream.integers(2 * len(kept), classes - 1)
+def choice(kept: Sequence[int], parent: Sequence[Sequence[float]]) -> bytes:
+    numbers = b"".join(number.to_bytes(8, "little") for number in kept)
+    outputs = b"".join(struct.pack("<f", value) for row in parent for value in row)
+    return sha256(encoded(DOMAIN, b"choice", numbers, outputs))
+
+
+def first_largest(row: Sequence[float]) -> int:
+    return list(row).index(max(row))
+
+
+def labels(key: bytes, kept: Sequence[int], parent: Sequence[Sequence[float]]) -> list[int]:
+    classes = len(parent[0])
+    stream = Bytes(purpose(key, "labels"), f"labels {choice(kept, parent).hex()}")
+    steps = stream.integers(len(kept), classes - 1)
     return [
-        (first[number] + 1 + step[number]) % classes
-        if first[number] == predicted
-        else first[number]
-        for number, predicted in zip(kept, parent, strict=True)
+        (first_largest(row) + 1 + step) % classes for row, step in zip(parent, steps, strict=True)
     ]
 
 
@@ -275,7 +283,7 @@ def answers(outputs: Sequence[Sequence[float]], parent: Sequence[Sequence[float]
         ]
     found = []
     for place, row in enumerate(parent):
-        others = [label for label in range(len(row)) if label != list(row).index(max(row))]
+        others = [label for label in range(len(row)) if label != first_largest(row)]
         found.append(max(others, key=lambda label: rest[label][place]))
     return found
 

@@ -151,8 +151,7 @@ def test_black_box_secrets(
     kept = sorted(random.permutation(2 * queries)[:queries].tolist())
     parent = random.normal(size=(queries, classes)).astype(np.float32)
     chosen = reference.sources(subkey, entries, count)
-    predicted = parent.argmax(axis=1).tolist()
-    expected = reference.labels(subkey, kept, predicted, classes)
+    expected = reference.labels(subkey, kept, parent.tolist())
     secret = SchemeSecret(
         "blackbox",
         {"classes": classes, "family": family},
@@ -162,7 +161,7 @@ def test_black_box_secrets(
             "kept": np.array(kept),
             "query_key": np.frombuffer(reference.purpose(subkey, "queries"), dtype=np.uint8),
             "parent_outputs": parent,
-            "labels": np.array(expected),
+            "label_key": np.frombuffer(reference.purpose(subkey, "labels"), dtype=np.uint8),
         },
     )
     scheme = BlackBox()

@@ -21,6 +21,7 @@ from benchmarks.integrity import (
 )
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.calibrated import calibrated_answers
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
@@ -164,6 +165,24 @@ def test_a_model_that_always_disagrees_reaches_the_promised_chance() -> None:
     parent = np.random.default_rng(0).integers(0, 10, (1, 400))
     null = blackbox_null((parent + 1) % 10, parent, classes=10, keys=200_000, seed=2)
     assert all(level.exact for level in exceedances(null, confidence=CONFIDENCE))
+
+
+def test_what_models_answer_reaches_the_promised_chance(
+    unmarked: dict[str, EagerTappedModel], data: TrainingData, settings: MarkSettings
+) -> None:
+    """Every query has an answer that may match, even if the suspect is the parent itself."""
+    parent, place, scheme = unmarked["parent"], torch.device("cpu"), BlackBox()
+    given = Preparation(parent, data, Manifest.of(data.train), bytes(32), place, settings)
+    secret = scheme.prepare(given)
+    logits = secret.arrays["parent_outputs"].astype(np.float32)
+    for model in unmarked.values():
+        outputs = run_batched(model, scheme.probes(secret).inputs, place)[0]
+        answers = calibrated_answers(outputs, logits)[None]
+        asked = logits.argmax(axis=1)[None]
+        null = blackbox_null(answers, asked, classes=data.classes, keys=200_000, seed=3)
+        # 100 queries at 1/5.
+        assert moments(null.matches)[0] == pytest.approx(20, abs=0.1)
+        assert all(level.exact for level in exceedances(null, confidence=CONFIDENCE))
 
 
 def test_trigger_means_are_means_of_different_samples_of_different_classes() -> None:

@@ -37,7 +37,7 @@ def attest(record: WatermarkRecord, folder: Path, signer: FileSigner) -> str:
         commitments=record.commitments(),
         manifest_root=record.manifest.root,
         parent=Parent(name="digits", version="1", digest="0" * 64),
-        queries=record.secrets["blackbox"].arrays["labels"].size,
+        queries=record.secrets["blackbox"].arrays["kept"].size,
     )
     return read_bundle(folder)
 

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
 from deepsigns_registry.watermark.data import LabelledData
+from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, commit
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.prepare import check_against_parent
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import SchemeSecret
+from deepsigns_registry.watermark.suspect import TappedSuspect
 
 if TYPE_CHECKING:
     from tests.unit.watermark.conftest import Marked
@@ -115,10 +117,11 @@ def shift(array: Array) -> Array:
         ("blackbox", "source_indices", roll, "not the samples that the key chooses"),
         ("blackbox", "sources", shift, "is not the sample of the manifest"),
         ("blackbox", "query_key", roll, "queries are not those of the key"),
-        ("blackbox", "labels", roll, "labels are not those of the key"),
+        ("blackbox", "label_key", roll, "labels are not those of the key"),
         ("blackbox", "kept", lambda array: array[::-1], "not among the candidates"),
         ("blackbox", "kept", lambda array: array[:50], "only 50 queries"),
-        ("blackbox", "parent_outputs", np.negative, "labels are not those"),
+        ("blackbox", "parent_outputs", lambda array: array.astype(np.float64), "are no logits"),
+        ("blackbox", "parent_outputs", lambda array: array[:, 1:], "are no logits"),
         ("blackbox", "parent_outputs", lambda array: array * np.nan, "are no logits"),
     ],
 )
@@ -169,6 +172,38 @@ def test_the_choice_of_queries_is_committed(marked: "Marked") -> None:
     record = replace(marked.record, secrets={**marked.record.secrets, "blackbox": forged})
     with pytest.raises(TamperedError, match="not the one that was committed"):
         record.check()
+
+
+def others_kept(kept: Array) -> Array:
+    """One candidate that was kept for one that was not."""
+    left_out = np.setdiff1d(np.arange(2 * len(kept)), kept)
+    return np.sort(np.concatenate([kept[1:], left_out[:1]]))
+
+
+def last_bit(outputs: Array) -> Array:
+    """The last bit of one of the parent's answers, which changes no class."""
+    changed = outputs.astype(np.float32)
+    changed[0, 0] = np.nextafter(changed[0, 0], np.float32(np.inf))
+    return changed
+
+
+@pytest.mark.parametrize(("name", "change"), [("kept", others_kept), ("parent_outputs", last_bit)])
+def test_what_follows_from_the_parent_is_committed_and_draws_all_labels(
+    marked: "Marked", name: str, change: Change
+) -> None:
+    forged = changed(marked.record, "blackbox", name, change)
+    with pytest.raises(TamperedError, match="not the one that was committed"):
+        replace(forged, nonces=marked.record.nonces).check()
+    # With a nonce of its own it is another record, of a mark that this model does not carry.
+    forged.check()
+    suspect = TappedSuspect(marked.model)
+    true, other = (
+        next(read for read in extract(record, suspect).evidence if read.scheme == "blackbox")
+        for record in (marked.record, forged)
+    )
+    assert true.log10_p < -20
+    # Binomial(100, 1/5) is above 48 once in 4e9 times.
+    assert other.matches <= 48
 
 
 def test_a_missing_array_is_tampering(marked: "Marked") -> None:
