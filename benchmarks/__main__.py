@@ -18,6 +18,7 @@ from benchmarks import help_time
 from benchmarks.bars import judged
 from benchmarks.data import NAMES
 from benchmarks.kinds import KINDS
+from benchmarks.kinds.timing import timed_settings
 from benchmarks.measurement import Row, rows_of
 from benchmarks.models import MODELS
 from benchmarks.plan import CRITERIA, planned
@@ -74,7 +75,7 @@ def _speed(options: argparse.Namespace) -> None:
             model.module,
             model.tap,
             workshop.data,
-            workshop.settings,
+            timed_settings(workshop.settings),
             device=workshop.device,
             repetitions=run.scale.repetitions,
         )
