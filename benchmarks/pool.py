@@ -1,12 +1,14 @@
 """Runs units in processes of their own, what is needed first, and keeps every outcome."""
 
+import os
 import sys
 import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 from benchmarks.measurement import Measurement
 from benchmarks.units import Unit, ordered
@@ -110,6 +112,15 @@ class _UnitError(Exception):
 
 def _start(run: Run) -> None:
     _workshop.append(Workshop(run))
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A run that is killed leaves no process behind that goes on for hours."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(unit: Unit) -> float:
