@@ -68,8 +68,8 @@ QUICK = Scale(
     training=4_000,
     validation=1_000,
     share=0.2,
-    steps=200,
+    steps=120,
     keys=20_000,
     pairs=5,
-    repetitions=2,
+    repetitions=1,
 )
