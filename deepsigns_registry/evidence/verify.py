@@ -30,7 +30,12 @@ from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, commit, scheme_key
-from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce, reads_hidden
+from deepsigns_registry.watermark.record import (
+    WatermarkRecord,
+    binding_nonce,
+    check_reference,
+    reads_hidden,
+)
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.verdict import Verdict, judge
@@ -208,6 +213,7 @@ def _check_secret(
     owner = bytes.fromhex(predicate.owner)
     key = scheme_key(revealed.subkey, owner, predicate.manifest_root)
     scheme.check(revealed.secret, key, evidence.manifest)
+    check_reference(evidence.reference, {scheme.name: revealed.secret})
     stated = {"whitebox": predicate.bits, "blackbox": predicate.queries}.get(scheme.name)
     held = {"whitebox": "bits", "blackbox": "kept"}.get(scheme.name)
     if held is not None and revealed.secret.arrays[held].size != stated:

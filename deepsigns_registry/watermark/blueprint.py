@@ -221,15 +221,6 @@ class Blueprint:
     def __bool__(self) -> bool:
         return len(self.tap) > 0
 
-    def agrees(self, other: "Blueprint", *, tolerance: float = 2e-3) -> bool:
-        """Whether two blueprints are of one parent; float16 and other processors aside."""
-        return (
-            np.array_equal(self.layers, other.layers)
-            and np.array_equal(self.tap, other.tap)
-            and np.allclose(self.rows, other.rows, atol=tolerance)
-            and np.allclose(self.norms, other.norms, rtol=tolerance, atol=1e-6)
-        )
-
     def digest(self) -> bytes:
         """SHA-256 of its content."""
         parts: list[bytes] = []

@@ -24,7 +24,7 @@ from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import JSON, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 
-__all__ = ["WatermarkRecord", "binding_nonce", "reads_hidden"]
+__all__ = ["WatermarkRecord", "binding_nonce", "check_reference", "reads_hidden"]
 
 _FORMAT = "deepsigns-registry/record/v0"
 _HEADER = "record.json"
@@ -56,6 +56,20 @@ def reads_hidden(scheme: Scheme, secret: SchemeSecret) -> bool:
     """Whether a scheme reads a hidden layer, its activation or its weight."""
     probes = scheme.probes(secret)
     return probes.needs_activation or probes.needs_weight
+
+
+def check_reference(reference: NDArray[np.float32], secrets: Mapping[str, SchemeSecret]) -> None:
+    """What a tap is told by must be what the white box committed to.
+
+    Raises:
+        TamperedError: It is something else.
+    """
+    whitebox = secrets.get("whitebox")
+    if whitebox is not None and not np.array_equal(reference, whitebox.arrays.get("means", ())):
+        raise TamperedError(
+            "the reference activations are not those of the white-box secret",
+            advice="take the sealed record from the key store again",
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,6 +156,7 @@ class WatermarkRecord:
                     f"{scheme.name} secret: it is not the one that was committed",
                     advice="take the sealed record from the key store again",
                 )
+        check_reference(self.reference, self.secrets)
 
     def to_bytes(self) -> bytes:
         """The record as a zip of .npy arrays (no pickle) and one JSON document."""

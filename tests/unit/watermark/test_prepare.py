@@ -178,7 +178,7 @@ class Skipping(nn.Module):
 )
 def test_settings_that_prove_nothing_are_refused(name: str, value: int) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} is {value}; use at least"):
-        MarkSettings(**{name: value})
+        MarkSettings(**{name: value})  # type: ignore[arg-type]
 
 
 def test_the_secret_depends_on_the_key_alone(marked: "Marked") -> None:

@@ -257,3 +257,9 @@ def test_a_pickle_inside_is_refused(marked: "Marked") -> None:
     entries["reference.npy"] = buffer.getvalue()
     with pytest.raises(CouldNotCheckError, match="no watermark record"):
         WatermarkRecord.from_bytes(packed(entries))
+
+
+def test_another_reference_is_refused(marked: "Marked") -> None:
+    other = replace(marked.record, reference=-marked.record.reference)
+    with pytest.raises(TamperedError, match="not those of the white-box secret"):
+        other.check()
