@@ -32,7 +32,7 @@ _SLOW_PASS = 17.0
 # ask for, and the rest with so many seeds.
 _QUICK_TO_TRAIN = ("mlp",)
 _FEW_SEEDS = 2
-_STRANGER_SEEDS = 2
+_STRANGER_SEEDS = 1
 _CAPACITY_SEEDS = 1
 _GENERALITY_SEEDS = 2
 _COMPARISON_SEEDS = 3
