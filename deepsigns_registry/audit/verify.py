@@ -228,8 +228,10 @@ def _read(
 
 
 def _without_tap(reason: str, tap: str) -> str:
-    # A runtime may name the tensor that it failed at, and reasons go into reports.
-    return re.sub(rf"\b{re.escape(tap)}\b", "(the tap)", reason) if tap else reason
+    # A runtime may name the tensor that it failed at, and reasons go into reports. A name may
+    # begin or end with what is no letter, so that no word boundary need be there.
+    name = rf"(?<!\w){re.escape(tap)}(?!\w)"
+    return re.sub(name, "(the tap)", reason) if tap else reason
 
 
 def _strength(verdict: Verdict) -> float:

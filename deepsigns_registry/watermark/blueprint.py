@@ -101,8 +101,8 @@ class Blueprint:
     Attributes:
         rows: float16 [all channels, sketch], unit rows of all layers' weights, sketched.
         norms: float32 [all channels], lengths of the rows, not negative.
-        layers: int64 [layers, 3 + sources]: channels, columns and target of each layer in front
-            of the tap, and the groups it reads, filled with -1.
+        layers: int64 [layers, 3 + sources]: channels and columns (both at least 1) and target of
+            each layer in front of the tap, and the groups it reads, filled with -1.
         tap: int64 [groups], the groups of channels at the tap.
     """
 
@@ -131,9 +131,9 @@ class Blueprint:
             raise ValueError("a blueprint of another shape")
         groups = np.concatenate([self.layers[:, 2:].reshape(-1), self.tap])
         if (
-            (self.layers[:, :3] < 0).any()
+            (self.layers[:, :2] < 1).any()
+            or (self.layers[:, 2] < 0).any()
             or (groups < -1).any()
-            or (self.layers[:, 1] < 1).any()
             or (self.layers[:, 0] > _WIDEST).any()
             or int(self.layers[:, 0].sum()) != total
             or not np.isfinite(self.rows).all()
