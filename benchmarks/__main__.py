@@ -75,7 +75,7 @@ def _speed(options: argparse.Namespace) -> None:
             model.module,
             model.tap,
             workshop.data,
-            timed_settings(workshop.settings),
+            timed_settings(workshop.scale),
             device=workshop.device,
             repetitions=run.scale.repetitions,
         )

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 from benchmarks.kinds.kind import EMBEDDING, READING, Kind
 from benchmarks.measurement import Measurement
+from benchmarks.scale import Scale
 from benchmarks.speed import efficiency
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop, base_settings
@@ -16,9 +17,10 @@ _REPETITIONS = {"mlp": 7}
 _FEW = 2
 
 
-def timed_settings(settings: MarkSettings) -> MarkSettings:
-    """The settings with the precision that they have by default on each device."""
-    return replace(settings, precision=MarkSettings().precision)
+def timed_settings(scale: Scale) -> MarkSettings:
+    """The default settings, at their own precision; a quick run makes one short pass."""
+    settings = replace(base_settings(scale), precision=MarkSettings().precision)
+    return replace(settings, minimum_steps=1) if scale.steps else settings
 
 
 def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
@@ -30,7 +32,7 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
         model.module,
         model.tap,
         workshop.data,
-        timed_settings(workshop.settings),
+        timed_settings(workshop.scale),
         device=workshop.device,
         repetitions=min(most, _REPETITIONS.get(unit.model, _FEW)),
     )
@@ -39,7 +41,5 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
 TIMING = Kind(
     _do,
     code=(*EMBEDDING, *READING, "benchmarks.speed", "benchmarks.kinds.timing"),
-    values=lambda scale: (
-        asdict(timed_settings(base_settings(scale))) | {"repetitions": scale.repetitions}
-    ),
+    values=lambda scale: asdict(timed_settings(scale)) | {"repetitions": scale.repetitions},
 )
