@@ -211,10 +211,7 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
         bundle=entries[_STATEMENT].decode(),
         owner_key=entries[_OWNER],
         suspect=header.suspect,
-        manifest=Manifest(
-            _array(entries[_DIGESTS]).astype(np.uint8, casting="safe"),
-            _array(entries[_LABELS]).astype(np.int64, casting="safe"),
-        ),
+        manifest=Manifest.read(_array(entries[_DIGESTS]), _array(entries[_LABELS])),
         schemes={name: _revealed(name, opened, entries) for name, opened in header.schemes.items()},
         tap=header.tap,
         reference=_array(entries[_REFERENCE]).astype(np.float32, casting="safe"),

@@ -240,9 +240,8 @@ def _parse(content: bytes) -> WatermarkRecord:
             )
             for name, entry in header["schemes"].items()
         }
-        manifest = Manifest(
-            _array(archive, "manifest.digests").astype(np.uint8, casting="safe"),
-            _array(archive, "manifest.labels").astype(np.int64, casting="safe"),
+        manifest = Manifest.read(
+            _array(archive, "manifest.digests"), _array(archive, "manifest.labels")
         )
         reference = _array(archive, "reference").astype(np.float32, casting="safe")
         blueprint = Blueprint.from_arrays(

@@ -45,6 +45,8 @@ _LEAST_NEURONS_PER_BIT = 1.5
 # a regressor of 128 neurons agreed to 0.17 with its parent at 4 neurons a bit, to 0.35 at 8.
 _WANTED_NEURONS_PER_BIT = 8
 _LEAST_DIFFERENCE = 1e-4
+# Deriving the carriers takes some seconds then.
+_MOST_CLASSES = 100_000
 
 
 class WhiteBox:
@@ -148,8 +150,12 @@ class WhiteBox:
         classes = int(str(secret.meta["classes"]))
         if count < _LEAST_TRIGGERS or arrays["bits"].size < _LEAST_BITS:
             raise _forged(f"only {count} triggers a class and {arrays['bits'].size} bits")
-        if classes <= int(manifest.labels.max()):
+        if not int(manifest.labels.max()) < classes <= _MOST_CLASSES:
             raise _forged(f"{classes} classes do not hold the labels of the manifest")
+        means, neurons = arrays["means"], int(arrays["projection"].shape[0])
+        shape = (carriers, neurons)
+        if means.dtype != np.float32 or means.shape != shape or not np.isfinite(means).all():
+            raise _forged("the parent's mean activations are no such values")
         eligible = MarkSettings(triggers_per_class=count)
         try:
             chosen = _carriers(subkey, manifest, classes, carriers, eligible)
@@ -163,7 +169,6 @@ class WhiteBox:
         for index, sample in zip(triggers, arrays["triggers"], strict=True):
             if sample_digest(sample) != manifest.digests[index].tobytes():
                 raise _forged(f"trigger {int(index)} is not the sample of the manifest")
-        neurons = int(arrays["projection"].shape[0])
         if not np.array_equal(_projection(subkey, neurons, bits), arrays["projection"]):
             raise _forged("the projection is not that of the key")
         if not np.array_equal(_bits(subkey, carriers, bits), arrays["bits"]):
@@ -213,6 +218,11 @@ def _carrier_count(options: MarkSettings, manifest: Manifest, classes: int, neur
 
 def _classes(preparation: Preparation) -> int:
     if preparation.data.task == "classification":
+        if preparation.data.classes > _MOST_CLASSES:
+            raise UnmarkableError(
+                f"white box: {preparation.data.classes} classes are more than {_MOST_CLASSES}",
+                advice="mark this model with the black box alone",
+            )
         return preparation.data.classes
     return int(preparation.manifest.labels.max()) + 1
 
@@ -220,17 +230,17 @@ def _classes(preparation: Preparation) -> int:
 def _carriers(
     subkey: bytes, manifest: Manifest, classes: int, carriers: int, options: MarkSettings
 ) -> NDArray[np.int64]:
-    enough = _eligible(manifest, classes, carriers, options)
+    enough = set(_eligible(manifest, classes, carriers, options))
     order = Stream(purpose_key(subkey, "carriers"), "classes").permutation(classes)
     return np.array([label for label in order if label in enough][:carriers], dtype=np.int64)
 
 
 def _eligible(manifest: Manifest, classes: int, carriers: int, options: MarkSettings) -> list[int]:
     """The classes with enough different samples, at least `carriers` of them."""
-    counts = [manifest.distinct(label) for label in range(classes)]
-    enough = [label for label in range(classes) if counts[label] >= options.triggers_per_class]
+    counts = manifest.distinct(classes)
+    enough = np.flatnonzero(counts >= options.triggers_per_class).tolist()
     if len(enough) < carriers:
-        scarce = min(range(classes), key=lambda label: counts[label])
+        scarce = int(counts.argmin())
         raise DataError(
             f"only {len(enough)} classes have {options.triggers_per_class} different training "
             f"samples, {carriers} are needed (class {scarce} has {counts[scarce]})",

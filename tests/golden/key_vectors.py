@@ -6,6 +6,7 @@ right together with another version of the key: vectors that were published stay
 
 import hashlib
 import json
+import math
 import struct
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,40 @@ def manifest() -> list[Entry]:
     ]
 
 
+def activation(number: int) -> list[float]:
+    """Of a made-up model: neuron j rises with the sample and with j, alternating in sign."""
+    return [max(0.0, (-1) ** j * sample(number)[0] * (j + 1) / 64) for j in range(NEURONS)]
+
+
+def means(places: Sequence[int]) -> list[float]:
+    """Mean activations of each carrier's triggers."""
+    parts = [places[start : start + TRIGGERS] for start in range(0, len(places), TRIGGERS)]
+    return [
+        math.fsum(column) / TRIGGERS
+        for part in parts
+        for column in zip(*map(activation, part), strict=True)
+    ]
+
+
+def weight(rows: int, columns: int) -> list[list[float]]:
+    """Of a made-up layer: row i is zero for i = 1, else ((5 i + 3 j) mod 11 - 5) / 4 in column j."""
+    return [
+        [((5 * i + 3 * j) % 11 - 5) / 4 * (i != 1) for j in range(columns)] for i in range(rows)
+    ]
+
+
+def layers() -> list[reference.Layer]:
+    """The made-up parent up to its tap: 300 columns are more than a sketch has."""
+    return [
+        reference.Layer(weight(5, 2), [], 0),
+        reference.Layer(weight(4, 300), [], 1),
+        reference.Layer(weight(NEURONS, 9), [0, 1], 2),
+    ]
+
+
+TAP = [2]
+
+
 def whitebox_arrays(derived: reference.WhiteBox) -> dict[str, Array]:
     triggers = [value for place in derived.triggers for value in sample(place)]
     projection = [value for row in derived.projection for value in row]
@@ -64,6 +99,7 @@ def whitebox_arrays(derived: reference.WhiteBox) -> dict[str, Array]:
         "trigger_indices": Array("int64", (CARRIERS * TRIGGERS,), words(derived.triggers)),
         "projection": Array("float32", (NEURONS, BITS), packed(projection)),
         "bits": Array("int8", (CARRIERS, BITS), bits),
+        "means": Array("float32", (CARRIERS, NEURONS), packed(means(derived.triggers))),
     }
 
 
@@ -165,11 +201,9 @@ def _whitebox(subkey: bytes, key: bytes, entries: Sequence[Entry]) -> dict[str, 
     arrays, meta = whitebox_arrays(derived), {"classes": CLASSES, "scale": 1.5e-07}
     digest = reference.secret_digest("whitebox", meta, arrays)
     nonce = reference.nonce(SALT, digest)
-    # A made-up suspect: neuron j rises with the sample and with j, alternating in sign.
-    suspect = [
-        [max(0.0, (-1) ** neuron * sample(place)[0] * (neuron + 1) / 64) for neuron in range(24)]
-        for place in derived.triggers
-    ]
+    blueprint = reference.blueprint_digest(layers(), TAP)
+    bound = reference.nonce(SALT, digest, blueprint)
+    suspect = [activation(place) for place in derived.triggers]
     return {
         "parameters": {
             "classes": CLASSES,
@@ -193,6 +227,16 @@ def _whitebox(subkey: bytes, key: bytes, entries: Sequence[Entry]) -> dict[str, 
             "salt": SALT.hex(),
             "nonce": nonce.hex(),
             "commitment": reference.commitment(subkey, "whitebox", nonce),
+        },
+        "commitment_with_blueprint": {
+            "layers": "((5 i + 3 j) mod 11 - 5) / 4 of row i, column j; 0 of row 1",
+            "shapes": [[len(layer.weight), len(layer.weight[0])] for layer in layers()],
+            "reads": [layer.reads for layer in layers()],
+            "computes": [layer.computes for layer in layers()],
+            "tap": TAP,
+            "digest": blueprint.hex(),
+            "nonce": bound.hex(),
+            "commitment": reference.commitment(subkey, "whitebox", bound),
         },
     }
 

@@ -13,6 +13,7 @@ import pytest
 
 from deepsigns_registry.watermark import blackbox, expand
 from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.expand import Stream, encode
 from deepsigns_registry.watermark.key import RootKey, commit, purpose_key, scheme_key
@@ -52,6 +53,7 @@ def whitebox(vectors: Vectors, data: LabelledData) -> SchemeSecret:
     shape = found["parameters"]["neurons"], found["parameters"]["bits"]
     purpose = bytes.fromhex(vectors["keys"]["purposes"]["whitebox"]["projection"])
     drawn = reference_key.Bytes(purpose, "A").gaussians(*shape)
+    means = key_vectors.means(found["triggers"])
     return SchemeSecret(
         "whitebox",
         json.loads(found["commitment"]["meta"]),
@@ -61,6 +63,7 @@ def whitebox(vectors: Vectors, data: LabelledData) -> SchemeSecret:
             "triggers": data.inputs[found["triggers"]],
             "projection": np.array(drawn, dtype=np.float32),
             "bits": np.array(found["bits"], dtype=np.int8),
+            "means": np.array(means, dtype=np.float32).reshape(4, 24),
         },
     )
 
@@ -177,6 +180,16 @@ def test_reading(vectors: Vectors, whitebox: SchemeSecret) -> None:
     assert 0 < expected.sum() < expected.size
 
 
+def blueprint() -> Blueprint:
+    """Of the parent of the vectors, as its exported file would give it."""
+    layers = tuple(
+        Layer(np.array(layer.weight, dtype=np.float32), tuple(layer.reads), layer.computes)
+        for layer in key_vectors.layers()
+    )
+    tap = Tensor("tap", tuple(key_vectors.TAP), after=len(layers))
+    return Blueprint.of(Network(layers, (tap,)), "tap")
+
+
 def test_commitment(
     vectors: Vectors, data: LabelledData, root: RootKey, whitebox: SchemeSecret
 ) -> None:
@@ -191,10 +204,16 @@ def test_commitment(
         secrets={"whitebox": whitebox},
         manifest=Manifest.of(data),
         tap="",
-        reference=np.zeros((4, 24), dtype=np.float32),
+        reference=np.asarray(whitebox.arrays["means"], dtype=np.float32),
     )
     record.check()
     assert record.commitments() == {"whitebox": given["commitment"]}
+    bound = vectors["whitebox"]["commitment_with_blueprint"]
+    record = record.with_tap("tap", blueprint())
+    record.check()
+    assert record.blueprint.digest().hex() == bound["digest"]
+    assert record.nonces == {"whitebox": bytes.fromhex(bound["nonce"])}
+    assert record.commitments() == {"whitebox": bound["commitment"]}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

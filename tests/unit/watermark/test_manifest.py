@@ -1,12 +1,14 @@
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from deepsigns_registry.errors import TamperedError
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.key import prf
-from deepsigns_registry.watermark.manifest import Manifest, sample_digest
+from deepsigns_registry.watermark.manifest import Manifest, first_by_digest, sample_digest
 
 
 def manifest(inputs: list[float], labels: list[int]) -> Manifest:
@@ -65,10 +67,58 @@ def test_lowest_takes_the_smallest_prf_of_a_class() -> None:
 
 def test_duplicates_count_once() -> None:
     listed = manifest([1, 1, 1, 2], [0, 0, 0, 0])
-    assert listed.distinct(0) == 2
+    assert listed.distinct(3).tolist() == [2, 0, 0]
     assert sorted(listed.lowest(b"k" * 32, 9).tolist()) == [0, 3]
 
 
-def test_digests_and_labels_must_belong_together() -> None:
-    with pytest.raises(TamperedError, match="for 3 labels"):
-        Manifest(np.zeros((2, 32), dtype=np.uint8), np.zeros(3, dtype=np.int64))
+@pytest.mark.parametrize(
+    ("digests", "labels"),
+    [
+        (np.zeros((2, 32), np.uint8), np.zeros(3, np.int64)),
+        (np.zeros((2, 31), np.uint8), np.zeros(2, np.int64)),
+        (np.zeros((2, 32), np.float32), np.zeros(2, np.int64)),
+        (np.zeros((2, 32), np.uint8), np.zeros(2, np.float64)),
+        (np.zeros((2, 32), np.uint8), np.zeros((2, 2), np.int64)),
+    ],
+)
+def test_digests_and_labels_must_belong_together(
+    digests: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> None:
+    with pytest.raises(TamperedError, match="manifest: .* for .* labels of shape"):
+        Manifest(digests, labels)
+
+
+def test_a_manifest_that_is_read_is_of_a_bounded_size() -> None:
+    # Views of one sample, as many as there may not be.
+    many = 20_000_001
+    digests = np.broadcast_to(np.zeros(32, np.uint8), (many, 32))
+    labels = np.broadcast_to(np.int64(0), (many,))
+    with pytest.raises(ValueError, match="more than 20000000 samples"):
+        Manifest.read(digests, labels)
+    read = Manifest.read(digests[:3], labels[:3].astype(np.int32))
+    assert read.root == Manifest(digests[:3], labels[:3]).root
+    with pytest.raises(TypeError):
+        Manifest.read(digests[:3], np.zeros(3))
+
+
+def test_the_root_of_many_samples_needs_little_memory() -> None:
+    """Half a kilobyte a sample before; now its leaf, and one level of the tree of 32 bytes."""
+    samples = 50_000
+    listed = Manifest(np.zeros((samples, 32), np.uint8), np.zeros(samples, np.int64))
+    tracemalloc.start()
+    assert len(listed.root) == 64
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 200 * samples
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 3, 31])
+def test_first_places_are_in_the_order_of_the_digests(samples: int) -> None:
+    random = np.random.default_rng(0)
+    digests = random.integers(256, size=(samples, 32), dtype=np.uint8)
+    digests[:, -2:] = 0
+    digests[samples // 2 :, :31] = digests[:1, :31]
+    found = first_by_digest(digests)
+    known = [row.tobytes() for row in digests]
+    assert [known[at] for at in found] == sorted(set(known))
+    assert found.tolist() == [known.index(known[at]) for at in found]

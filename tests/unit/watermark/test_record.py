@@ -2,6 +2,7 @@
 
 import copy
 import io
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -114,6 +115,9 @@ def shift(array: Array) -> Array:
         ("whitebox", "projection", np.negative, "projection is not that of the key"),
         ("whitebox", "bits", flip, "signature bits are not those of the key"),
         ("whitebox", "triggers", lambda array: array[:-1], "incomplete"),
+        ("whitebox", "means", lambda array: array[:-1], "mean activations are no such values"),
+        ("whitebox", "means", lambda array: array.astype(np.float64), "mean activations are no"),
+        ("whitebox", "means", lambda array: array * np.nan, "mean activations are no such values"),
         ("blackbox", "source_indices", roll, "not the samples that the key chooses"),
         ("blackbox", "sources", shift, "is not the sample of the manifest"),
         ("blackbox", "query_key", roll, "queries are not those of the key"),
@@ -204,6 +208,24 @@ def test_what_follows_from_the_parent_is_committed_and_draws_all_labels(
     assert true.log10_p < -20
     # Binomial(100, 1/5) is above 48 once in 4e9 times.
     assert other.matches <= 48
+
+
+@pytest.mark.parametrize("classes", [10**5 + 1, 10**12])
+def test_hostile_numbers_of_classes_cost_nothing(marked: "Marked", classes: int) -> None:
+    secret = marked.record.secrets["whitebox"]
+    forged = replace(secret, meta={**secret.meta, "classes": classes})
+    record = replace(marked.record, secrets={"whitebox": forged})
+    with pytest.raises(TamperedError, match=f"{classes} classes do not hold the labels"):
+        record.check()
+
+
+def test_many_classes_are_counted_in_one_pass(marked: "Marked") -> None:
+    secret = marked.record.secrets["whitebox"]
+    forged = replace(secret, meta={**secret.meta, "classes": 10**5})
+    started = time.process_time()
+    with pytest.raises(TamperedError, match="carrier classes are not those of the key"):
+        replace(marked.record, secrets={"whitebox": forged}).check()
+    assert time.process_time() - started < 10
 
 
 def test_a_missing_array_is_tampering(marked: "Marked") -> None:
