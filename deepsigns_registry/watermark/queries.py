@@ -141,7 +141,7 @@ def make_queries(
     Examples:
         >>> samples = np.array([[0, 1, 2], [1, 0, 0]], dtype=np.float32)
         >>> make_queries("salt", bytes(32), np.arange(2), samples).tolist()
-        [[0.0, 1.0, 0.0], [1.0, 1.0, 2.0]]
+        [[0.0, 0.0, 0.0], [1.0, 0.0, 2.0]]
     """
     if family not in FAMILIES:
         raise ConfigurationError(

@@ -98,8 +98,10 @@ class WhiteBoxObjective(Objective):
         read = torch.cat([self.centres, triggers.mean(dim=1)])
         z = read @ self.projection * self.signs
         # The paper's cross-entropy on a clamped sigmoid has no gradient where it is most wrong.
-        # A squared hinge pulls the worst bits hardest and stops at the margin.
-        loss2 = functional.relu(self._margin - z).square().mean()
+        # A squared hinge pulls the worst bits hardest and stops at the margin; relative to the
+        # margin, so that a layer which can only have a small one is not pulled less for it.
+        missing = functional.relu(1 - z / self._margin)
+        loss2 = self._options.margin**2 * missing.square().mean()
         weighted: Tensor = self._options.lambda1 * loss1 / self._scale**2
         return weighted + self._options.lambda2 * loss2
 
