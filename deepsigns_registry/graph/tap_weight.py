@@ -8,6 +8,7 @@ of one model shows the same weight.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.order import EXTENTS
 
-__all__ = ["TapWeight", "find_weight", "read_weight"]
+__all__ = ["LAYERS", "TapWeight", "WeightReader", "find_weight", "read_weight"]
+
+# Names that all walks through one graph look up together, so that no graph makes them long.
+_MOST_STEPS = 2_000_000
+_MOST_VALUES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class _Layer:
     zero: int = 0
 
 
-_LAYERS = {
+# Operators that apply a weight.
+LAYERS = {
     "Gemm": _Layer(),
     "FusedGemm": _Layer(),
     "MatMul": _Layer(),
@@ -58,8 +65,6 @@ _LAYERS = {
 }
 # Operators whose own constants, of any rank, belong to no layer.
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "PRelu", "Where", "Clip", "Pad"}
-# What comes out of these says nothing about the values that went in.
-_EXTENTS = {"Shape", "Size"}
 # A normalisation behind these, behind a layer, still is right behind it.
 _PASSING = {
     "Identity",
@@ -80,11 +85,11 @@ class TapWeight:
     Attributes:
         weight: Name of the constant that holds it.
         neurons: Its dimension with one entry a neuron.
-        scale: Quantisation step, a scalar or one a neuron.
-        zero: Zero point, a scalar or one a neuron.
+        scale: Quantisation step, one value or one a neuron.
+        zero: Zero point, one value or one a neuron.
         alpha: Factor of the layer.
-        factor: Factor of the batch normalisation right behind the layer.
-        variance: Its variance.
+        factor: Factor of the batch normalisation right behind the layer, as many values.
+        variance: Its variance, as many values.
         epsilon: What it adds to the variance.
     """
 
@@ -129,41 +134,80 @@ def find_weight(model: ModelProto, tap: str) -> TapWeight | None:
 
     Raises:
         LookupError: A node has too few operands or results.
-        ValueError: An attribute cannot be read.
+        ValueError: An attribute cannot be read, or the graph is too long a walk.
     """
     return _Walk(model).find(tap)
 
 
 def read_weight(model: ModelProto, tap: str, *, where: str) -> NDArray[np.float32] | None:
-    """Reads the weight behind a tensor from a checked model.
+    """Reads the weight behind one tensor from a checked model; see `WeightReader`."""
+    reader = WeightReader(model, where=where)
+    found = reader.find(tap)
+    return None if found is None else reader.rows(found)
+
+
+class WeightReader:
+    """Reads weights from a checked model in time and memory that its size bounds.
 
     Args:
         model: The model; see `graph.structure.read_model`.
-        tap: Name of a tensor.
-        where: What to call the model in errors.
+        where: What to call it in errors.
 
-    Returns:
-        float32 [neurons, ...], or None when no one layer computes the tensor.
-
-    Raises:
-        CouldNotCheckError: The weight's constants do not fit together.
+    Attributes:
+        constants: The graph's constants by name.
     """
-    try:
-        walk = _Walk(model)
-        found = walk.find(tap)
-        if found is None:
-            return None
-        rows = found.rows(lambda name: _tensor(walk.constants[name]))
-    except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise CouldNotCheckError(
-            f"{where}: the weight behind the tap cannot be read: {error!r:.200}",
+
+    def __init__(self, model: ModelProto, *, where: str) -> None:
+        self._where = where
+        try:
+            self._walk = _Walk(model)
+        except (LookupError, TypeError, ValueError) as error:
+            raise self._unreadable(error) from error
+        self.constants = self._walk.constants
+
+    def find(self, tap: str) -> TapWeight | None:
+        """Where the weight behind a tensor is kept; None when no one layer computes it.
+
+        None also when a quantisation step, zero point or normalisation has neither one value
+        nor one a neuron.
+
+        Raises:
+            CouldNotCheckError: The graph cannot be read, or is too long a walk.
+        """
+        try:
+            return self._walk.find(tap)
+        except (LookupError, TypeError, ValueError) as error:
+            raise self._unreadable(error) from error
+
+    def rows(self, found: TapWeight) -> NDArray[np.float32]:
+        """The weight as float32 [neurons, ...].
+
+        Raises:
+            CouldNotCheckError: It has more than 2**28 values, or its constants hold others than
+                they say.
+        """
+        values = prod(self.constants[found.weight].dims)
+        if values > _MOST_VALUES:
+            raise CouldNotCheckError(
+                f"{self._where}: the weight behind the tap has {values} values, the limit is "
+                f"{_MOST_VALUES}",
+                advice="name a smaller model",
+            )
+        try:
+            rows = found.rows(lambda name: _tensor(self.constants[name]))
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise self._unreadable(error) from error
+        return rows.float().contiguous().numpy()
+
+    def _unreadable(self, error: Exception) -> CouldNotCheckError:
+        return CouldNotCheckError(
+            f"{self._where}: the weight behind the tap cannot be read: {error!r:.200}",
             advice="export the model again",
-        ) from error
-    return rows.float().contiguous().numpy()
+        )
 
 
 class _Walk:
-    """One walk from a tensor back to the layer that computes it."""
+    """Walks from tensors back to the layers that compute them, all in one graph."""
 
     def __init__(self, model: ModelProto) -> None:
         self.constants: dict[str, TensorProto] = {
@@ -171,14 +215,31 @@ class _Walk:
         }
         self._writers: dict[str, NodeProto] = {}
         self._readers: dict[str, list[NodeProto]] = {}
-        for node in model.graph.node:
-            held = _attributes(node).get("value") if node.op_type == "Constant" else None
+        self._nodes = list(model.graph.node)
+        self._read: dict[int, Mapping[str, Any]] = {}
+        self._steps = 0
+        for node in self._nodes:
+            held = self._attributes(node).get("value") if node.op_type == "Constant" else None
             if isinstance(held, TensorProto):
                 self.constants[node.output[0]] = held
                 continue
             self._writers |= dict.fromkeys(node.output, node)
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
+
+    def _step(self, count: int = 1) -> None:
+        self._steps += count
+        if self._steps > _MOST_STEPS:
+            raise ValueError(f"more than {_MOST_STEPS} steps from tensors to their layers")
+
+    def _attributes(self, node: NodeProto) -> Mapping[str, Any]:
+        """Read once a node, however often it is asked; `_nodes` keeps the identities alive."""
+        key = id(node)
+        if key not in self._read:
+            self._read[key] = {
+                entry.name: helper.get_attribute_value(entry) for entry in node.attribute
+            }
+        return self._read[key]
 
     def find(self, tap: str) -> TapWeight | None:
         sources: dict[str, NodeProto | None] = {}
@@ -190,12 +251,13 @@ class _Walk:
                 continue
             seen.add(name)
             node = self._writers.get(name)
-            if node is None or node.op_type in _LAYERS:
+            self._step(1 if node is None else 1 + len(node.input))
+            if node is None or node.op_type in LAYERS:
                 sources[name] = node
                 continue
             # Only its first output holds the values; the others are their quantisation.
             own = node.op_type == "DynamicQuantizeLinear" and name != node.output[0]
-            if own or node.op_type in _EXTENTS:
+            if own or node.op_type in EXTENTS:
                 continue
             if node.op_type not in _ELEMENTWISE and self._has_own_weight(node):
                 return None
@@ -216,7 +278,7 @@ class _Walk:
         return any(rank > 1 for rank in ranks)
 
     def _weight_of(self, node: NodeProto) -> TapWeight | None:
-        layer, attributes = _LAYERS[node.op_type], _attributes(node)
+        layer, attributes = LAYERS[node.op_type], self._attributes(node)
         neurons = layer.neurons
         if attributes.get("transB"):
             neurons = 1 - neurons
@@ -239,43 +301,61 @@ class _Walk:
         if any(name and name not in self.constants for name in (scale, zero)):
             return None
         alpha = float(attributes.get("alpha", 1.0)) if "Conv" not in node.op_type else 1.0
-        return replace(found, scale=scale, zero=zero, alpha=alpha)
+        found = replace(found, scale=scale, zero=zero, alpha=alpha)
+        return found if all(self._fits(found, name) for name in (scale, zero)) else None
+
+    def _fits(self, found: TapWeight, name: str) -> bool:
+        """Whether a constant has one value, or one a neuron: others would be spread anyhow."""
+        if not name:
+            return True
+        values = prod(self.constants[name].dims)
+        return values in {1, self.constants[found.weight].dims[found.neurons]}
 
     def _constant(self, name: str, neurons: int) -> TapWeight | None:
         """The constant behind a weight operand, over what only changes its form."""
         scale = zero = ""
+        axis = along = neurons
         passed = set[str]()
         while name not in self.constants:
             node = self._writers.get(name)
+            self._step()
             if node is None or name in passed:
                 return None
             passed.add(name)
             if node.op_type == "DequantizeLinear":
-                if _attributes(node).get("block_size"):
+                if self._attributes(node).get("block_size"):
                     return None
                 scale, zero = _operand(node, 1), _operand(node, 2)
+                axis, along = int(self._attributes(node).get("axis", 1)), neurons
             elif node.op_type == "QuantizeLinear":
                 # A float weight that is quantised and dequantised in the graph is itself.
                 scale = zero = ""
             elif node.op_type == "Transpose":
-                if _attributes(node).get("perm", [1, 0]) != [1, 0]:
+                if self._attributes(node).get("perm", [1, 0]) != [1, 0]:
                     return None
                 neurons = 1 - neurons
             elif node.op_type not in {"Identity", "Cast"}:
                 return None
             name = _operand(node, 0)
+        steps = [self.constants[step] for step in (scale, zero) if step in self.constants]
+        rank = len(self.constants[name].dims)
+        # Along another dimension the steps are not the neurons', even if there are as many.
+        if any(prod(step.dims) != 1 for step in steps) and axis % max(rank, 1) != along:
+            return None
         return TapWeight(name, neurons, scale, zero)
 
     def _integer_scale(self, node: NodeProto) -> str:
         """The weight's step: Cast, then Mul with the product of the data's and the weight's."""
         (product,) = node.output
         for cast in self._readers.get(product, []):
+            self._step()
             for scaled in self._readers.get(cast.output[0], []) if cast.op_type == "Cast" else []:
+                self._step(1 + len(scaled.input))
                 for name in scaled.input if scaled.op_type == "Mul" else []:
                     writer = self._writers.get(name)
                     steps = writer.input if writer is not None else [name]
                     if name != cast.output[0]:
-                        return next((step for step in steps if step in self.constants), "")
+                        return next((step for step in steps[:2] if step in self.constants), "")
         return ""
 
     def _directly_behind(self, node: NodeProto, layer: str) -> bool:
@@ -286,6 +366,7 @@ class _Walk:
             if before is None or name in passed:
                 return False
             passed.add(name)
+            self._step(1 + len(before.input))
             rest = [given for given in before.input if given not in self.constants]
             biased = before.op_type == "Add" and len(rest) == 1
             if not biased and before.op_type not in _PASSING:
@@ -293,20 +374,18 @@ class _Walk:
             name = rest[0] if rest else ""
         return True
 
-    def _normalised(self, found: TapWeight, node: NodeProto) -> TapWeight:
+    def _normalised(self, found: TapWeight, node: NodeProto) -> TapWeight | None:
         factor, variance = _operand(node, 1), _operand(node, 4)
         if factor not in self.constants or variance not in self.constants:
             return found
-        epsilon = float(_attributes(node).get("epsilon", 1e-5))
+        if not self._fits(found, factor) or not self._fits(found, variance):
+            return None
+        epsilon = float(self._attributes(node).get("epsilon", 1e-5))
         return replace(found, factor=factor, variance=variance, epsilon=epsilon)
 
 
 def _operand(node: NodeProto, position: int) -> str:
     return str(node.input[position]) if len(node.input) > position else ""
-
-
-def _attributes(node: NodeProto) -> Mapping[str, Any]:
-    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
 
 
 def _tensor(tensor: TensorProto) -> Tensor:

@@ -1,11 +1,14 @@
 """The layers of an ONNX graph and which channels they share, for `watermark.align`.
 
-The graph is only read, never run, so that a stranger's file costs a bounded time. What is no
-layer passes its channels on: activation functions, pooling, normalisation, reshaping, attention.
-Where that is wrong, rows are not recognised and the alignment says so.
+The graph is only read, never run: one pass over what its output depends on, with one bound on
+the layers and weights, one on the steps of looking for them, and one on the channels that are
+passed on. So a stranger's file costs a bounded time. What is no layer passes its channels on:
+activation functions, pooling, normalisation, reshaping, attention. Where that is wrong, rows are
+not recognised and the alignment says so.
 """
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +16,21 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.order import live_nodes, sole_tensors
 from deepsigns_registry.graph.structure import read_model
-from deepsigns_registry.graph.tap_weight import read_weight
+from deepsigns_registry.graph.tap_weight import LAYERS, WeightReader
 from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
 
 __all__ = ["parent_blueprint", "read_network"]
 
-_LAYERS = frozenset({
-    "Conv", "ConvInteger", "DynamicQuantizeMatMul", "FusedConv", "FusedGemm", "FusedMatMul",
-    "Gemm", "MatMul", "MatMulInteger", "MatMulIntegerToFloat", "QGemm", "QLinearConv",
-    "QLinearMatMul",
-})  # fmt: skip
 # Both sides of these hold the same channels.
 _JOINING = frozenset({"Add", "Sum", "Sub", "Mul", "Div", "Max", "Min", "QLinearAdd", "QLinearMul"})
 _MOST_LAYERS, _MOST_VALUES = 300, 1 << 28
+# Products of two activations and grouped convolutions are examined as layers are.
+_MOST_EXAMINED = 3000
+# Entries of all lists of channels together; a network of 200 layers that keeps every layer's
+# channels for all later ones has 60,000.
+_MOST_CHANNELS = 1 << 20
 
 Channels = tuple[int, ...]
 
@@ -39,7 +43,8 @@ def read_network(model: ModelProto, *, where: str) -> Network:
         where: What to call it in errors.
 
     Raises:
-        CouldNotCheckError: It has too many layers, or a weight that cannot be read.
+        CouldNotCheckError: It has too many layers, weights or joined channels, or a weight that
+            cannot be read.
     """
     return _Reader(model, where).network()
 
@@ -64,22 +69,24 @@ class _Reader:
     """One pass over a graph."""
 
     def __init__(self, model: ModelProto, where: str) -> None:
-        self._model = model
         self._where = where
+        self._weights = WeightReader(model, where=where)
+        self._nodes = live_nodes(model)
+        self._sole = sole_tensors(self._nodes, frozenset(self._weights.constants))
         self._channels: dict[str, Channels] = {}
         self._parents: list[int] = []
         self._widths: list[int] = []
-        self._values = 0
+        self._examined = self._values = self._entries = 0
         self._layers: list[tuple[NDArray[np.float32], Channels, int]] = []
         self._tensors: list[tuple[str, int]] = []
         self._readers: dict[str, list[NodeProto]] = {}
-        for node in model.graph.node:
+        for node in self._nodes:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
 
     def network(self) -> Network:
-        for node in self._model.graph.node:
-            is_layer = node.op_type in _LAYERS and len(node.output) == 1
+        for node in self._nodes:
+            is_layer = node.op_type in LAYERS and len(node.output) == 1
             weight = self._weight(node) if is_layer else None
             channels = self._passed(node) if weight is None else self._computed(node, weight)
             for name in node.output[:1]:
@@ -92,32 +99,42 @@ class _Reader:
                 for weight, source, target in self._layers
             ),
             tuple(
-                Tensor(name, self._resolved(self._channels[name]), after)
+                Tensor(name, self._resolved(self._channels[name]), after, name in self._sole)
                 for name, after in self._tensors
             ),
         )
 
     def _weight(self, node: NodeProto) -> NDArray[np.float32] | None:
         """Its rows; those of a normalisation right behind it are scaled as that does."""
+        self._examined += 1
+        groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+        # A grouped convolution mixes few channels, a depthwise one none: it passes them on.
+        if groups != 1:
+            return None
         name = node.output[0]
         readers = self._readers.get(name, [])
         if len(readers) == 1 and readers[0].op_type == "BatchNormalization":
             name = readers[0].output[0]
-        weight = read_weight(self._model, name, where=self._where)
-        if weight is None or weight.ndim < 2 or not weight.size:
-            return None
-        groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
-        # A grouped convolution mixes few channels, a depthwise one none: it passes them on.
-        return None if groups != 1 else weight.reshape(len(weight), -1)
-
-    def _computed(self, node: NodeProto, weight: NDArray[np.float32]) -> Channels:
-        self._values += weight.size
-        if len(self._layers) >= _MOST_LAYERS or self._values > _MOST_VALUES:
+        found = self._weights.find(name)
+        values = 0 if found is None else prod(self._weights.constants[found.weight].dims)
+        self._values += values
+        if (
+            self._examined > _MOST_EXAMINED
+            or self._values > _MOST_VALUES
+            or (values and len(self._layers) >= _MOST_LAYERS)
+        ):
             raise CouldNotCheckError(
                 f"{self._where}: has more than {_MOST_LAYERS} layers or {_MOST_VALUES} weights",
                 advice="its tap can be read by name only",
             )
+        if found is None or not values:
+            return None
+        weight = self._weights.rows(found)
+        return weight.reshape(len(weight), -1)
+
+    def _computed(self, node: NodeProto, weight: NDArray[np.float32]) -> Channels:
         source = self._channels.get(node.input[0], ())
+        self._count(len(source))
         width = sum(self._widths[self._root(group)] for group in source)
         if width == 0 or weight.shape[1] % width:
             source = ()
@@ -129,6 +146,7 @@ class _Reader:
 
     def _passed(self, node: NodeProto) -> Channels:
         given = [found for name in node.input if (found := self._channels.get(name, ()))]
+        self._count(sum(len(channels) for channels in given))
         if not given:
             return ()
         if node.op_type in {"Concat", "QLinearConcat"}:
@@ -137,7 +155,15 @@ class _Reader:
             for other in given[1:]:
                 self._tie(given[0], other)
         # Of a product of two tensors the second is what attention takes its values from.
-        return given[-1] if node.op_type in _LAYERS else given[0]
+        return given[-1] if node.op_type in LAYERS else given[0]
+
+    def _count(self, entries: int) -> None:
+        self._entries += entries
+        if self._entries > _MOST_CHANNELS:
+            raise CouldNotCheckError(
+                f"{self._where}: joins more than {_MOST_CHANNELS} groups of channels",
+                advice="its tap can be read by name only",
+            )
 
     def _tie(self, one: Channels, other: Channels) -> None:
         if [self._width(group) for group in one] == [self._width(group) for group in other]:

@@ -55,11 +55,13 @@ class Tensor:
         name: Its name.
         channels: The groups along its channels.
         after: Number of layers in front of it.
+        sole: Whether everything that reaches the output from the input is known to pass it.
     """
 
     name: str
     channels: tuple[int, ...]
     after: int
+    sole: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,7 +69,7 @@ class Network:
     """A model's layers, in the order in which they run.
 
     Attributes:
-        layers: All layers with a weight.
+        layers: All layers with a weight that the output depends on.
         tensors: The hidden tensors whose channels are known, in the order of the graph.
     """
 

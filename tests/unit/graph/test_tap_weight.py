@@ -179,6 +179,23 @@ ROWS = W.T.tolist()
         ),
         (
             [
+                node("DequantizeLinear", ["w", "s"], ["q"], axis=0),
+                node("Transpose", ["q"], ["v"], perm=[1, 0]),
+                node("MatMul", ["input", "v"], ["t"]),
+            ],
+            {"w": np.ones((2, 4), np.int8), "s": floats(2, 3)},
+            [[2] * 4, [3] * 4],
+        ),
+        (
+            [
+                node("DequantizeLinear", ["w", "s"], ["v"], axis=-1),
+                node("MatMul", ["input", "v"], ["t"]),
+            ],
+            {"w": np.ones((4, 2), np.int8), "s": floats(2, 3)},
+            [[2] * 4, [3] * 4],
+        ),
+        (
+            [
                 node("MatMul", ["input", "w"], ["h"]),
                 node("Add", ["h", "b"], ["a"]),
                 node("BatchNormalization", ["a", "f", "b", "b", "v"], ["n"], epsilon=0.0),
@@ -251,6 +268,41 @@ def test_each_kind_of_layer(
             {},
         ),
         ([node("MatMulInteger", ["input", "w"], ["t"])], {"w": np.ones((4, 3), np.int8)}),
+        # Steps and normalisations of another number than the neurons.
+        (
+            [node("DequantizeLinear", ["w", "s"], ["v"]), node("MatMul", ["input", "v"], ["t"])],
+            {"w": np.ones((4, 2), np.int8), "s": np.ones(5, np.float32)},
+        ),
+        (
+            [
+                node("DequantizeLinear", ["w", "s", "z"], ["v"]),
+                node("MatMul", ["input", "v"], ["t"]),
+            ],
+            {"w": np.ones((4, 1), np.int8), "s": np.ones(1, "f"), "z": np.zeros(3, np.int8)},
+        ),
+        (
+            [
+                node("MatMul", ["input", "w"], ["h"]),
+                node("BatchNormalization", ["h", "b", "b", "b", "b"], ["t"]),
+            ],
+            {"w": W, "b": np.ones(7, np.float32)},
+        ),
+        # As many steps as neurons, but one for each input.
+        (
+            [
+                node("DequantizeLinear", ["w", "s"], ["v"], axis=0),
+                node("MatMul", ["input", "v"], ["t"]),
+            ],
+            {"w": np.ones((4, 4), np.int8), "s": floats(1, 2, 3, 4)},
+        ),
+        # One neuron by its weight, four if its steps were spread.
+        (
+            [
+                node("DequantizeLinear", ["w", "s"], ["v"], axis=0),
+                node("MatMul", ["input", "v"], ["t"]),
+            ],
+            {"w": np.ones((4, 1), np.int8), "s": floats(1, 2, 3, 4)},
+        ),
     ],
 )
 def test_no_one_layer_is_no_weight(
@@ -262,17 +314,6 @@ def test_no_one_layer_is_no_weight(
 @pytest.mark.parametrize(
     ("nodes", "constants"),
     [
-        (
-            [node("DequantizeLinear", ["w", "s"], ["v"]), node("MatMul", ["input", "v"], ["t"])],
-            {"w": np.ones((4, 2), np.int8), "s": np.ones(5, np.float32)},
-        ),
-        (
-            [
-                node("MatMul", ["input", "w"], ["h"]),
-                node("BatchNormalization", ["h", "b", "b", "b", "b"], ["t"]),
-            ],
-            {"w": W, "b": np.ones(7, np.float32)},
-        ),
         ([node("MatMulInteger", ["input", "w"], ["t", "u"])], {"w": np.ones((4, 3), np.int8)}),
     ],
 )
