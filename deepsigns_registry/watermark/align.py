@@ -14,12 +14,13 @@ rows of weight it found all of them, also after fine-tuning.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from deepsigns_registry.watermark.blueprint import Blueprint, Network, sketched
+from deepsigns_registry.watermark.blueprint import Blueprint, Network, Tensor, sketched
 
 __all__ = ["Alignment", "Match", "Rows", "align", "match_rows"]
 
@@ -36,6 +37,8 @@ _MOST_COMPARED = 8192
 _IN_PLACE = 0.9
 # A suspect's layer may be this many times as wide as the parent's, and never wider than that.
 _TIMES, _WIDEST = 4, 16_384
+# Assignments are exact up to this much work; the worst costs take 5 ns of each unit, so a second.
+_MOST_WORK, _MOST_ROUNDS = 1 << 28, 16
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,14 +62,27 @@ class Match:
         assignment: int64 [parent's], the suspect's channel that resembles each; -1: none.
         joined: int64 [suspect's], the parent's channel that each is, or is a copy of; -1: none.
         scale: float32 [suspect's], positive: how many times the parent's each channel is.
-        agreement: Mean cosine of the assigned rows, rescaled so that 0 is what the parent's
-            neurons reach when each gets another one for partner; 1 is a copy.
+        ours: float32 [parent's live channels, columns], directions of their rows.
+        reached: float32 [parent's live channels], cosine with the assigned row; 0 without one.
     """
 
     assignment: Integers
     joined: Integers
     scale: Floats
-    agreement: float
+    ours: Floats
+    reached: Floats
+
+    @property
+    def agreement(self) -> float:
+        """Mean cosine of the assigned rows, at most 1, which is a copy.
+
+        Rescaled so that 0 is what the parent's neurons reach when each gets another one for
+        partner.
+        """
+        if len(self.ours) < 2:
+            return 0.0
+        chance = _chance(self.ours.tobytes(), len(self.ours))
+        return (float(self.reached.mean()) - chance) / max(1 - chance, 1e-6)
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +96,8 @@ class Alignment:
         scale: float32 [parent's channels], positive: how many times the parent's it is.
         agreement: Similarity to the parent at the tap, at most 1; about 0 for an unrelated
             model. See `Match`.
+        sole: Those of the tensors that all of the network goes through. Another one may belong
+            to a branch that was put there to be read.
     """
 
     tensors: tuple[str, ...]
@@ -87,6 +105,7 @@ class Alignment:
     assignment: Integers
     scale: Floats
     agreement: float
+    sole: frozenset[str] = frozenset()
 
     @property
     def in_place(self) -> bool:
@@ -140,10 +159,11 @@ def align(blueprint: Blueprint, network: Network) -> Alignment | None:
                 matches[group] = match_rows(written[group])
         if any(group not in matches for group in ours.source):
             return None
-        weight = _in_our_order(theirs.weight, [matches[group] for group in ours.source])
-        if weight is None or weight.shape[1] != ours.columns:
+        if len(theirs.weight) > min(_TIMES * len(ours.norms), _WIDEST):
             return None
-        if len(weight) > min(_TIMES * len(ours.norms), _WIDEST):
+        read = [matches[group] for group in ours.source]
+        weight = _in_our_order(theirs.weight, read, ours.columns)
+        if weight is None:
             return None
         rows = Rows(ours.rows.astype(np.float32), ours.norms), Rows(*sketched(weight))
         written.setdefault(ours.target, []).append(rows)
@@ -152,7 +172,7 @@ def align(blueprint: Blueprint, network: Network) -> Alignment | None:
         return None
     channels = tuple(groups[group] for group in tap)
     tensors = [
-        tensor.name
+        tensor
         for tensor in network.tensors
         if tensor.channels == channels and tensor.after == len(blueprint.layers)
     ]
@@ -163,8 +183,8 @@ def match_rows(written: Sequence[tuple[Rows, Rows]]) -> Match:
     """Matches the channels of one group by the rows of the layers that compute them.
 
     Rows are compared by cosine, so positive factors do not matter, and assigned to each other
-    for the largest sum (Kuhn 1955). Of split neurons each parent's gets one copy, dummies get
-    none.
+    for the largest sum (Kuhn 1955; see `_assigned` for very many). Of split neurons each
+    parent's gets one copy, dummies get none.
 
     Args:
         written: For each layer the parent's rows and the suspect's, with equal columns.
@@ -188,7 +208,8 @@ def match_rows(written: Sequence[tuple[Rows, Rows]]) -> Match:
         assignment=assignment,
         joined=joined,
         scale=_scales(written, joined),
-        agreement=_agreement(ours[live], reached[live]),
+        ours=ours[live],
+        reached=reached[live],
     )
 
 
@@ -196,36 +217,62 @@ def _first_copies(theirs: Floats, surplus: int) -> Integers:
     """The channel that each is a copy of, itself if of none: int64 [channels].
 
     Only so many are taken together as there are too many: narrow kernels may point the same
-    way without being copies.
+    way without being copies. The most alike come first; which pairs join different channels is
+    what a largest spanning tree (Prim 1957) tells, in a time that depends on the number only.
     """
     first = np.arange(len(theirs))
     if surplus <= 0 or len(theirs) > _MOST_COMPARED:
         return first
-    likeness = np.triu(theirs @ theirs.T, 1)
-    rows, columns = np.nonzero(likeness > _COPY)
-    for place in np.argsort(-likeness[rows, columns], kind="stable"):
-        one, other = sorted((first[rows[place]], first[columns[place]]))
-        if one != other and surplus > 0:
-            first[first == other] = one
-            surplus -= 1
+    likeness = theirs @ theirs.T
+    outside = np.ones(len(theirs), np.bool_)
+    nearest, best = np.zeros(len(theirs), np.int64), np.full(len(theirs), -np.inf, np.float32)
+    joins, added = [], 0
+    for _ in range(len(theirs) - 1):
+        outside[added] = False
+        closer = likeness[added] > best
+        best[closer], nearest[closer] = likeness[added, closer], added
+        added = int(np.argmax(np.where(outside, best, -np.inf)))
+        if best[added] > _COPY:
+            joins.append((float(best[added]), int(nearest[added]), added))
+    for _, one, other in sorted(joins, key=lambda join: -join[0])[:surplus]:
+        kept, copy = sorted((first[one], first[other]))
+        first[first == copy] = kept
     return first
 
 
-def _agreement(ours: Floats, reached: Floats) -> float:
-    """Mean cosine, where 0 is what the parent's own neurons reach with each other."""
-    if len(ours) < 2:
-        return 0.0
+@lru_cache(maxsize=8)
+def _chance(content: bytes, rows: int) -> float:
+    """Mean cosine of rows, float32 [rows, columns], when each gets another one for partner."""
+    ours = np.frombuffer(content, np.float32).reshape(rows, -1)
     others = ours @ ours.T
     np.fill_diagonal(others, -1)
-    chance = float(others[np.arange(len(ours)), _assigned(others)].mean())
-    return (float(reached.mean()) - chance) / max(1 - chance, 1e-6)
+    return float(others[np.arange(rows), _assigned(others)].mean())
 
 
 def _assigned(cosines: Floats) -> Integers:
-    """The partner of each row for the largest sum: int64 [rows], -1 where there are too few."""
+    """The partner of each row for the largest sum: int64 [rows], -1 where there are too few.
+
+    Of more than an exact solution can be waited for, whatever the cosines are, pairs that prefer
+    each other to all others are taken first, and what remains after a few rounds in its order.
+    """
     assignment = np.full(len(cosines), -1, np.int64)
-    rows, columns = linear_sum_assignment(cosines, maximize=True)
-    assignment[rows] = columns
+    rows, columns = np.arange(cosines.shape[0]), np.arange(cosines.shape[1])
+    for _ in range(_MOST_ROUNDS):
+        few, many = sorted(cosines.shape)
+        if few * few * many <= _MOST_WORK:
+            break
+        preferred = cosines.argmax(axis=1)
+        mutual = cosines.argmax(axis=0)[preferred] == np.arange(len(rows))
+        assignment[rows[mutual]] = columns[preferred[mutual]]
+        left = np.ones(len(columns), np.bool_)
+        left[preferred[mutual]] = False
+        cosines, rows, columns = cosines[~mutual][:, left], rows[~mutual], columns[left]
+    few, many = sorted(cosines.shape)
+    if few * few * many <= _MOST_WORK:
+        places, partners = linear_sum_assignment(cosines, maximize=True)
+    else:
+        places = partners = np.arange(few)
+    assignment[rows[places]] = columns[partners]
     return assignment
 
 
@@ -249,13 +296,19 @@ def _scales(written: Sequence[tuple[Rows, Rows]], joined: Integers) -> Floats:
     return factors
 
 
-def _in_our_order(weight: Floats, read: Sequence[Match]) -> Floats | None:
-    """A suspect's weight with columns as the parent's: copies added up, dummies left out."""
+def _in_our_order(weight: Floats, read: Sequence[Match], columns: int) -> Floats | None:
+    """A suspect's weight with columns as the parent's: copies added up, dummies left out.
+
+    None when that are not so many columns as the parent's layer has.
+    """
     if not read:
-        return weight
+        return weight if weight.shape[1] == columns else None
     width = sum(len(match.joined) for match in read)
     block = weight.shape[1] // max(width, 1)
-    if block * width != weight.shape[1] or block == 0:
+    if block * width != weight.shape[1]:
+        return None
+    # Before anything is made of it: a file of few channels can claim wide blocks.
+    if block * sum(len(match.assignment) for match in read) != columns:
         return None
     blocks = weight.reshape(len(weight), width, block)
     ordered, start = [], 0
@@ -286,7 +339,7 @@ def _corresponding(blueprint: Blueprint, network: Network) -> dict[int, int] | N
     return groups if len(set(groups.values())) == len(groups) else None
 
 
-def _aligned(matches: Sequence[Match], tensors: Sequence[str]) -> Alignment:
+def _aligned(matches: Sequence[Match], tensors: Sequence[Tensor]) -> Alignment:
     assignment, scale, start = [], [], 0
     for match in matches:
         partner = match.assignment
@@ -295,9 +348,10 @@ def _aligned(matches: Sequence[Match], tensors: Sequence[str]) -> Alignment:
         start += len(match.joined)
     weights = [len(match.assignment) for match in matches]
     return Alignment(
-        tensors=tuple(tensors),
+        tensors=tuple(tensor.name for tensor in tensors),
         width=start,
         assignment=np.concatenate(assignment),
         scale=np.concatenate(scale).astype(np.float32),
         agreement=float(np.average([match.agreement for match in matches], weights=weights)),
+        sole=frozenset(tensor.name for tensor in tensors if tensor.sole),
     )

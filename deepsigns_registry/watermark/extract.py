@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.watermark.align import align
+from deepsigns_registry.watermark.align import Alignment, align
 from deepsigns_registry.watermark.projection import centred, class_means
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import Answers, Probes, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import Suspect
 from deepsigns_registry.watermark.verdict import Evidence
+from deepsigns_registry.watermark.whitebox import WhiteBox
 
 __all__ = ["ALIGNED_AGREEMENT", "TAP_AGREEMENT", "Extraction", "extract", "tap_agreement"]
 
@@ -67,14 +68,14 @@ class _Reading:
         return self.probes.needs_activation or self.probes.needs_weight
 
     def read(self, answers: Answers, level: str) -> None:
-        """Replaces what was read before, unless that is stronger and this is not verified."""
+        """Replaces what was read before, unless that is stronger: each reading is a try."""
         try:
             found = self.scheme.evidence(self.secret, answers)
         except CouldNotCheckError as error:
             self.problem = f"{self.scheme.name}: {error}"
             return
         self.problem = ""
-        if level or self.evidence is None or found.log10_p < self.evidence.log10_p:
+        if self.evidence is None or found.log10_p < self.evidence.log10_p:
             self.evidence = replace(found, level=level)
 
 
@@ -83,22 +84,17 @@ def extract(
 ) -> Extraction:
     """Asks a suspect everything that a record's schemes need, and reads the evidence.
 
-    A suspect without the tap still gives black-box evidence. A tap whose activations do not
-    resemble the parent's is read after alignment. When the aligned rows do not resemble the
-    parent's either, the stronger of both readings is given without a level (each counts as a
-    try), and the extraction is noted as incomplete, so that its verdict is never `absent`.
+    A suspect without the tap still gives black-box evidence. Whether a tap is the parent's, and
+    which of a suspect's tensors it is, the white box's triggers tell for every scheme: only of
+    them the record holds the parent's activations. A tap whose activations do not resemble those
+    is read after alignment, and the stronger of both readings is given (each counts as a try).
+    Where neither the rows nor the activations verify it, that is without a level, and the
+    extraction is noted as incomplete, so that its verdict is never `absent`.
     """
     readings = [
         _asked(scheme, record, suspect) for scheme in named_schemes(record.secrets, schemes)
     ]
-    agreements = [
-        tap_agreement(record.reference, reading.answers.activation)
-        for reading in readings
-        if reading.evidence is not None
-        and reading.answers is not None
-        and reading.answers.activation is not None
-    ]
-    agreement = agreements[-1] if agreements else None
+    agreement = _direct_agreement(_white_box(readings), record.reference)
     # Activations verify the tap for every scheme that reads it, its weight included.
     verified = agreement is not None and agreement >= TAP_AGREEMENT
     alignments = 1
@@ -137,6 +133,19 @@ def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> _Readin
     return reading
 
 
+def _white_box(readings: Sequence[_Reading]) -> _Reading | None:
+    """The only reading whose probes the record's reference activations are of."""
+    ours = (reading for reading in readings if reading.scheme.name == WhiteBox.name)
+    return next(ours, None)
+
+
+def _direct_agreement(white_box: _Reading | None, reference: NDArray[np.float32]) -> float | None:
+    if white_box is None or white_box.evidence is None or white_box.answers is None:
+        return None
+    activation = white_box.answers.activation
+    return None if activation is None else tap_agreement(reference, activation)
+
+
 def _read_aligned(readings: Sequence[_Reading], record: WatermarkRecord, suspect: Suspect) -> int:
     """Reads hidden layers again after alignment; how many tensors were considered for it."""
     try:
@@ -147,29 +156,71 @@ def _read_aligned(readings: Sequence[_Reading], record: WatermarkRecord, suspect
     if alignment is None:
         return 0
     known = alignment.agreement >= ALIGNED_AGREEMENT
-    considered = 0
     for reading in readings:
-        answers = reading.answers
-        if answers is None or not reading.hidden:
+        # A weight is read as it stands: its rows say that they are the parent's.
+        weight = reading.probes.needs_weight and not reading.probes.needs_activation
+        in_place = alignment.in_place and record.tap in alignment.sole
+        if weight and known and in_place and reading.evidence is not None:
+            reading.evidence = replace(reading.evidence, level="b")
+    tap, considered = _aligned_tap(_white_box(readings), record, suspect, alignment)
+    if tap is None:
+        return considered
+    level = "c" if known and tap.verified else ""
+    for reading in readings:
+        if reading.answers is None or not reading.probes.needs_activation:
             continue
-        if not reading.probes.needs_activation:
-            # A weight is read as it stands: its rows say that they are the parent's.
-            if known and alignment.in_place and reading.evidence is not None:
-                reading.evidence = replace(reading.evidence, level="b")
-            continue
-        tensors = alignment.tensors[:_MOST_TAPS]
-        try:
-            found = suspect.activations(reading.probes.inputs, tensors)
-        except CouldNotCheckError:
-            continue
-        neurons = record.reference.shape[1]
-        aligned = [alignment.read(value, neurons) for value in found.values()]
-        readable = [value for value in aligned if value is not None]
-        considered += len(readable)
-        if readable:
-            best = max(readable, key=lambda value: _likeness(record.reference, value))
-            reading.read(answers._replace(activation=best), "c" if known else "")
+        value = _aligned_activation(reading, tap, suspect, alignment)
+        if value is not None:
+            reading.read(reading.answers._replace(activation=value), level)
     return considered
+
+
+@dataclass(frozen=True)
+class _AlignedTap:
+    """The suspect's tensor that is read, and what the white box's triggers give there."""
+
+    tensor: str
+    neurons: int
+    activation: NDArray[np.float32]
+    verified: bool
+
+
+def _aligned_tap(
+    white_box: _Reading | None, record: WatermarkRecord, suspect: Suspect, alignment: Alignment
+) -> tuple[_AlignedTap | None, int]:
+    """The tensor most like the parent's tap, and among how many it was chosen."""
+    if white_box is None or white_box.answers is None:
+        return None, 0
+    tensors, neurons = alignment.tensors[:_MOST_TAPS], record.reference.shape[1]
+    try:
+        found = suspect.activations(white_box.probes.inputs, tensors)
+    except CouldNotCheckError:
+        return None, 0
+    aligned = {name: alignment.read(value, neurons) for name, value in found.items()}
+    readable = {name: value for name, value in aligned.items() if value is not None}
+    if not readable:
+        return None, 0
+    best = max(readable, key=lambda name: _likeness(record.reference, readable[name]))
+    # Rows alone may be those of neurons that stand beside the real ones, with other biases.
+    verified = (
+        best in alignment.sole
+        and len(tensors) == len(alignment.tensors)
+        and tap_agreement(record.reference, readable[best]) >= TAP_AGREEMENT
+    )
+    return _AlignedTap(best, neurons, readable[best], verified), len(readable)
+
+
+def _aligned_activation(
+    reading: _Reading, tap: _AlignedTap, suspect: Suspect, alignment: Alignment
+) -> NDArray[np.float32] | None:
+    if reading.scheme.name == WhiteBox.name:
+        return tap.activation
+    try:
+        found = suspect.activations(reading.probes.inputs, [tap.tensor])
+    except CouldNotCheckError:
+        return None
+    value = found.get(tap.tensor)
+    return None if value is None else alignment.read(value, tap.neurons)
 
 
 def _likeness(reference: NDArray[np.float32], activation: NDArray[np.float32]) -> float:
@@ -177,25 +228,41 @@ def _likeness(reference: NDArray[np.float32], activation: NDArray[np.float32]) -
 
     With their common offset, which tells a tap before its activation function from one behind.
     """
-    means = class_means(activation, len(reference)).astype(np.float64).ravel()
-    ours = reference.astype(np.float64).ravel()
-    norms = np.linalg.norm(ours) * np.linalg.norm(means)
-    cosine = float(ours @ means) / max(float(norms), np.finfo(np.float64).tiny)
+    means = _means_like(reference, activation)
+    if means is None:
+        return -1.0
+    ours, theirs = (values.astype(np.float64).ravel() for values in (reference, means))
+    norms = np.linalg.norm(ours) * np.linalg.norm(theirs)
+    cosine = float(ours @ theirs) / max(float(norms), np.finfo(np.float64).tiny)
     return cosine if np.isfinite(cosine) else -1.0
 
 
 def tap_agreement(reference: NDArray[np.float32], activation: NDArray[np.float32]) -> float:
     """Mean cosine of the suspect's centred class means with the parent's, in [-1, 1].
 
+    0 where there is nothing to compare: other neurons, or triggers that do not divide among the
+    carriers.
+
     Args:
         reference: float32 [carriers, neurons], of the unmarked parent. Never of the marked
             model: that would leak the bits.
         activation: float32 [triggers, neurons] of the suspect.
     """
-    means = class_means(activation, len(reference))
-    if means.shape != reference.shape:
+    means = _means_like(reference, activation)
+    if means is None:
         return 0.0
     ours, theirs = centred(reference).astype(np.float64), centred(means).astype(np.float64)
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosines = (ours * theirs).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny)
     return float(cosines.mean())
+
+
+def _means_like(
+    reference: NDArray[np.float32], activation: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """Class means to compare with the reference; None when the shapes say that they are not."""
+    carriers, neurons = reference.shape
+    samples = len(activation)
+    if not carriers or not samples or samples % carriers or activation.shape[1] != neurons:
+        return None
+    return class_means(activation, carriers)
