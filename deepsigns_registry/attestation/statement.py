@@ -114,7 +114,8 @@ class AuditRow(_Predicate):
     Attributes:
         attack: Name of the attack, or `none` for the deployed file itself.
         strength: Strength of the attack in its own unit.
-        accuracy: Share of the owner's validation samples it gets right, when measured.
+        accuracy: Share of the owner's validation samples it gets right, when measured; of a model
+            that is no classifier its task's score, at least 0.
         log10_p: Scheme name -> adjusted log10 p.
         verdict: The word.
     """

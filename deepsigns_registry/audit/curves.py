@@ -9,11 +9,14 @@ import io
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from deepsigns_registry.audit.columns import columns
 from deepsigns_registry.audit.results import Row, deployed_row
+from deepsigns_registry.audit.score import ACCURACY, capitalised
 from deepsigns_registry.watermark.verdict import ABSENT_ABOVE, PRESENT_AT
 
 if TYPE_CHECKING:
@@ -31,8 +34,14 @@ _VARIABLES = {
     "#050505": "var(--black-box)",
     "#060606": "var(--accuracy)",
     "#070707": "var(--surface)",
+    "#080808": "var(--scheme-1)",
+    "#090909": "var(--scheme-2)",
+    "#0a0a0a": "var(--scheme-3)",
 }
-_INK, _MUTED, _GRID, _WHITE_BOX, _BLACK_BOX, _ACCURACY, _SURFACE = _VARIABLES
+_INK, _MUTED, _GRID, _WHITE_BOX, _BLACK_BOX, _ACCURACY, _SURFACE, *_OTHERS = _VARIABLES
+_OURS = {"whitebox": ("o", _WHITE_BOX), "blackbox": ("s", _BLACK_BOX)}
+# Neither length divides the other, so that a dozen schemes look different.
+_MARKERS = ("^", "D", "v", "P")
 
 # The keys are settings of matplotlib, too many for its stubs to be spelt here.
 _STYLE: dict[Any, Any] = {
@@ -61,11 +70,19 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def figures(rows: Sequence[Row]) -> dict[str, str]:
+class _Curve(NamedTuple):
+    scheme: str
+    label: str
+    marker: str
+    colour: str
+
+
+def figures(rows: Sequence[Row], *, score: str = ACCURACY) -> dict[str, str]:
     """Draws one figure for each family of attacks that has a measured row.
 
     Args:
         rows: The results table; rows with an error are left out.
+        score: What `accuracy` is called for this model's task.
 
     Returns:
         Family to SVG element (`<svg ...>...</svg>`), in the order of the table.
@@ -74,6 +91,7 @@ def figures(rows: Sequence[Row]) -> dict[str, str]:
 
     measured = [row for row in rows if not row.error and row.accuracy is not None]
     baseline = deployed_row(measured)
+    curves = _curves(measured)
     families: dict[str, list[Row]] = {}
     for row in measured:
         if row is not baseline:
@@ -82,7 +100,8 @@ def figures(rows: Sequence[Row]) -> dict[str, str]:
     for family, attacked in families.items():
         points = sorted(attacked, key=lambda row: row.strength)
         with mpl.rc_context({**_STYLE, "svg.hashsalt": family}):
-            drawn[family] = page_svg(_draw(family, points, baseline), f"attack {family}")
+            svg = _draw(family, points, baseline, curves=curves, score=score)
+            drawn[family] = page_svg(svg, f"attack {family}")
     return drawn
 
 
@@ -111,7 +130,23 @@ def page_svg(svg: str, title: str) -> str:
     return element.strip()
 
 
-def _draw(family: str, points: Sequence[Row], baseline: Row | None) -> str:
+def _curves(rows: Sequence[Row]) -> tuple[_Curve, ...]:
+    """One curve a scheme that was read anywhere; alike in every figure of a report."""
+    others = zip(cycle(_MARKERS), cycle(_OTHERS))
+    return tuple(
+        _Curve(column.scheme, column.label, *(_OURS.get(column.scheme) or next(others)))
+        for column in columns(reading.scheme for row in rows for reading in row.readings)
+    )
+
+
+def _draw(
+    family: str,
+    points: Sequence[Row],
+    baseline: Row | None,
+    *,
+    curves: Sequence[_Curve],
+    score: str,
+) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.2, 3.3), layout="constrained")
@@ -123,8 +158,8 @@ def _draw(family: str, points: Sequence[Row], baseline: Row | None) -> str:
         places: list[float] = [float(index) for index in range(len(series))]
     else:
         places = [row.strength for row in series]
-    _accuracy(left, places, series)
-    _evidence(right, places, series)
+    _score(left, places, series, score)
+    _evidence(right, places, series, curves)
     for axes in (left, right):
         axes.grid(visible=True, axis="y")
         axes.set_axisbelow(True)
@@ -140,31 +175,32 @@ def _draw(family: str, points: Sequence[Row], baseline: Row | None) -> str:
     return buffer.getvalue()
 
 
-def _accuracy(axes: "Axes", places: Sequence[float], series: Sequence[Row]) -> None:
-    values = [100 * (row.accuracy or 0.0) for row in series]
+def _score(axes: "Axes", places: Sequence[float], series: Sequence[Row], score: str) -> None:
+    full, unit = (100, " (%)") if score == ACCURACY else (1, "")
+    values = [full * (row.accuracy or 0.0) for row in series]
     axes.plot(places, values, "o-", color=_ACCURACY, markeredgecolor=_SURFACE)
-    axes.set_title("Accuracy on the owner's validation data (%)")
-    axes.set_ylim(0, 104)
+    axes.set_title(f"{capitalised(score)} on the owner's validation data{unit}")
+    axes.set_ylim(0, 1.04 * full)
 
 
-def _evidence(axes: "Axes", places: Sequence[float], series: Sequence[Row]) -> None:
-    for label, marker, colour, values in (
-        ("white box", "o", _WHITE_BOX, [row.whitebox_log10_p_adjusted for row in series]),
-        ("black box", "s", _BLACK_BOX, [row.blackbox_log10_p_adjusted for row in series]),
-    ):
+def _evidence(
+    axes: "Axes", places: Sequence[float], series: Sequence[Row], curves: Sequence[_Curve]
+) -> None:
+    for curve in curves:
+        readings = [row.reading(curve.scheme) for row in series]
         seen = [
-            (place, -value)
-            for place, value in zip(places, values, strict=True)
-            if value is not None
+            (place, -reading.log10_p_adjusted)
+            for place, reading in zip(places, readings, strict=True)
+            if reading is not None
         ]
         if seen:
             axes.plot(
                 [place for place, _ in seen],
                 [value for _, value in seen],
-                f"{marker}-",
-                color=colour,
+                f"{curve.marker}-",
+                color=curve.colour,
                 markeredgecolor=_SURFACE,
-                label=label,
+                label=curve.label,
                 clip_on=False,
             )
     # Evidence spans from a few to hundreds of powers of ten; the thresholds must stay visible.
@@ -188,7 +224,7 @@ def _evidence(axes: "Axes", places: Sequence[float], series: Sequence[Row]) -> N
             color=_MUTED,
         )
     axes.set_title("Evidence: -log10 of the adjusted p-value")
-    axes.legend(loc="upper right", ncols=2)
+    axes.legend(loc="upper right", ncols=3)
 
 
 def _heights(line: "Line2D") -> list[float]:

@@ -21,6 +21,7 @@ from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.audit.attack_job import Attacked, attack_onnx
 from deepsigns_registry.audit.attested import attestation_of
+from deepsigns_registry.audit.columns import Reading, columns
 from deepsigns_registry.audit.expectations import judge_table
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.plan import Plan, PlannedRow
@@ -38,8 +39,8 @@ from deepsigns_registry.engine import Engine, open_engine
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.retraining.data import load_training_data
-from deepsigns_registry.watermark.data import LabelledData, TrainingData
-from deepsigns_registry.watermark.task import task_score
+from deepsigns_registry.watermark.data import LabelledData, Task, TrainingData
+from deepsigns_registry.watermark.task import SCORES, task_score
 from deepsigns_registry.watermark.verdict import Verdict
 
 __all__ = ["TOOL", "examine"]
@@ -47,6 +48,8 @@ __all__ = ["TOOL", "examine"]
 TOOL = f"deepsigns-registry/{__version__}"
 
 Say = Callable[[float, str], None]
+# The unmarked parent is not at hand: what an embedding model lost, it lost since deployment.
+_SCORES: dict[Task, str] = {**SCORES, "embedding": "cosine to the deployed file"}
 _log = logging.getLogger(__name__)
 
 
@@ -110,6 +113,8 @@ class _Work:
         self.size = 0
         self.attestation = "Not looked up."
         self.tries = 0
+        self.schemes: tuple[str, ...] = ()
+        self.score = _SCORES[plan.model.task]
         self.rows: list[Row] = []
         self.providers: tuple[str, ...] = ()
         self.marking = ""
@@ -130,6 +135,7 @@ class _Work:
         self.candidates = find_candidates(self.settings, deployment.model)
         self.owner = self.candidates.owner
         self.tries = self.candidates.tries(self.suspects)
+        self.schemes = _schemes(self.candidates.candidates)
         self._load_data()
         self.say(0.1, "verifying the deployed file")
         row, examination = self._verified(Row(DEPLOYED, DEPLOYED, 0.0), self.path, 0.0)
@@ -140,6 +146,7 @@ class _Work:
         if examination.marking is not None:
             self.marking = examination.marking.marking
             self.among = self.candidates.only(examination.marking)
+            self.schemes = _schemes(self.among)
         self.attestation = attestation_of(self.settings, examination, self.policy)
 
     def check_attacks(self) -> None:
@@ -173,7 +180,13 @@ class _Work:
         """Everything that was found, judged."""
         self.say(0.95, "judging the results")
         labels = self.plan.labels
-        judgement = judge_table(self.rows, labels, min_accuracy=self.settings.audit.min_accuracy)
+        judgement = judge_table(
+            self.rows,
+            labels,
+            schemes=self.schemes,
+            score=self.score,
+            min_accuracy=self.settings.audit.min_accuracy,
+        )
         if not self.message and not judgement.success:
             self.message = f"does not hold: {'; '.join(judgement.complaints)}"
         return Finding(
@@ -192,6 +205,8 @@ class _Work:
             attestation=self.attestation,
             marking=self.marking,
             tries=self.tries,
+            schemes=self.schemes,
+            score=self.score,
             planned=labels,
             rows=tuple(self.rows),
             judgement=judgement,
@@ -289,26 +304,23 @@ def _row(entry: PlannedRow) -> Row:
     return Row(entry.label, entry.attack, entry.strength)
 
 
+def _schemes(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    names = {name for candidate in candidates for name in candidate.record.secrets}
+    return tuple(column.scheme for column in columns(names))
+
+
 def _with_evidence(row: Row, verdict: Verdict) -> Row:
-    for evidence in verdict.evidence:
-        adjusted = verdict.log10_p_adjusted(evidence.scheme)
-        if evidence.scheme == "whitebox":
-            row = replace(
-                row,
-                whitebox_bits=evidence.trials,
-                whitebox_bit_errors=evidence.errors,
-                whitebox_log10_p=evidence.log10_p,
-                whitebox_log10_p_adjusted=adjusted,
-            )
-        elif evidence.scheme == "blackbox":
-            row = replace(
-                row,
-                blackbox_queries=evidence.trials,
-                blackbox_matches=evidence.matches,
-                blackbox_log10_p=evidence.log10_p,
-                blackbox_log10_p_adjusted=adjusted,
-            )
-    return replace(row, verdict=verdict.word)
+    readings = tuple(
+        Reading(
+            scheme=evidence.scheme,
+            trials=evidence.trials,
+            matches=evidence.matches,
+            log10_p=evidence.log10_p,
+            log10_p_adjusted=verdict.log10_p_adjusted(evidence.scheme),
+        )
+        for evidence in verdict.evidence
+    )
+    return replace(row, readings=readings, verdict=verdict.word)
 
 
 def _undecided_because(verdict: Verdict) -> str:

@@ -7,11 +7,13 @@ values, so each column that must be complete is also expected not to be null.
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from deepsigns_registry.audit.columns import Column, columns
 from deepsigns_registry.audit.results import DEPLOYED, Row
+from deepsigns_registry.audit.score import ACCURACY, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +23,6 @@ __all__ = ["Expectation", "Judgement", "judge_table"]
 Kind = Literal["complete", "sound", "policy", "note"]
 
 _REQUIRED = ("label", "attack", "strength", "accuracy", "verdict", "seconds")
-_SCHEMES = {"whitebox": "White box", "blackbox": "Black box"}
 # Far below any evidence a float can hold; it only keeps minus infinity out.
 _LOWEST_LOG10_P = -1e9
 
@@ -73,13 +74,20 @@ class Judgement:
 
 
 def judge_table(
-    rows: Sequence[Row], planned: Sequence[str], *, min_accuracy: float = 0.0
+    rows: Sequence[Row],
+    planned: Sequence[str],
+    *,
+    schemes: Iterable[str],
+    score: str = ACCURACY,
+    min_accuracy: float = 0.0,
 ) -> Judgement:
     """Runs the suite over the table.
 
     Args:
         rows: The results table.
         planned: Labels of the planned attacks, which must each have exactly one row.
+        schemes: The schemes that were looked for.
+        score: What `accuracy` is called for this model's task.
         min_accuracy: What the deployed file must reach, in [0, 1].
     """
     # Read at import: without it the library would try to send usage data.
@@ -95,14 +103,15 @@ def judge_table(
             globally=False, metric_calculations=False
         )
         source = context.data_sources.add_pandas("audit")
-        table = _frame(rows)
+        asked = columns(schemes)
+        table = _frame(rows, asked)
         results: list[Expectation] = []
         for name, frame, sentences in (
-            ("table", table, _table_sentences(gx.expectations, planned)),
+            ("table", table, _table_sentences(gx.expectations, planned, asked, score)),
             (
                 "deployed",
                 table[table["label"] == DEPLOYED],
-                _deployed_sentences(gx.expectations, min_accuracy),
+                _deployed_sentences(gx.expectations, asked, score, min_accuracy),
             ),
         ):
             suite = gx.ExpectationSuite(name=name, expectations=sentences)
@@ -113,24 +122,26 @@ def judge_table(
     return Judgement(tuple(results))
 
 
-def _frame(rows: Sequence[Row]) -> "pd.DataFrame":
+def _frame(rows: Sequence[Row], schemes: Sequence[Column]) -> "pd.DataFrame":
     import pandas as pd
 
     text = {"label", "attack", "verdict", "error", "error_code"}
-    columns: Mapping[str, Any] = Row("", "", 0.0).to_json()
-    contents = [row.to_json() for row in rows]
+    names = Row("", "", 0.0).to_json(schemes)
+    contents = [row.to_json(schemes) for row in rows]
     return pd.DataFrame(
         {
             # A column of nothing but None would have no number type, so types are given.
             name: pd.Series(
                 [content[name] for content in contents], dtype="object" if name in text else float
             )
-            for name in columns
+            for name in names
         }
     )
 
 
-def _table_sentences(expect: Any, planned: Sequence[str]) -> list[Any]:
+def _table_sentences(
+    expect: Any, planned: Sequence[str], schemes: Sequence[Column], score: str
+) -> list[Any]:
     return [
         expect.ExpectColumnDistinctValuesToEqualSet(
             column="label",
@@ -142,7 +153,10 @@ def _table_sentences(expect: Any, planned: Sequence[str]) -> list[Any]:
         ),
         *(
             expect.ExpectColumnValuesToNotBeNull(
-                column=column, meta=_says(f"Every row has its {column}", "complete")
+                column=column,
+                meta=_says(
+                    f"Every row has its {score if column == 'accuracy' else column}", "complete"
+                ),
             )
             for column in _REQUIRED
         ),
@@ -160,15 +174,14 @@ def _table_sentences(expect: Any, planned: Sequence[str]) -> list[Any]:
             column="accuracy",
             min_value=0,
             max_value=1,
-            meta=_says("Every accuracy lies between 0 and 1", "sound"),
+            meta=_says(f"Every {score} lies between 0 and 1", "sound"),
         ),
-        *_scheme_sentences(expect, "whitebox", "whitebox_bit_errors", "whitebox_bits"),
-        *_scheme_sentences(expect, "blackbox", "blackbox_matches", "blackbox_queries"),
+        *(sentence for scheme in schemes for sentence in _scheme_sentences(expect, scheme)),
     ]
 
 
-def _scheme_sentences(expect: Any, scheme: str, count: str, total: str) -> list[Any]:
-    spoken = _SCHEMES[scheme]
+def _scheme_sentences(expect: Any, scheme: Column) -> list[Any]:
+    spoken = scheme.title
 
     def at_least(greater: str, smaller: str, about: str) -> Any:
         return expect.ExpectColumnPairValuesAToBeGreaterThanB(
@@ -187,16 +200,19 @@ def _scheme_sentences(expect: Any, scheme: str, count: str, total: str) -> list[
             meta=_says(f"{spoken}: {about} is a probability", "sound"),
         )
 
-    raw, adjusted = f"{scheme}_log10_p", f"{scheme}_log10_p_adjusted"
+    raw, adjusted = f"{scheme.scheme}_log10_p", f"{scheme.scheme}_log10_p_adjusted"
     return [
-        at_least(total, count, "no count exceeds its total"),
+        at_least(scheme.total_name, scheme.count_name, "no count exceeds its total"),
         logarithm(raw, "every p-value"),
         logarithm(adjusted, "every adjusted p-value"),
         at_least(adjusted, raw, "adjusting for what was tried never strengthens the evidence"),
     ]
 
 
-def _deployed_sentences(expect: Any, min_accuracy: float) -> list[Any]:
+def _deployed_sentences(
+    expect: Any, schemes: Sequence[Column], score: str, min_accuracy: float
+) -> list[Any]:
+    least = shown(score, min_accuracy, places=2)
     return [
         expect.ExpectTableRowCountToEqual(
             value=1, meta=_says("There is one deployed file", "complete")
@@ -205,14 +221,14 @@ def _deployed_sentences(expect: Any, min_accuracy: float) -> list[Any]:
             column="accuracy",
             min_value=min_accuracy,
             max_value=1,
-            meta=_says(f"The deployed file's accuracy is at least {min_accuracy:.2%}", "policy"),
+            meta=_says(f"The deployed file's {score} is at least {least}", "policy"),
         ),
         *(
             expect.ExpectColumnValuesToNotBeNull(
-                column=f"{scheme}_log10_p",
-                meta=_says(f"{spoken}: the deployed file could be read", "note"),
+                column=f"{scheme.scheme}_log10_p",
+                meta=_says(f"{scheme.title}: the deployed file could be read", "note"),
             )
-            for scheme, spoken in _SCHEMES.items()
+            for scheme in schemes
         ),
     ]
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from deepsigns_registry.audit.columns import ALWAYS_WRITTEN, columns
 from deepsigns_registry.audit.expectations import Judgement
 from deepsigns_registry.audit.results import (
     DEPLOYED,
@@ -38,6 +39,9 @@ class Finding:
         attestation: What is known about this exact file, in one sentence.
         marking: Identifier of the marking whose mark was read, empty when none was.
         tries: What the p-values are adjusted for.
+        schemes: The schemes that were looked for, those of the marking's record; empty when no
+            record was opened.
+        score: What the rows' `accuracy` is for this model's task, `accuracy` or `R2`.
         planned: Labels of the planned attacks.
         rows: The results table.
         judgement: The expectations over the table.
@@ -61,6 +65,8 @@ class Finding:
     attestation: str
     marking: str
     tries: int
+    schemes: tuple[str, ...]
+    score: str
     planned: tuple[str, ...]
     rows: tuple[Row, ...]
     judgement: Judgement
@@ -100,6 +106,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `results.json`."""
+        written = columns([*ALWAYS_WRITTEN, *self.schemes])
         return {
             "deployment": self.deployment,
             "model": self.model,
@@ -116,8 +123,10 @@ class Finding:
             "attestation": self.attestation,
             "marking": self.marking,
             "tries": self.tries,
+            "schemes": list(self.schemes),
+            "score": self.score,
             "planned": list(self.planned),
-            "rows": [row.to_json() for row in self.rows],
+            "rows": [row.to_json(written) for row in self.rows],
             "expectations": self.judgement.to_json(),
             "providers": list(self.providers),
             "tool": self.tool,

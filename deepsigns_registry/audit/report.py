@@ -77,7 +77,7 @@ def render(finding: Finding, figures: Mapping[str, str]) -> str:
 <h2>The deployment</h2>
 <div class="card">{deployment_facts(finding)}</div>
 {results_table(finding)}
-{_curves(figures)}
+{_curves(figures, finding.score)}
 <h2>Checks of the results</h2>
 <div class="card">{checks(finding.judgement)}</div>
 {_signature()}
@@ -105,7 +105,7 @@ def _meaning(finding: Finding) -> str:
     return f'<h2>How to read this</h2><div class="pair">{cards}</div>'
 
 
-def _curves(figures: Mapping[str, str]) -> str:
+def _curves(figures: Mapping[str, str], score: str) -> str:
     if not figures:
         return ""
     drawn = "".join(
@@ -114,8 +114,8 @@ def _curves(figures: Mapping[str, str]) -> str:
     )
     return f"""<h2>What the attacks did</h2>
 <p class="note">Each point is a copy of the deployed file after one attack. An attack is worth
-making only while accuracy stays high; the mark should outlive the model's usefulness. Dashed
-lines are the limits of the verdict.</p>
+making only while the {escape(score)} stays high; the mark should outlive the model's usefulness.
+Dashed lines are the limits of the verdict.</p>
 {drawn}"""
 
 

@@ -1,11 +1,14 @@
 """Tables, tiles and lists of the report."""
 
+from collections.abc import Sequence
 from html import escape
 
+from deepsigns_registry.audit.columns import Column, columns
 from deepsigns_registry.audit.expectations import Expectation, Judgement
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.report_words import chance
 from deepsigns_registry.audit.results import Row
+from deepsigns_registry.audit.score import capitalised, shown
 
 __all__ = ["checks", "deployment_facts", "results_table", "tiles"]
 
@@ -14,28 +17,17 @@ _WORDS = {"present": "found", "absent": "not found", "undecided": "undecided"}
 
 
 def tiles(finding: Finding) -> str:
-    """The four numbers that matter, when the deployed file was measured."""
+    """The numbers that matter, when the deployed file was measured."""
     row = finding.deployed
     if row is None:
         return ""
     attacked = finding.attacked
     survived = sum(attack.verdict == "present" for attack in attacked)
     cells = [
-        _tile(
-            "White box",
-            row.whitebox_bit_errors,
-            f"of {row.whitebox_bits} bits wrong",
-            row.whitebox_log10_p_adjusted,
-        ),
-        _tile(
-            "Black box",
-            row.blackbox_matches,
-            f"of {row.blackbox_queries} answers",
-            row.blackbox_log10_p_adjusted,
-        ),
+        *(_tile(column, row) for column in columns(finding.schemes)),
         _cell(
-            "Accuracy",
-            "not measured" if row.accuracy is None else f"{row.accuracy:.1%}",
+            capitalised(finding.score),
+            "not measured" if row.accuracy is None else shown(finding.score, row.accuracy),
             "on the owner's validation data",
         ),
         _cell(
@@ -73,14 +65,16 @@ def results_table(finding: Finding) -> str:
     """The results table with its heading; nothing when the audit never came to it."""
     if not finding.rows:
         return ""
-    body = "".join(_row(row) for row in finding.rows)
+    schemes = columns(finding.schemes)
+    body = "".join(_row(row, schemes, finding.score) for row in finding.rows)
+    titles = "".join(f'<th colspan="2">{escape(column.title)}</th>' for column in schemes)
+    headings = "".join(f"<th>{escape(column.heading)}</th><th>Chance</th>" for column in schemes)
     return f"""<h2>Results</h2>
 <div class="scroll"><table>
 <thead>
-<tr><th></th><th></th><th colspan="2">White box</th><th colspan="2">Black box</th>
-<th></th><th></th></tr>
-<tr><th>File</th><th>Accuracy</th><th>Bit errors</th><th>Chance</th><th>Matches</th><th>Chance</th>
-<th>Seconds</th><th>Mark</th></tr>
+<tr><th></th><th></th>{titles}<th></th><th></th></tr>
+<tr><th>File</th><th>{escape(capitalised(finding.score))}</th>{headings}<th>Seconds</th>
+<th>Mark</th></tr>
 </thead>
 <tbody>{body}</tbody></table></div>
 <p class="note">"Chance" is the adjusted p-value: how likely a model made without the key is to
@@ -117,30 +111,34 @@ def _checklist(expectations: list[Expectation]) -> str:
     return f'<ul class="checks">{"".join(lines)}</ul>'
 
 
-def _tile(name: str, count: int | None, of: str, log10_p: float | None) -> str:
-    if count is None or log10_p is None:
-        return _cell(name, "not read", "the step could not run")
-    return _cell(name, f"{count} <small>{escape(of)}</small>", f"by chance: {chance(log10_p)}")
+def _tile(column: Column, row: Row) -> str:
+    reading = row.reading(column.scheme)
+    if reading is None:
+        return _cell(column.title, "not read", "the step could not run")
+    of = escape(f"of {reading.trials} {column.unit}")
+    return _cell(
+        column.title,
+        f"{column.count(reading)} <small>{of}</small>",
+        f"by chance: {chance(reading.log10_p_adjusted)}",
+    )
 
 
 def _cell(name: str, value: str, under: str) -> str:
     return (
-        f'<div class="tile"><div class="name">{name}</div><div class="value">{value}</div>'
+        f'<div class="tile"><div class="name">{escape(name)}</div><div class="value">{value}</div>'
         f'<div class="under">{escape(under)}</div></div>'
     )
 
 
-def _row(row: Row) -> str:
+def _row(row: Row, schemes: Sequence[Column], score: str) -> str:
     label = escape(row.label)
     if row.error:
-        problem = f'<td class="problem" colspan="7">could not check: {escape(row.error)}</td>'
+        width = 3 + 2 * len(schemes)
+        problem = f'<td class="problem" colspan="{width}">could not check: {escape(row.error)}</td>'
         return f"<tr><td>{label}</td>{problem}</tr>"
     cells = [
-        "-" if row.accuracy is None else f"{row.accuracy:.1%}",
-        _count(row.whitebox_bit_errors, row.whitebox_bits),
-        _chance(row.whitebox_log10_p_adjusted),
-        _count(row.blackbox_matches, row.blackbox_queries),
-        _chance(row.blackbox_log10_p_adjusted),
+        "-" if row.accuracy is None else shown(score, row.accuracy),
+        *(cell for column in schemes for cell in _cells(row, column)),
         f"{row.seconds:.1f}",
     ]
     verdict = f'<span class="chip {_TONES[row.verdict]}">{_WORDS[row.verdict]}</span>'
@@ -148,9 +146,8 @@ def _row(row: Row) -> str:
     return f"<tr><td>{label}</td>{middle}<td>{verdict}</td></tr>"
 
 
-def _count(count: int | None, total: int | None) -> str:
-    return "-" if count is None or total is None else f"{count} / {total}"
-
-
-def _chance(log10_p: float | None) -> str:
-    return "-" if log10_p is None else chance(log10_p)
+def _cells(row: Row, column: Column) -> tuple[str, str]:
+    reading = row.reading(column.scheme)
+    if reading is None:
+        return "-", "-"
+    return f"{column.count(reading)} / {reading.trials}", chance(reading.log10_p_adjusted)

@@ -93,8 +93,8 @@ def meaning(finding: Finding) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (
                 (
                     (
-                        "Bits or answers that only the holder of a sealed secret key could have "
-                        "planned were read from this very file."
+                        "A pattern that only the holder of a sealed secret key could have "
+                        "planned was read from this very file."
                     ),
                     (
                         "The secret was committed to before this audit, and the numbers count "
@@ -108,7 +108,10 @@ def meaning(finding: Finding) -> tuple[tuple[str, ...], tuple[str, ...]]:
                         "By itself it does not settle a dispute: that also needs a trusted "
                         "timestamp of the commitment, older than the other party's model."
                     ),
-                    "It says nothing about the quality of the model beyond the accuracy below.",
+                    (
+                        "It says nothing about the quality of the model beyond the "
+                        f"{finding.score} below."
+                    ),
                 ),
             )
         case "absent":
@@ -160,8 +163,7 @@ def _adjusted(finding: Finding) -> list[float]:
     row = finding.deployed
     if row is None:
         return []
-    values = (row.whitebox_log10_p_adjusted, row.blackbox_log10_p_adjusted)
-    return [value for value in values if value is not None]
+    return [reading.log10_p_adjusted for reading in row.readings]
 
 
 def _reason(finding: Finding) -> str:

@@ -1,8 +1,10 @@
 """The results table: one row for the deployed file and one for each planned attack."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from deepsigns_registry.audit.columns import Column, Reading
 
 __all__ = ["DEPLOYED", "EXIT_CODES", "Outcome", "Row", "deployed_row"]
 
@@ -32,14 +34,7 @@ class Row:
         accuracy: Fraction of the owner's validation samples answered correctly, in [0, 1]. For a
             regressor R2, for an embedding model the mean cosine to what the deployed file gives,
             both at least 0.
-        whitebox_bits: Signature bits that were compared.
-        whitebox_bit_errors: How many of them differ.
-        whitebox_log10_p: log10 of the exact chance of that many matches without the key.
-        whitebox_log10_p_adjusted: The same, adjusted for everything that was tried.
-        blackbox_queries: Secret queries that were put.
-        blackbox_matches: How many were answered with the secret label.
-        blackbox_log10_p: As for the white box.
-        blackbox_log10_p_adjusted: As for the white box.
+        readings: What was read, one entry a scheme; without those that could not be read.
         verdict: `present`, `absent` or `undecided`; with an `error` always `undecided`.
         seconds: Wall time of the attack, the verification and the accuracy measurement.
         error: Why this row could not be completed, in one line; empty when it could.
@@ -50,27 +45,40 @@ class Row:
     attack: str
     strength: float
     accuracy: float | None = None
-    whitebox_bits: int | None = None
-    whitebox_bit_errors: int | None = None
-    whitebox_log10_p: float | None = None
-    whitebox_log10_p_adjusted: float | None = None
-    blackbox_queries: int | None = None
-    blackbox_matches: int | None = None
-    blackbox_log10_p: float | None = None
-    blackbox_log10_p_adjusted: float | None = None
+    readings: tuple[Reading, ...] = ()
     verdict: str = "undecided"
     seconds: float = 0.0
     error: str = ""
     error_code: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """The row as a mapping of plain values, in the order of the attributes.
+    def reading(self, scheme: str) -> Reading | None:
+        """What this scheme read, if it could."""
+        return next((entry for entry in self.readings if entry.scheme == scheme), None)
+
+    def to_json(self, columns: Iterable[Column]) -> dict[str, Any]:
+        """The row as a flat mapping of plain values.
+
+        Args:
+            columns: The schemes whose readings go into it, read or not.
 
         Examples:
-            >>> Row("prune:0.5", "prune", 0.5).to_json()["verdict"]
+            >>> Row("prune:0.5", "prune", 0.5).to_json([])["verdict"]
             'undecided'
         """
-        return asdict(self)
+        fields: dict[str, Any] = {
+            "label": self.label,
+            "attack": self.attack,
+            "strength": self.strength,
+            "accuracy": self.accuracy,
+        }
+        for column in columns:
+            fields |= column.fields(self.reading(column.scheme))
+        return fields | {
+            "verdict": self.verdict,
+            "seconds": self.seconds,
+            "error": self.error,
+            "error_code": self.error_code,
+        }
 
     def failed(self, message: str, code: str) -> "Row":
         """This row with an error, which takes any claim out of its verdict."""

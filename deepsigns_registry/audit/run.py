@@ -201,7 +201,7 @@ class _Auditor:
         finding = examine(self._settings, self._policy, plan, suspects=suspects, say=say)
         logged = tracking.begin(self._settings, finding)
         finding = replace(finding, tracking_run=logged.run)
-        html = render(finding, figures(finding.rows))
+        html = render(finding, figures(finding.rows, score=finding.score))
         folder = write_report(self._reports, finding, html, self._signer)
         logged = tracking.finish(self._settings, logged, folder, passed=finding.passed)
         say(1.0, f"{finding.outcome}: {folder / 'report.html'}")

@@ -212,14 +212,10 @@ def _predicate(finding: Finding, report_digest: str) -> AuditPredicate:
 
 
 def _row(row: Row) -> AuditRow:
-    evidence = {
-        "whitebox": row.whitebox_log10_p_adjusted,
-        "blackbox": row.blackbox_log10_p_adjusted,
-    }
     return AuditRow(
         attack="none" if row.label == DEPLOYED else row.attack,
         strength=row.strength,
         accuracy=row.accuracy,
-        log10_p={scheme: value for scheme, value in evidence.items() if value is not None},
+        log10_p={entry.scheme: entry.log10_p_adjusted for entry in row.readings},
         verdict=row.verdict,
     )

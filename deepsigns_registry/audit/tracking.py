@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepsigns_registry.audit.columns import columns
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.results import Row
 from deepsigns_registry.config import Settings
@@ -136,7 +137,7 @@ def _log_finding(client: "MlflowClient", run: str, finding: Finding) -> None:
     def add(prefix: str, row: Row, step: int) -> None:
         metrics.extend(
             Metric(f"{prefix}{name}", value, stamp, step)
-            for name, value in _numbers(row).items()
+            for name, value in _numbers(row, finding.score).items()
             if value is not None
         )
 
@@ -156,18 +157,14 @@ def _log_finding(client: "MlflowClient", run: str, finding: Finding) -> None:
     )
 
 
-def _numbers(row: Row) -> Mapping[str, float | None]:
-    return {
-        "accuracy": row.accuracy,
-        "whitebox_bit_errors": row.whitebox_bit_errors,
-        "whitebox_evidence": _evidence(row.whitebox_log10_p_adjusted),
-        "blackbox_matches": row.blackbox_matches,
-        "blackbox_evidence": _evidence(row.blackbox_log10_p_adjusted),
-    }
-
-
-def _evidence(log10_p: float | None) -> float | None:
-    return None if log10_p is None else abs(log10_p)
+def _numbers(row: Row, score: str) -> Mapping[str, float | None]:
+    numbers: dict[str, float | None] = {score: row.accuracy}
+    for column in columns(entry.scheme for entry in row.readings):
+        reading = row.reading(column.scheme)
+        if reading is not None:
+            numbers[column.count_name] = column.count(reading)
+            numbers[f"{column.scheme}_evidence"] = abs(reading.log10_p_adjusted)
+    return numbers
 
 
 def _problem(error: Exception) -> str:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepsigns_registry.audit.columns import columns
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
 from deepsigns_registry.cli.progress import Progress
 
 if TYPE_CHECKING:
+    from deepsigns_registry.audit.finding import Finding
     from deepsigns_registry.audit.run import AuditResult
 
 __all__ = ["audit"]
@@ -64,13 +66,8 @@ def _echo(result: "AuditResult") -> None:
         click.echo(f"{finding.outcome}: {finding.deployment}: {finding.target}")
         if finding.message:
             click.echo(f"  {finding.message}")
-        click.echo(f"  {'file':<16} {'accuracy':>8}  {'white box':>9}  {'black box':>9}  verdict")
-        for row in finding.rows:
-            accuracy = "-" if row.accuracy is None else f"{row.accuracy:.4f}"
-            click.echo(
-                f"  {row.label:<16} {accuracy:>8}  {_number(row.whitebox_log10_p_adjusted):>9}  "
-                f"{_number(row.blackbox_log10_p_adjusted):>9}  {row.error or row.verdict}"
-            )
+        for line in _table(finding):
+            click.echo(line)
         click.echo("  (adjusted log10 p; -6 or less is present)")
         click.echo(f"  report: {audited.folder / 'report.html'}")
         if audited.tracking.problem:
@@ -79,5 +76,25 @@ def _echo(result: "AuditResult") -> None:
         click.echo(f"skipped: {skipped.deployment}: {skipped.reason}")
 
 
-def _number(log10_p: float | None) -> str:
-    return "-" if log10_p is None else f"{log10_p:.1f}"
+def _table(finding: "Finding") -> list[str]:
+    schemes = columns(finding.schemes)
+    rows = [["file", finding.score, *(column.label for column in schemes), "verdict"]]
+    for row in finding.rows:
+        readings = [row.reading(column.scheme) for column in schemes]
+        rows.append(
+            [
+                row.label,
+                "-" if row.accuracy is None else f"{row.accuracy:.4f}",
+                *("-" if entry is None else f"{entry.log10_p_adjusted:.1f}" for entry in readings),
+                row.error or row.verdict,
+            ]
+        )
+    widths = [max(len(line[place]) for line in rows) for place in range(len(rows[0]) - 1)]
+    return [
+        f"  {line[0]:<{max(widths[0], 16)}} "
+        + "".join(
+            f"{cell:>{width}}  " for cell, width in zip(line[1:-1], widths[1:], strict=True)
+        )
+        + line[-1]
+        for line in rows
+    ]

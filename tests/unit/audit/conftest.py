@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from deepsigns_registry.audit.columns import Reading
 from deepsigns_registry.audit.expectations import Judgement
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.results import DEPLOYED, Row
 
+MakeReading = Callable[..., Reading]
 MakeRow = Callable[..., Row]
 MakeFinding = Callable[..., Finding]
 
@@ -18,7 +20,20 @@ _START = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def row() -> MakeRow:
+def reading() -> MakeReading:
+    """Makes what a scheme of this name read from a marked file."""
+
+    def make(scheme: str, **changes: Any) -> Reading:
+        made = Reading(scheme, 128, 128, -38.5, -37.9)
+        if scheme == "blackbox":
+            made = Reading(scheme, 400, 390, -317.0, -316.4)
+        return replace(made, **changes)
+
+    return make
+
+
+@pytest.fixture
+def row(reading: MakeReading) -> MakeRow:
     """Makes a measured row."""
 
     def make(label: str = DEPLOYED, strength: float = 0.0, **changes: Any) -> Row:
@@ -27,14 +42,7 @@ def row() -> MakeRow:
             attack=label.partition(":")[0],
             strength=strength,
             accuracy=0.97,
-            whitebox_bits=128,
-            whitebox_bit_errors=0,
-            whitebox_log10_p=-38.5,
-            whitebox_log10_p_adjusted=-37.9,
-            blackbox_queries=400,
-            blackbox_matches=390,
-            blackbox_log10_p=-317.0,
-            blackbox_log10_p_adjusted=-316.4,
+            readings=(reading("whitebox"), reading("blackbox")),
             verdict="present",
             seconds=1.5,
         )
@@ -64,6 +72,8 @@ def finding(row: MakeRow) -> MakeFinding:
             attestation="This exact file is attested.",
             marking="m1",
             tries=4,
+            schemes=("whitebox", "blackbox"),
+            score="accuracy",
             planned=("prune:0.5",),
             rows=(row(), row("prune:0.5", 0.5)),
             judgement=Judgement(()),

@@ -3,9 +3,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
 
-from deepsigns_registry.audit.curves import figures
+from deepsigns_registry.audit.columns import Reading
+from deepsigns_registry.audit.curves import _curves, figures
 from deepsigns_registry.audit.results import Row
 
+MakeReading = Callable[..., Reading]
 MakeRow = Callable[..., Row]
 
 
@@ -34,11 +36,39 @@ def test_errors_and_unmeasured_rows_are_left_out(row: MakeRow) -> None:
     assert figures([]) == {}
 
 
-def test_attacks_are_drawn_without_the_deployed_row_and_without_a_scheme(row: MakeRow) -> None:
-    lost = row("prune:0.5", 0.5, whitebox_log10_p_adjusted=None)
+def test_attacks_are_drawn_without_the_deployed_row_and_without_a_scheme(
+    row: MakeRow, reading: MakeReading
+) -> None:
+    lost = row("prune:0.5", 0.5, readings=(reading("blackbox"),))
     (svg,) = figures([lost]).values()
     assert "black box" in texts(svg)
     assert "white box" not in texts(svg)
+
+
+def test_any_number_of_schemes_has_curves_of_their_own(row: MakeRow, reading: MakeReading) -> None:
+    schemes = ("whitebox", "blackbox", *(f"plugin-{number}" for number in range(9)))
+    readings = tuple(map(reading, schemes))
+    rows = [row(readings=readings), row("prune:0.5", 0.5, readings=readings)]
+    (svg,) = figures(rows).values()
+    assert {"white box", "black box", *schemes[2:]} <= set(texts(svg))
+    assert all(f"var(--scheme-{number})" in svg for number in (1, 2, 3))
+    looks = {curve[2:] for curve in _curves(rows)}
+    assert len(looks) == len(schemes)
+
+
+def test_a_scheme_looks_alike_in_every_figure(row: MakeRow, reading: MakeReading) -> None:
+    both = (reading("first"), reading("second"))
+    rows = [row("prune:0.5", 0.5, readings=both), row("finetune:3", 3.0, readings=both[1:])]
+    pruned, tuned = figures(rows).values()
+    assert "var(--scheme-1)" in pruned
+    assert "var(--scheme-1)" not in tuned
+    assert "var(--scheme-2)" in tuned
+
+
+def test_score_of_another_task_is_named_and_no_percentage(row: MakeRow) -> None:
+    (svg,) = figures([row(), row("prune:0.5", 0.5)], score="R2").values()
+    assert "R2 on the owner's validation data" in texts(svg)
+    assert not [text for text in texts(svg) if "ccuracy" in text or "%" in text]
 
 
 def test_figure_loads_nothing_and_takes_the_pages_colours(row: MakeRow) -> None:
@@ -48,7 +78,7 @@ def test_figure_loads_nothing_and_takes_the_pages_colours(row: MakeRow) -> None:
     assert "<!DOCTYPE" not in svg
     assert "font-family" not in svg
     assert "var(--ink)" in svg
-    assert not re.search(r"#0[1-7]0[1-7]0[1-7]", svg)
+    assert not re.search(r"#0[1-9a]0[1-9a]0[1-9a]", svg)
     assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', svg))
 
 

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from deepsigns_registry.audit.columns import Reading
 from deepsigns_registry.audit.curves import figures
 from deepsigns_registry.audit.expectations import Expectation, Judgement
 from deepsigns_registry.audit.finding import Finding
@@ -12,13 +13,17 @@ from deepsigns_registry.audit.report import render
 from deepsigns_registry.audit.report_words import chance, headline
 from deepsigns_registry.audit.results import Outcome, Row
 
+MakeReading = Callable[..., Reading]
 MakeRow = Callable[..., Row]
 MakeFinding = Callable[..., Finding]
 VOID = {"meta", "br", "path", "use", "circle", "rect"}
 
 
 class Page(HTMLParser):
-    """Elements, attributes and words of a page; fails when an element is not closed."""
+    """Elements, attributes and words of a page; fails when an element is not closed.
+
+    `cells` is the width of each row of its tables.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -26,6 +31,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str]] = []
         self.words = ""
+        self.cells: list[int] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -33,6 +39,10 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
+        if tag == "tr":
+            self.cells.append(0)
+        if tag in {"td", "th"}:
+            self.cells[-1] += int(dict(attrs).get("colspan") or 1)
         if tag not in VOID:
             self.open.append(tag)
 
@@ -49,7 +59,7 @@ class Page(HTMLParser):
 
 
 def page(finding: Finding) -> Page:
-    return Page(render(finding, figures(finding.rows)))
+    return Page(render(finding, figures(finding.rows, score=finding.score)))
 
 
 @pytest.mark.parametrize(
@@ -120,16 +130,54 @@ def test_hostile_names_stay_text(finding: MakeFinding, row: MakeRow) -> None:
         assert made.words.count(HOSTILE) >= 10
 
 
-def test_table_shows_every_row(finding: MakeFinding, row: MakeRow) -> None:
+def test_table_shows_every_row(finding: MakeFinding, row: MakeRow, reading: MakeReading) -> None:
+    damaged = (reading("whitebox", matches=67), reading("blackbox"))
     rows = (
         row(),
-        row("prune:0.9", 0.9, verdict="absent", whitebox_bit_errors=61, accuracy=0.2),
+        row("prune:0.9", 0.9, verdict="absent", readings=damaged, accuracy=0.2),
         row("melt:1", 1.0, error="the attack failed"),
-        row("x:1", 1.0, whitebox_bit_errors=None, whitebox_log10_p_adjusted=None, accuracy=None),
+        row("x:1", 1.0, readings=(reading("blackbox"),), accuracy=None),
     )
     words = page(finding(rows=rows)).words
     for expected in ("61 / 128", "20.0%", "not found", "could not check: the attack failed"):
         assert expected in words
+
+
+def test_columns_follow_the_schemes_of_the_record(
+    finding: MakeFinding, row: MakeRow, reading: MakeReading
+) -> None:
+    readings = (reading("uchida", matches=120), reading("whitebox"), reading("blackbox"))
+    rows = (row(readings=readings), row("x:1", 1.0, readings=readings[1:]), row("y:1", error="z"))
+    made = page(finding(rows=rows, schemes=("uchida", "blackbox", "whitebox")))
+    order = [made.words.index(title) for title in ("White box", "Black box", "uchida")]
+    assert order == sorted(order)
+    assert "120 of 128 match" in made.words
+    assert "120 / 128" in made.words
+    # Name, score, seconds and verdict, and two columns for each of three schemes.
+    assert made.cells == [10, 10, 10, 10, 10]
+    assert ("colspan", "9") in made.attributes
+
+
+def test_report_of_a_regressor_has_the_white_box_alone(
+    finding: MakeFinding, row: MakeRow, reading: MakeReading
+) -> None:
+    rows = (
+        row(readings=(reading("whitebox"),)),
+        row("prune:0.5", 0.5, readings=(reading("whitebox"),)),
+    )
+    made = page(finding(rows=rows, schemes=("whitebox",), score="R2"))
+    assert "White box" in made.words
+    assert "0.970" in made.words
+    assert "while the R2 stays high" in " ".join(made.words.split())
+    for unsaid in ("lack box", "ccuracy", "quer", "answers", "97.0%"):
+        assert unsaid not in made.words.partition("Watermark audit")[2]
+
+
+def test_scheme_that_could_not_be_read_keeps_its_place(
+    finding: MakeFinding, row: MakeRow, reading: MakeReading
+) -> None:
+    made = page(finding(rows=(row(readings=(reading("blackbox"),)),)))
+    assert "White boxnot read" in made.words
 
 
 def test_unfinished_audit_has_no_table(finding: MakeFinding) -> None:
@@ -145,10 +193,9 @@ def test_failed_expectation_is_said_at_the_top(finding: MakeFinding) -> None:
     assert "The accuracy is enough" in head.sentences[1]
 
 
-def test_undecided_says_why(finding: MakeFinding, row: MakeRow) -> None:
-    between = replace(finding(), outcome="undecided", rows=(
-        row(whitebox_log10_p_adjusted=-4.0, blackbox_log10_p_adjusted=-1.0),
-    ))  # fmt: skip
+def test_undecided_says_why(finding: MakeFinding, row: MakeRow, reading: MakeReading) -> None:
+    weak = (reading("whitebox", log10_p_adjusted=-4.0), reading("uchida", log10_p_adjusted=-1.0))
+    between = replace(finding(), outcome="undecided", rows=(row(readings=weak),))
     assert "1 in 10,000" in headline(between).sentences[0]
     nothing = replace(between, rows=())
     assert headline(nothing).sentences == ("No evidence could be read.",)

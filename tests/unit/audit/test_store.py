@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
+from deepsigns_registry.audit.columns import Reading
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.store import (
     BUNDLE,
@@ -55,6 +57,19 @@ def test_written_report_is_read_back(
     assert report.predicate.verdict == "present"
     assert [row.attack for row in report.predicate.rows] == ["none", "prune"]
     assert report.results == json.loads(json.dumps(finding().to_json()))
+
+
+def test_statement_holds_every_scheme_that_was_read(
+    reports: Path,
+    finding: MakeFinding,
+    reading: Callable[..., Reading],
+    signer: FileSigner,
+    policy: Policy,
+) -> None:
+    readings = (reading("whitebox"), reading("uchida", log10_p_adjusted=-7.5))
+    rows = (replace(finding().rows[0], readings=readings),)
+    report = read_report(write_report(reports, finding(rows=rows), "", signer), policy)
+    assert report.predicate.rows[0].log10_p == {"whitebox": -37.9, "uchida": -7.5}
 
 
 def test_audit_without_a_file_is_signed_too(
