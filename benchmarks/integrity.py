@@ -291,12 +291,12 @@ def derived_evidence(
     for number in keys:
         subkey = RootKey(number.to_bytes(32, "big"), _OWNER).subkey(scheme.name)
         secret = scheme.prepare(Preparation(parent, data, manifest, subkey, place, options))
-        probes = scheme.probes(secret)
+        inputs = scheme.probes(secret).inputs
         for name, model in suspects.items():
             suspect = TappedSuspect(model, place)
-            tap = model.tap if probes.needs_activation else None
-            outputs, activation = suspect.run(probes.inputs, tap=tap)
-            weight = suspect.weight(model.tap) if probes.needs_weight else None
+            tap = model.tap if scheme.needs_activation else None
+            outputs, activation = suspect.run(inputs, tap=tap)
+            weight = suspect.weight(model.tap) if scheme.needs_weight else None
             answers = Answers(outputs, activation, weight)
             found[name].append(scheme.evidence(secret, answers))
     return found

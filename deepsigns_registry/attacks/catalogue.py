@@ -1,4 +1,8 @@
-"""Which attacks there are: our own, and those that other distributions bring."""
+"""Which attacks there are: our own, and those that other distributions bring.
+
+A plugin's code runs only when an attack of its name is asked for: a broken plugin stops only the
+audits that use it.
+"""
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -53,37 +57,48 @@ def builtin_attacks() -> dict[str, Attack]:
     return {attack.name: attack for attack in (kind() for kind in _BUILTIN)}
 
 
-def known_attacks() -> dict[str, Attack]:
-    """Our own attacks and those of installed plugins; a plugin cannot replace one of ours.
+def known_attacks() -> tuple[str, ...]:
+    """Names of our own attacks, then of those that installed plugins offer; loads none of them.
 
-    Raises:
-        ConfigurationError: A plugin cannot be loaded, or is no attack.
+    Examples:
+        >>> known_attacks()[:2]
+        ('prune', 'layer_prune')
     """
-    plugins = {point.name: _load(point) for point in entry_points(group=_GROUP)}
-    return plugins | builtin_attacks()
+    return tuple(dict.fromkeys([*builtin_attacks(), *sorted(entry_points(group=_GROUP).names)]))
 
 
 def parse_attack(text: str) -> PlannedAttack:
     """Reads an attack with its strength, such as `prune:0.5`.
 
     Raises:
-        ConfigurationError: There is no such attack (the known ones are listed), or it has no
-            such strength.
+        ConfigurationError: There is no such attack (the known ones are listed), it has no such
+            strength, or its plugin is broken.
 
     Examples:
         >>> parse_attack("quantize:int8").strength
         8.0
     """
     name, colon, strength = text.partition(":")
-    attacks = known_attacks()
-    if name not in attacks or not colon:
-        what = "has no strength" if name in attacks else "is unknown"
+    known = known_attacks()
+    if name not in known or not colon:
+        what = "has no strength" if name in known else "is unknown"
         raise ConfigurationError(
             f"attack '{text}' {what}",
-            advice=f"write NAME:STRENGTH; known attacks: {', '.join(sorted(attacks))}",
+            advice=f"write NAME:STRENGTH; known attacks: {', '.join(sorted(known))}",
         )
-    attack = attacks[name]
+    attack = builtin_attacks().get(name) or _plugged(name)
     return PlannedAttack(attack, attack.parse(strength), text)
+
+
+def _plugged(name: str) -> Attack:
+    points = list(entry_points(group=_GROUP, name=name))
+    if len(points) > 1:
+        offered = ", ".join(sorted(point.value for point in points))
+        raise ConfigurationError(
+            f"more than one plugin brings an attack named '{name}': {offered}",
+            advice="uninstall all but one",
+        )
+    return _load(points[0])
 
 
 def _load(point: EntryPoint) -> Attack:

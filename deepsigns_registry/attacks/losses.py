@@ -12,7 +12,7 @@ from deepsigns_registry.attacks.training import as_tensor
 from deepsigns_registry.errors import CouldNotCheckError, DataError
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
-from deepsigns_registry.watermark.task import task_loss, task_targets
+from deepsigns_registry.watermark.task import are_probabilities, task_loss, task_targets
 
 __all__ = ["Goal", "distillation_goal", "task_goal"]
 
@@ -145,8 +145,7 @@ def _check_classes(data: LabelledData, outputs: Tensor, attack: str) -> None:
 
 
 def _gives_probabilities(outputs: Tensor) -> bool:
-    sums = outputs.sum(dim=1)
-    return bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+    return are_probabilities(outputs.detach().float().cpu().numpy())
 
 
 def _logits(outputs: Tensor, *, probabilities: bool) -> Tensor:

@@ -14,7 +14,7 @@ from deepsigns_registry.attestation.verification import verify_statement
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, TamperedError
 from deepsigns_registry.evidence.contents import Evidence, Revealed, render
 from deepsigns_registry.watermark.blueprint import Blueprint
-from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
 from deepsigns_registry.watermark.schemes import named_schemes
 
 __all__ = ["export_evidence"]
@@ -74,8 +74,7 @@ def export_evidence(
             advice="name the bundle of the version that this record marked",
         )
     chosen = {scheme.name: scheme for scheme in named_schemes(sorted(set(schemes)))}
-    probes = [scheme.probes(record.secrets[name]) for name, scheme in chosen.items()]
-    hidden = any(probe.needs_activation or probe.needs_weight for probe in probes)
+    hidden = any(map(reads_hidden, chosen.values()))
     evidence = Evidence(
         bundle=bundle,
         owner_key=public_pem(load_public_key(owner_public_key)),

@@ -202,7 +202,7 @@ def _check_commitment(
     opened = commit(revealed.subkey, scheme.name, revealed.nonce)
     if predicate.commitments.get(scheme.name) != opened:
         raise TamperedError(f"evidence: {scheme.name}: the key does not open the commitment")
-    blueprint = evidence.blueprint if reads_hidden(scheme, revealed.secret) else None
+    blueprint = evidence.blueprint if reads_hidden(scheme) else None
     if binding_nonce(revealed.salt, revealed.secret, blueprint) != revealed.nonce:
         raise TamperedError(f"evidence: {scheme.name}: the secret is not the one committed to")
 

@@ -30,8 +30,8 @@ __all__ = ["Checkpoints", "discard", "discarded_when_done"]
 _log = logging.getLogger(__name__)
 
 _MAGIC = b"deepsigns-registry/sealed-checkpoint/v0\n"
-_EPOCH_BYTES, _SALT_BYTES, _TAG_BYTES = 4, 16, 16
-_HEADER_BYTES = len(_MAGIC) + _EPOCH_BYTES + _SALT_BYTES
+_STEP_BYTES, _SALT_BYTES, _TAG_BYTES = 8, 16, 16
+_HEADER_BYTES = len(_MAGIC) + _STEP_BYTES + _SALT_BYTES
 # One call of AES-GCM takes less than 2 GiB; the state of a large model is more.
 _SEGMENT = 64 << 20
 
@@ -39,9 +39,9 @@ _SEGMENT = 64 << 20
 class Checkpoints:
     """The last checkpoint of one marking.
 
-    A file is a header (format, epoch, salt) and the state in segments, each AES-256-GCM. The
+    A file is a header (format, step, salt) and the state in segments, each AES-256-GCM. The
     key is HKDF-SHA256 of the root with the file's own salt, so that no nonce is used twice: the
-    nonce is the segment's number and whether it is the last. Format, marking and epoch are
+    nonce is the segment's number and whether it is the last. Format, marking and step are
     authenticated with every segment.
 
     Args:
@@ -55,14 +55,14 @@ class Checkpoints:
         self._marking = marking.encode()
         self._root = root
 
-    def save(self, epoch: int, state: bytes) -> None:
+    def save(self, step: int, state: bytes) -> None:
         """Puts a state in the place of the one before; a full disk costs a warning, no more.
 
         Args:
-            epoch: How many epochs are done.
+            step: How many steps are done.
             state: What `embed` gave.
         """
-        header = _MAGIC + epoch.to_bytes(_EPOCH_BYTES, "big") + secrets.token_bytes(_SALT_BYTES)
+        header = _MAGIC + step.to_bytes(_STEP_BYTES, "big") + secrets.token_bytes(_SALT_BYTES)
         cipher = self._cipher(header)
         view = memoryview(state)
         parts = [view[start : start + _SEGMENT] for start in range(0, max(len(view), 1), _SEGMENT)]

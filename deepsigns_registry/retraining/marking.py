@@ -87,7 +87,7 @@ def mark_version(
     """Marks one version and registers the result; the same version again costs nothing.
 
     The secret is sealed and committed to before any training. Work that was interrupted goes on
-    with what is sealed already, and after the last epoch that was finished.
+    with what is sealed already, and after the last state of the training that was kept.
 
     Args:
         settings: The settings.
@@ -155,8 +155,8 @@ def mark_version(
                 commitment_index=index,
                 manifest_root=record.manifest.root,
                 parent=parent,
-                bits=settings.model(source.name).bits,
-                queries=settings.model(source.name).queries,
+                bits=_size(record, "whitebox", "bits"),
+                queries=_size(record, "blackbox", "kept"),
                 fidelity=fidelity,
                 tool=f"deepsigns-registry/{__version__}",
                 created_at=created,
@@ -213,6 +213,11 @@ def _find_marking(
         if (said.marking, said.owner, said.parent.digest) == (name, owner.hex(), parent.digest):
             return name, version
     raise AssertionError  # pragma: no cover - the numbers do not end
+
+
+def _size(record: "WatermarkRecord", scheme: str, array: str) -> int:
+    """How many bits or queries a record holds; none of a scheme that is not embedded."""
+    return int(record.secrets[scheme].arrays[array].size) if scheme in record.secrets else 0
 
 
 def _prepared(

@@ -138,7 +138,7 @@ def mark_model(
 ) -> StageResult:
     """Embeds a prepared mark; a job for `engine`.
 
-    It goes on after the last epoch that an earlier process finished.
+    It goes on after the last state that an earlier process kept.
 
     Args:
         progress: Told how far the stage is.

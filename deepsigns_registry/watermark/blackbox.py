@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from deepsigns_registry.errors import CouldNotCheckError, InapplicableError, TamperedError
+from deepsigns_registry.errors import (
+    CouldNotCheckError,
+    InapplicableError,
+    TamperedError,
+    UnmarkableError,
+)
 from deepsigns_registry.watermark.calibrated import calibrated_answers
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
 from deepsigns_registry.watermark.key import purpose_key
-from deepsigns_registry.watermark.manifest import Manifest, sample_digest
+from deepsigns_registry.watermark.manifest import Manifest, first_by_digest, sample_digest
 from deepsigns_registry.watermark.queries import FAMILIES, make_queries
 from deepsigns_registry.watermark.scheme import (
     Answers,
@@ -43,12 +48,18 @@ _LEAST_SOURCES = 20
 # pick queries which a stranger's model happens to match; see also `check_against_parent`.
 _CANDIDATES_PER_QUERY = 2
 _DENSITY_SAMPLES = 10_000
+# Values of all candidates, 2 GiB: 800 of 470 by 470 pixels in colour.
+_MOST_VALUES = 1 << 29
+# Another processor sums in another order: what that moves is below this share of a logarithm.
+_DOUBTFUL_SHARE = 1e-4
 
 
 class BlackBox:
     """Secret queries with secret answers."""
 
     name = "blackbox"
+    needs_activation = False
+    needs_weight = False
 
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Derives sources, queries and labels; see `Scheme.prepare`."""
@@ -59,23 +70,24 @@ class BlackBox:
             purpose_key(preparation.subkey, "sources"), options.sources
         )
         examined = _CANDIDATES_PER_QUERY * options.queries
+        _check_size(options.queries, train.inputs)
         key = purpose_key(preparation.subkey, "queries")
         candidates = make_queries(
             options.query_family, key, np.arange(examined), train.inputs[sources]
         )
-        seen = train.inputs[:_DENSITY_SAMPLES], train.labels[:_DENSITY_SAMPLES]
-        known = preparation.run(seen[0])[1]
-        density = Density.fit(known, seen[1])
+        # By digest, as the data may come sorted by class.
+        seen = first_by_digest(preparation.manifest.digests)[:_DENSITY_SAMPLES]
+        density = Density.fit(preparation.run(train.inputs[seen])[1], train.labels[seen])
         outputs, activation = preparation.run(candidates)
-        rarest = np.argsort(density.log_density(activation), kind="stable")[: options.queries]
-        rare = np.sort(rarest)
+        given = preparation.given.arrays["kept"] if preparation.given else None
+        rare = _rarest(density.log_density(activation), options.queries, given)
         return SchemeSecret(
             scheme=self.name,
             meta={"classes": classes, "family": options.query_family},
             arrays={
                 "sources": train.inputs[sources],
                 "source_indices": sources,
-                "kept": rare.astype(np.int64),
+                "kept": rare,
                 "query_key": np.frombuffer(key, dtype=np.uint8),
                 "parent_outputs": outputs[rare],
                 "label_key": np.frombuffer(
@@ -140,6 +152,8 @@ class BlackBox:
         for index, sample in zip(sources, arrays["sources"], strict=True):
             if sample_digest(sample) != manifest.digests[index].tobytes():
                 raise _forged(f"source {int(index)} is not the sample of the manifest")
+        if len(kept) > _most_queries(arrays["sources"]):
+            raise _forged("its queries are too large")
         key = purpose_key(subkey, "queries")
         if key != arrays["query_key"].tobytes() or secret.meta["family"] not in FAMILIES:
             raise _forged("the queries are not those of the key")
@@ -217,6 +231,37 @@ def _check_applicable(data: TrainingData) -> None:
             f"black box: with {data.classes} classes a query's answer proves nothing",
             advice=advice,
         )
+
+
+def _check_size(queries: int, samples: NDArray[np.float32]) -> None:
+    if queries > (most := _most_queries(samples)):
+        raise UnmarkableError(
+            f"black box: {queries} queries of {samples[0].size} values are too many",
+            advice=f"set queries to at most {most}",
+        )
+
+
+def _most_queries(samples: NDArray[np.generic]) -> int:
+    return _MOST_VALUES // (_CANDIDATES_PER_QUERY * max(1, samples[0].size))
+
+
+def _rarest(
+    log_density: NDArray[np.float64], count: int, given: NDArray[np.generic] | None
+) -> NDArray[np.int64]:
+    """The candidates of the lowest density, in the order of their numbers: int64 [count].
+
+    Those of a given choice, where it differs only in candidates that rounding may put on either
+    side of the threshold.
+    """
+    order = np.argsort(log_density, kind="stable")
+    own = np.sort(order[:count]).astype(np.int64)
+    if given is None or len(given) != count or not np.isin(given, order).all():
+        return own
+    moved = np.setxor1d(own, given)
+    last, following = log_density[order[count - 1 : count + 1]]
+    doubt = _DOUBTFUL_SHARE * (1 + abs(following))
+    near = (log_density[moved] > last - doubt) & (log_density[moved] < following + doubt)
+    return given.astype(np.int64) if near.all() else own
 
 
 def _labels(secret: SchemeSecret) -> NDArray[np.int64]:

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsigns_registry.watermark.task import are_probabilities
+
 __all__ = ["calibrated_answers"]
 
 # Directions of the parent's outputs that are taken out: few against the number of queries.
@@ -54,7 +56,7 @@ def calibrated_answers(
 
 
 def _logits(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+    if are_probabilities(outputs):
         return np.log(np.maximum(outputs, _TINY))
     return outputs
 

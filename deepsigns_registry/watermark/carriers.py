@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.errors import DataError, UnmarkableError
 from deepsigns_registry.watermark.data import LabelledData
-from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.manifest import Manifest, first_by_digest
 from deepsigns_registry.watermark.mixture import Mixture
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
@@ -73,11 +73,17 @@ def group_samples(
     """
     if data.task == "classification":
         return Grouping(data.labels.astype(np.int64), np.zeros(len(data), dtype=np.bool_))
-    distinct, first = np.unique(digests, axis=0, return_index=True)
-    least = options.carriers * options.triggers_per_class
-    if len(distinct) < least:
+    if options.carriers > MOST_COMPONENTS:
         raise DataError(
-            f"train: {len(distinct)} different samples; {options.carriers} groups of "
+            f"{options.carriers} carriers: the samples of a model without classes form at most "
+            f"{MOST_COMPONENTS} groups",
+            advice=f"lower carriers to {MOST_COMPONENTS} or less",
+        )
+    first = first_by_digest(digests)
+    least = options.carriers * options.triggers_per_class
+    if len(first) < least:
+        raise DataError(
+            f"train: {len(first)} different samples; {options.carriers} groups of "
             f"{options.triggers_per_class} need at least {least}",
             advice="train with more samples, or lower carriers",
         )

@@ -1,4 +1,4 @@
-"""The state of a fine-tuning as bytes, and what it belongs to."""
+"""The state of a fine-tuning after any of its steps, as bytes, and what it belongs to."""
 
 import hashlib
 import io

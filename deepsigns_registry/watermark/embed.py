@@ -27,9 +27,11 @@ from deepsigns_registry.watermark.task import task_loss, task_targets
 __all__ = ["Checkpoint", "EmbedResult", "embed"]
 
 Checkpoint = Callable[[int, bytes], None]
-"""Told how many epochs are done, and the state of the run after them."""
+"""Told how many steps are done, and the state of the run after them."""
 
 _PROGRESS_EVERY = 10
+# What an interruption costs at most, against what writing the state of a large model costs.
+_SECONDS_BETWEEN_CHECKPOINTS = 120.0
 _LONGEST_GRADIENT = 5.0
 _FUSED_DEVICES = {"cpu", "cuda"}
 
@@ -78,8 +80,9 @@ def embed(
         device: Where to train.
         progress: Called with a fraction in [0, 1] and the state of the run.
         schemes: Where to find the record's schemes; the built-in ones by default.
-        checkpoint: Called after each epoch. The state holds the model and nothing of the secret
-            but what training made of it; keep it as secret as the record.
+        checkpoint: Called every two minutes, after each of several epochs, and at the end. The
+            state holds the model and nothing of the secret but what training made of it; keep
+            it as secret as the record.
         resume: A state that `checkpoint` was given, to go on from.
 
     Raises:
@@ -93,17 +96,16 @@ def embed(
     try:
         if resume is not None:
             run.load_state_dict(unpack(resume, belongs_to))
-        clock = _Clock(len(run.losses) * run.per_epoch, run.steps)
-        for epoch in range(len(run.losses), settings.epochs):
-            for step in range(run.per_epoch):
-                if progress and step % _PROGRESS_EVERY == 0:
-                    done = epoch * run.per_epoch + step
-                    left = clock.left(done)
-                    progress(done / run.steps, f"epoch {epoch + 1} of {settings.epochs}{left}")
-                run.step()
-            run.finish_epoch()
-            if checkpoint:
-                checkpoint(epoch + 1, pack(run.state_dict(), belongs_to))
+        first, clock = run.done, _Clock(run.done, run.steps)
+        while run.done < run.steps:
+            epoch, step = divmod(run.done, run.per_epoch)
+            if progress and (step % _PROGRESS_EVERY == 0 or run.done == first):
+                left = clock.left(run.done)
+                progress(run.done / run.steps, f"epoch {epoch + 1} of {settings.epochs}{left}")
+            run.step()
+            if checkpoint and (run.done % run.per_epoch == 0 or clock.checkpoint_due()):
+                checkpoint(run.done, pack(run.state_dict(), belongs_to))
+                clock.checkpoint_written()
     finally:
         lay_out(model, torch.contiguous_format)
     if progress:
@@ -164,11 +166,16 @@ class _Run:
         self.optimizer = _optimizer(self.weights, self.objectives, settings.learning_rate)
         self.schedule = _schedule(self.optimizer, self.steps, settings.warm_up)
         self.hardening = Hardening(self.weights, settings)
+        self.done = 0
         self.total = torch.zeros((), device=device)
         self.losses: list[float] = []
 
     def step(self) -> None:
-        """One batch, and one step of the optimizer."""
+        """One batch, and one step of the optimizer.
+
+        Raises:
+            UnmarkableError: The loss of the epoch that ends here is no number.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         with self.hardening.perturbed(self.generator):
             loss = self._loss(*self.batches.next())
@@ -177,6 +184,9 @@ class _Run:
         self.optimizer.step()
         self.schedule.step()
         self.total += loss.detach()
+        self.done += 1
+        if self.done % self.per_epoch == 0:
+            self._finish_epoch()
 
     def _loss(self, inputs: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
         extras = [objective.samples(self.generator) for objective in self.objectives]
@@ -202,12 +212,8 @@ class _Run:
         activations = tapped.activation.float().split(sizes)
         return [Tapped(*pair) for pair in zip(outputs, activations, strict=True)]
 
-    def finish_epoch(self) -> None:
-        """Notes the epoch's mean loss.
-
-        Raises:
-            UnmarkableError: It is no number.
-        """
+    def _finish_epoch(self) -> None:
+        """Notes the epoch's mean loss."""
         self.losses.append(float(self.total) / self.per_epoch)
         self.total.zero_()
         if not math.isfinite(self.losses[-1]):
@@ -217,8 +223,10 @@ class _Run:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the epochs to come."""
+        """Everything that decides the steps to come."""
         return {
+            "done": self.done,
+            "total": self.total,
             "losses": list(self.losses),
             "model": self.model.state_dict(),
             "objectives": [objective.state_dict() for objective in self.objectives],
@@ -229,12 +237,14 @@ class _Run:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on after the last finished epoch of a state.
+        """Goes on after the last step of a state.
 
         Raises:
             CheckpointError: The state is not that of this run's parts.
         """
         try:
+            self.done = int(state["done"])
+            self.total.copy_(state["total"])
             self.losses = list(state["losses"])
             self.model.load_state_dict(state["model"])
             for objective, own in zip(self.objectives, state["objectives"], strict=True):
@@ -270,10 +280,19 @@ def _schedule(
 
 
 class _Clock:
-    """Estimates how long the rest of a run takes."""
+    """Estimates how long the rest of a run takes, and says when its state is to be kept."""
 
     def __init__(self, done: int, steps: int) -> None:
         self._start, self._first, self._steps = time.monotonic(), done, steps
+        self._written = self._start
+
+    def checkpoint_due(self) -> bool:
+        """Whether an interruption now would cost too much."""
+        return time.monotonic() - self._written >= _SECONDS_BETWEEN_CHECKPOINTS
+
+    def checkpoint_written(self) -> None:
+        """Counts from here."""
+        self._written = time.monotonic()
 
     def left(self, done: int) -> str:
         """What to say of the time left; nothing in the first seconds.

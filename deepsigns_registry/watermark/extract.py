@@ -65,7 +65,7 @@ class _Reading:
 
     @property
     def hidden(self) -> bool:
-        return self.probes.needs_activation or self.probes.needs_weight
+        return self.scheme.needs_activation or self.scheme.needs_weight
 
     def read(self, answers: Answers, level: str) -> None:
         """Replaces what was read before, unless that is stronger: each reading is a try."""
@@ -121,10 +121,11 @@ def extract(
 def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> _Reading:
     secret = record.secrets[scheme.name]
     reading = _Reading(scheme, secret, scheme.probes(secret))
-    inputs, needs_activation, needs_weight = reading.probes
+    inputs = reading.probes.inputs
     try:
-        outputs, activation = suspect.run(inputs, tap=record.tap if needs_activation else None)
-        weight = suspect.weight(record.tap) if needs_weight else None
+        tap = record.tap if scheme.needs_activation else None
+        outputs, activation = suspect.run(inputs, tap=tap)
+        weight = suspect.weight(record.tap) if scheme.needs_weight else None
     except CouldNotCheckError as error:
         reading.problem = f"{scheme.name}: {error}"
     else:
@@ -158,7 +159,7 @@ def _read_aligned(readings: Sequence[_Reading], record: WatermarkRecord, suspect
     known = alignment.agreement >= ALIGNED_AGREEMENT
     for reading in readings:
         # A weight is read as it stands: its rows say that they are the parent's.
-        weight = reading.probes.needs_weight and not reading.probes.needs_activation
+        weight = reading.scheme.needs_weight and not reading.scheme.needs_activation
         in_place = alignment.in_place and record.tap in alignment.sole
         if weight and known and in_place and reading.evidence is not None:
             reading.evidence = replace(reading.evidence, level="b")
@@ -167,7 +168,7 @@ def _read_aligned(readings: Sequence[_Reading], record: WatermarkRecord, suspect
         return considered
     level = "c" if known and tap.verified else ""
     for reading in readings:
-        if reading.answers is None or not reading.probes.needs_activation:
+        if reading.answers is None or not reading.scheme.needs_activation:
             continue
         value = _aligned_activation(reading, tap, suspect, alignment)
         if value is not None:

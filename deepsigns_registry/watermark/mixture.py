@@ -95,15 +95,17 @@ def _divided(values: NDArray[np.float64], components: int) -> NDArray[np.int64]:
     """The part of each sample: int64 [samples], from 0 to components - 1."""
     parts = np.zeros(len(values), dtype=np.int64)
     for part in range(1, components):
-        spreads = [
-            float(((rows - rows.mean(axis=0)) ** 2).sum())
-            for rows in (values[parts == earlier] for earlier in range(part))
-        ]
+        spreads = [_spread(values[parts == earlier]) for earlier in range(part)]
         rows = np.flatnonzero(parts == int(np.argmax(spreads)))
         inside = values[rows] - values[rows].mean(axis=0)
         direction = _signed(np.linalg.eigh(inside.T @ inside)[1][:, -1:])[:, 0]
         parts[rows[inside @ direction > 0]] = part
     return parts
+
+
+def _spread(rows: NDArray[np.float64]) -> float:
+    """Sum of squared distances from the mean; of an empty part 0."""
+    return float(((rows - rows.mean(axis=0)) ** 2).sum()) if len(rows) else 0.0
 
 
 def _maximised(

@@ -1,8 +1,9 @@
 """From a root key, a parent model and the owner's data to a watermark record, before training."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,10 +19,14 @@ from deepsigns_registry.watermark.scheme import Preparation, Scheme, SchemeSecre
 from deepsigns_registry.watermark.schemes import builtin_schemes, named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
+from deepsigns_registry.watermark.task import are_probabilities
 
 __all__ = ["Progress", "check_against_parent", "prepare_record"]
 
 Progress = Callable[[float, str], None]
+
+# What another processor's sums change in the parent's values, relative and absolute.
+_ROUNDING = 1e-4
 
 
 def prepare_record(
@@ -70,7 +75,11 @@ def prepare_record(
 
 
 def _prepared(
-    known: Preparation, root: RootKey, schemes: Iterable[Scheme] | None, report: Progress
+    known: Preparation,
+    root: RootKey,
+    schemes: Iterable[Scheme] | None,
+    report: Progress,
+    given: Mapping[str, SchemeSecret] = MappingProxyType({}),
 ) -> dict[str, SchemeSecret]:
     """The secret of each scheme; `known` is everything that they share."""
     chosen = tuple(schemes or builtin_schemes())
@@ -81,7 +90,7 @@ def _prepared(
         report(fraction, f"deriving the {scheme.name} secret")
         try:
             key = scheme_key(root.subkey(scheme.name), root.owner, manifest_root)
-            secret = scheme.prepare(replace(known, subkey=key))
+            secret = scheme.prepare(replace(known, subkey=key, given=given.get(scheme.name)))
         except InapplicableError as error:
             if schemes is not None:
                 raise
@@ -128,6 +137,7 @@ def check_against_parent(
     """
     place = torch.device(device)
     data = data.validated()
+    data = _in_order(data, record.manifest)
     listed = Manifest.of(data.train)
     grouping = group_samples(model, data.train, listed.digests, settings, place)
     _check_manifest(record.manifest, listed, grouping)
@@ -140,18 +150,44 @@ def check_against_parent(
         options=settings,
     )
     found = named_schemes(record.secrets, schemes)
-    again = _prepared(known, record.root, found, lambda _fraction, _message: None)
+    again = _prepared(known, record.root, found, lambda _fraction, _message: None, record.secrets)
     for name, secret in again.items():
-        for key, array in secret.arrays.items():
-            given = record.secrets[name].arrays.get(key)
-            exact = not np.issubdtype(array.dtype, np.floating)
-            tolerance = 0.0 if exact else 1e-4
-            if (
-                given is None
-                or given.shape != array.shape
-                or not np.allclose(given, array, rtol=tolerance, atol=tolerance)
-            ):
-                raise _not_derived(f"{name} secret: {key}")
+        _compare(record.secrets[name], secret)
+
+
+def _compare(given: SchemeSecret, derived: SchemeSecret) -> None:
+    """Numbers of a floating type may differ by what rounding does to them, nothing else may."""
+    if given.arrays.keys() != derived.arrays.keys() or given.meta.keys() != derived.meta.keys():
+        raise _not_derived(f"{given.scheme} secret: its parts")
+    known = {**given.arrays, **given.meta}
+    for name, value in {**derived.arrays, **derived.meta}.items():
+        mine, theirs = np.asarray(value), np.asarray(known[name])
+        same = mine.shape == theirs.shape and mine.dtype == theirs.dtype
+        if np.issubdtype(mine.dtype, np.floating):
+            same = same and np.allclose(theirs, mine, rtol=_ROUNDING, atol=_ROUNDING)
+        elif not (same and np.array_equal(theirs, mine)):
+            same = False
+        if not same:
+            raise _not_derived(f"{given.scheme} secret: {name}")
+
+
+def _in_order(data: TrainingData, manifest: Manifest) -> TrainingData:
+    """The data in the order of the manifest, as far as its samples are the same."""
+    listed = Manifest.of(data.train)
+    if len(listed) != len(manifest):
+        return data
+    # The groups of data without classes are not known yet; equal samples share theirs.
+    classes = data.task == "classification"
+    ours, theirs = (
+        np.lexsort(
+            [part.labels if classes else np.zeros(len(part)), part.digests.copy().view("S32")[:, 0]]
+        )
+        for part in (listed, manifest)
+    )
+    rows = np.empty_like(ours)
+    rows[theirs] = ours
+    train = replace(data.train, inputs=data.train.inputs[rows], labels=data.train.labels[rows])
+    return replace(data, train=train)
 
 
 def _check_manifest(manifest: Manifest, listed: Manifest, grouping: Grouping) -> None:
@@ -207,8 +243,7 @@ def _check_outputs(outputs: NDArray[np.float32], data: TrainingData) -> None:
             f"the model's output has shape {outputs.shape}, not (batch, {width} classes)",
             advice="mark classifiers with one logit a class, and name all classes of the data",
         )
-    sums = outputs.sum(axis=1)
-    if (outputs >= 0).all() and np.allclose(sums, 1, atol=1e-4):
+    if are_probabilities(outputs):
         raise UnmarkableError(
             "the model's outputs are probabilities, not logits",
             advice="register the model without its final softmax",

@@ -52,10 +52,9 @@ def binding_nonce(salt: bytes, secret: SchemeSecret, blueprint: Blueprint | None
     return hashlib.sha256(encode(*parts)).digest()
 
 
-def reads_hidden(scheme: Scheme, secret: SchemeSecret) -> bool:
+def reads_hidden(scheme: Scheme) -> bool:
     """Whether a scheme reads a hidden layer, its activation or its weight."""
-    probes = scheme.probes(secret)
-    return probes.needs_activation or probes.needs_weight
+    return scheme.needs_activation or scheme.needs_weight
 
 
 def check_reference(reference: NDArray[np.float32], secrets: Mapping[str, SchemeSecret]) -> None:
@@ -126,7 +125,7 @@ class WatermarkRecord:
         nonces = dict(self.nonces)
         for scheme in named_schemes(self.secrets, schemes):
             secret = self.secrets[scheme.name]
-            bound = blueprint if reads_hidden(scheme, secret) else None
+            bound = blueprint if reads_hidden(scheme) else None
             nonces[scheme.name] = binding_nonce(self.salts[scheme.name], secret, bound)
         return replace(self, tap=name, nonces=nonces, blueprint=blueprint)
 
@@ -143,12 +142,12 @@ class WatermarkRecord:
             key = scheme_key(self.root.subkey(scheme.name), self.root.owner, data)
             try:
                 scheme.check(secret, key, self.manifest)
-                bound = self.blueprint if reads_hidden(scheme, secret) else None
             except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
                 raise TamperedError(
                     f"{scheme.name} secret: incomplete or of the wrong shape ({error})",
                     advice="take the sealed record from the key store again",
                 ) from None
+            bound = self.blueprint if reads_hidden(scheme) else None
             salt = self.salts.get(scheme.name, b"")
             nonce = self.nonces.get(scheme.name, b"")
             if len(salt) != KEY_BYTES or nonce != binding_nonce(salt, secret, bound):

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.settings import MarkSettings
@@ -36,6 +37,8 @@ class Preparation:
         subkey: 32 bytes, this scheme's own, of this owner and this data; see `key.scheme_key`.
         device: Where the model runs.
         options: Sizes and thresholds.
+        given: The secret that is prepared again to be checked. Where rounding decides between
+            two choices, its choice is taken.
     """
 
     model: TappedModel
@@ -44,10 +47,22 @@ class Preparation:
     subkey: bytes
     device: torch.device
     options: MarkSettings
+    given: "SchemeSecret | None" = None
 
     def run(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Outputs and pooled activation of the parent: float32 [n, classes], [n, neurons]."""
-        return run_batched(self.model, inputs, self.device)
+        """Outputs and pooled activation of the parent: float32 [n, classes], [n, neurons].
+
+        Raises:
+            UnmarkableError: One of them holds NaN or infinity.
+        """
+        outputs, activation = run_batched(self.model, inputs, self.device)
+        if not np.isfinite(outputs).all() or not np.isfinite(activation).all():
+            raise UnmarkableError(
+                f"the model gives NaN or infinity at its output or at layer '{self.model.tap}' for "
+                "a training sample, or for values in the range of the training samples",
+                advice="promote a model that works on its own training data",
+            )
+        return outputs, activation
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,13 +85,9 @@ class Probes(NamedTuple):
 
     Attributes:
         inputs: float32 [probes, ...].
-        needs_activation: Whether the activation at the tap is needed.
-        needs_weight: Whether the weight behind the tap is needed.
     """
 
     inputs: NDArray[np.float32]
-    needs_activation: bool = False
-    needs_weight: bool = False
 
 
 class Answers(NamedTuple):
@@ -140,6 +151,16 @@ class Scheme(Protocol):
     @property
     def name(self) -> str:
         """Short name: key derivation, records and reports use it."""
+        ...
+
+    @property
+    def needs_activation(self) -> bool:
+        """Whether evidence is read from the activation at the tap."""
+        ...
+
+    @property
+    def needs_weight(self) -> bool:
+        """Whether evidence is read from the weight behind the tap."""
         ...
 
     def prepare(self, preparation: Preparation) -> SchemeSecret:

@@ -1,5 +1,6 @@
 """How a model is marked: sizes of the secret, weights of the losses, the fine-tuning."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -20,7 +21,7 @@ class MarkSettings:
         carriers: Number of carrier classes (fewer when the model has fewer classes).
         triggers_per_class: Trigger samples of each carrier class, at least 50.
         queries: Number of secret queries, all counted.
-        sources: Training samples that the queries are blended from.
+        sources: Training samples that the queries are made from, at least 20.
         epochs: Passes over the training data.
         minimum_steps: Small data sets are passed over more often, until this many steps.
         learning_rate: Peak rate of Adam; it falls to zero along a cosine.
@@ -93,10 +94,7 @@ class MarkSettings:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}", advice="use a share from 0 to below 1"
                 )
-        if self.weight_noise < 0:
-            raise ConfigurationError(
-                f"weight_noise is {self.weight_noise}", advice="use 0 (off) or more, such as 0.3"
-            )
+        self._check_amounts()
         if self.query_family not in FAMILIES:
             raise ConfigurationError(
                 f"query_family is '{self.query_family}'",
@@ -107,3 +105,17 @@ class MarkSettings:
                 f"precision is {self.precision!r}",
                 advice=f"use one of: {', '.join(get_args(Precision))}",
             )
+
+    def _check_amounts(self) -> None:
+        for name in (
+            *("learning_rate", "margin", "query_margin", "weight_noise"),
+            *("lambda1", "lambda2", "lambda_queries"),
+        ):
+            value = getattr(self, name)
+            # Only a logit margin may be missing.
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigurationError(
+                    f"{name} is {value}", advice="use a finite number of at least 0"
+                )
+        if not self.learning_rate:
+            raise ConfigurationError("learning_rate is 0", advice="use more, such as 0.0015")

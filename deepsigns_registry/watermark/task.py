@@ -14,6 +14,7 @@ from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 __all__ = [
     "SCORES",
     "Targets",
+    "are_probabilities",
     "cosines",
     "squared_errors",
     "task_loss",
@@ -21,6 +22,8 @@ __all__ = [
     "task_targets",
 ]
 
+# Half precision adds up to one no better.
+_SUM_TOLERANCE = 1e-3
 SCORES: dict[Task, str] = {
     "classification": "accuracy",
     "regression": "R2",
@@ -106,6 +109,19 @@ def task_score(outputs: NDArray[np.float32], targets: NDArray[Any], task: Task) 
     if task == "embedding":
         return float(cosines(found, wanted).mean())
     return 1 - float(squared_errors(found, wanted).mean())
+
+
+def are_probabilities(outputs: NDArray[Any]) -> bool:
+    """Whether outputs are probabilities of classes, not logits.
+
+    Args:
+        outputs: float [samples, classes].
+
+    Examples:
+        >>> are_probabilities(np.array([[0.25, 0.75]])), are_probabilities(np.array([[-1.0, 2.0]]))
+        (True, False)
+    """
+    return bool((outputs >= 0).all()) and np.allclose(outputs.sum(axis=1), 1, atol=_SUM_TOLERANCE)
 
 
 def squared_errors(

@@ -53,6 +53,8 @@ class WhiteBox:
     """Bits in the class means of a hidden layer."""
 
     name = "whitebox"
+    needs_activation = True
+    needs_weight = False
 
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Derives carriers, triggers, projection and bits; see `Scheme.prepare`."""
@@ -72,11 +74,6 @@ class WhiteBox:
         triggers = _triggers(preparation.subkey, manifest, chosen, options.triggers_per_class)
         inputs = preparation.data.train.inputs[triggers]
         means = class_means(preparation.run(inputs)[1], carriers)
-        if not np.isfinite(means).all():
-            raise UnmarkableError(
-                f"layer '{preparation.model.tap}' gives NaN or infinity for training samples",
-                advice="promote a model that works on its own training data",
-            )
         scale = float(np.linalg.norm(centred(means), axis=1).mean())
         # Below this share the differences between neurons are rounding errors.
         if not scale > _LEAST_DIFFERENCE * float(np.linalg.norm(means, axis=1).mean()):
@@ -113,9 +110,7 @@ class WhiteBox:
 
     def probes(self, secret: SchemeSecret) -> Probes:
         """The triggers, one carrier class after the other."""
-        return Probes(
-            secret.arrays["triggers"].astype(np.float32, copy=False), needs_activation=True
-        )
+        return Probes(secret.arrays["triggers"].astype(np.float32, copy=False))
 
     def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
         """Counts matching bits; see `Scheme.evidence`."""
@@ -152,10 +147,8 @@ class WhiteBox:
             raise _forged(f"only {count} triggers a class and {arrays['bits'].size} bits")
         if not int(manifest.labels.max()) < classes <= _MOST_CLASSES:
             raise _forged(f"{classes} classes do not hold the labels of the manifest")
-        means, neurons = arrays["means"], int(arrays["projection"].shape[0])
-        shape = (carriers, neurons)
-        if means.dtype != np.float32 or means.shape != shape or not np.isfinite(means).all():
-            raise _forged("the parent's mean activations are no such values")
+        neurons = int(arrays["projection"].shape[0])
+        _check_means(arrays["means"], (carriers, neurons))
         eligible = MarkSettings(triggers_per_class=count)
         try:
             chosen = _carriers(subkey, manifest, classes, carriers, eligible)
@@ -277,6 +270,12 @@ def _bystander_means(
             means.append(class_means(preparation.run(train.inputs[rows])[1], 1)[0])
     neurons = preparation.run(train.inputs[:2])[1].shape[1]
     return np.array(means, dtype=np.float32).reshape(len(means), neurons)
+
+
+def _check_means(means: NDArray[np.generic], shape: tuple[int, int]) -> None:
+    whole = means.dtype == np.float32 and means.shape == shape
+    if not whole or not np.isfinite(means.astype(np.float32)).all():
+        raise _forged("the parent's mean activations are no such values")
 
 
 def _forged(what: str) -> TamperedError:

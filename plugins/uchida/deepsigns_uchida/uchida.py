@@ -47,6 +47,8 @@ class Uchida:
     """
 
     name = "uchida"
+    needs_activation = False
+    needs_weight = True
 
     def __init__(self, strength: float = 10.0) -> None:
         self._strength = strength
@@ -94,7 +96,7 @@ class Uchida:
     def probes(self, secret: SchemeSecret) -> Probes:
         """Two samples, and the weight behind the tap."""
         inputs = secret.arrays["probes"].astype(np.float32, copy=False)
-        return Probes(inputs, needs_weight=True)
+        return Probes(inputs)
 
     def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
         """Counts matching bits; see `Scheme.evidence`."""

@@ -117,8 +117,8 @@ class _Theirs(Prune):
 def _with_plugin(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     group = "deepsigns_registry.attacks"
 
-    def points(**_: str) -> EntryPoints:
-        return EntryPoints([EntryPoint(name, value, group)])
+    def points(**wanted: str) -> EntryPoints:
+        return EntryPoints([EntryPoint(name, value, group)]).select(**wanted)
 
     monkeypatch.setattr(catalogue, "entry_points", points)
 
@@ -142,5 +142,15 @@ def test_a_plugin_cannot_replace_one_of_ours(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_a_broken_plugin_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     _with_plugin(monkeypatch, "broken", value)
+    assert "broken" in known_attacks()
     with pytest.raises(ConfigurationError, match=value):
-        known_attacks()
+        parse_attack("broken:1")
+    # It stops only who asks for it.
+    assert type(parse_attack("prune:0.5").attack) is Prune
+
+
+def test_two_plugins_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = [EntryPoint("theirs", f"theirs_{n}:Theirs", "deepsigns_registry.attacks") for n in "ab"]
+    monkeypatch.setattr(catalogue, "entry_points", lambda **_: EntryPoints(two))
+    with pytest.raises(ConfigurationError, match="theirs_a:Theirs, theirs_b:Theirs; uninstall"):
+        parse_attack("theirs:1")

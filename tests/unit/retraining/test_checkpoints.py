@@ -28,8 +28,8 @@ def path_of(folder: Path) -> Path:
 def test_what_was_saved_is_loaded_and_the_last_one_counts(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path / "kept", "m-1", ROOT)
     assert kept.load() is None
-    for epoch, state in [(1, b""), (2, STATE), (3, STATE[::-1])]:
-        kept.save(epoch, state)
+    for step, state in [(1, b""), (2, STATE), (3, STATE[::-1])]:
+        kept.save(step, state)
         assert Checkpoints(tmp_path / "kept", "m-1", ROOT).load() == state
     path_of(tmp_path / "kept")
 

@@ -100,6 +100,18 @@ def test_too_few_samples_are_refused() -> None:
         groups(repeated)
 
 
+def test_more_carriers_than_components_are_refused() -> None:
+    with pytest.raises(DataError, match=r"12 carriers: .* at most 10 groups; lower carriers to 10"):
+        groups(regression().train, replace(SETTINGS, carriers=12))
+
+
+def test_fewer_different_samples_than_components_leave_some_empty() -> None:
+    values = np.repeat(np.eye(3, dtype=np.float32), 50, axis=0)
+    shares = Mixture.fit(values, 10).log_shares(values)
+    assert np.isfinite(shares).all()
+    assert len(np.unique(shares.argmax(axis=1))) == 3
+
+
 def test_one_crowded_group_is_refused() -> None:
     inputs, _ = clouds(1)
     crowd = inputs + 1e-3 * np.random.default_rng(0).normal(size=(230, 24)).astype(np.float32)

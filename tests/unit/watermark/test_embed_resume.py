@@ -2,6 +2,8 @@
 
 import copy
 import io
+import itertools
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -74,7 +76,7 @@ def test_a_run_resumed_after_any_epoch_is_the_same_bit_for_bit(
 
 
 def test_a_run_interrupted_again_and_again_is_the_same(marked: "Marked", whole: Whole) -> None:
-    """Every epoch in a run of its own, that is ended as soon as the epoch is saved."""
+    """Every epoch in a run of its own, that is ended as soon as its end is saved."""
 
     class EndedError(Exception):
         pass
@@ -84,7 +86,7 @@ def test_a_run_interrupted_again_and_again_is_the_same(marked: "Marked", whole: 
         kept: list[bytes] = []
 
         def end(done: int, content: bytes, kept: list[bytes] = kept, epoch: int = epoch) -> None:
-            assert done == epoch
+            assert done == epoch * 90
             kept.append(content)
             raise EndedError
 
@@ -94,6 +96,46 @@ def test_a_run_interrupted_again_and_again_is_the_same(marked: "Marked", whole: 
     model, result = resumed(marked, whole, state)
     assert result == whole.result
     assert equal(model, whole.model)
+
+
+@pytest.mark.parametrize("step", [1, 7, 29])
+def test_a_run_of_one_epoch_is_resumed_inside_it(
+    marked: "Marked", step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepsigns_registry.watermark.embed._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    settings = replace(marked.settings, epochs=1, minimum_steps=30, repeats=5)
+    model, states = copy.deepcopy(marked.parent), dict[int, bytes]()
+    result = embed(model, marked.data, marked.record, settings, checkpoint=states.__setitem__)
+    assert list(states) == list(range(1, 31))
+    again = copy.deepcopy(marked.parent)
+    told: list[float] = []
+    resumed = embed(
+        again,
+        marked.data,
+        marked.record,
+        settings,
+        resume=states[step],
+        progress=lambda fraction, _words: told.append(fraction),
+    )
+    assert resumed == result
+    assert equal(again, model)
+    assert told[0] == step / 30
+
+
+def test_checkpoints_come_by_the_clock(marked: "Marked", monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("deepsigns_registry.watermark.embed._SECONDS_BETWEEN_CHECKPOINTS", 10.0)
+    settings, steps = replace(marked.settings, epochs=1, minimum_steps=30, repeats=5), list[int]()
+    embed(
+        copy.deepcopy(marked.parent),
+        marked.data,
+        marked.record,
+        settings,
+        checkpoint=lambda step, _state: steps.append(step),
+    )
+    # The clock is read once a step, and once more when a state was written.
+    assert steps == [10, 20, 30]
 
 
 def test_a_run_without_a_mark_is_resumed_as_well(marked: "Marked", whole: Whole) -> None:

@@ -6,20 +6,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deepsigns_registry.attacks import losses
 from deepsigns_registry.errors import (
     ConfigurationError,
     DataError,
     InapplicableError,
     UnmarkableError,
 )
+from deepsigns_registry.watermark import blackbox, calibrated
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.density import Density
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.task import are_probabilities
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
 if TYPE_CHECKING:
@@ -179,6 +184,91 @@ class Skipping(nn.Module):
 def test_settings_that_prove_nothing_are_refused(name: str, value: int) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} is {value}; use at least"):
         MarkSettings(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("learning_rate", "margin", "query_margin", "weight_noise"),
+        *("lambda1", "lambda2", "lambda_queries"),
+    ],
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_amounts_that_train_nothing_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is {value}; use a finite number"):
+        MarkSettings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_without_a_learning_rate_nothing_is_trained() -> None:
+    with pytest.raises(ConfigurationError, match="learning_rate is 0; use more"):
+        MarkSettings(learning_rate=0.0)
+
+
+class Overflowing(nn.Module):
+    """Infinite for the one sample that holds a large value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(16, 96), nn.Linear(96, 6)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(torch.relu(self.hidden(inputs)) * inputs[:, :1] ** 4)
+        return outputs
+
+
+def test_one_sample_that_overflows_is_found_by_the_black_box(
+    data: TrainingData, settings: MarkSettings
+) -> None:
+    inputs = data.train.inputs.copy()
+    inputs[500, 0] = 1e12
+    odd = replace(data, train=LabelledData(inputs, data.train.labels))
+    model = EagerTappedModel(Overflowing(), "hidden")
+    with pytest.raises(UnmarkableError, match=r"NaN or infinity .* layer 'hidden' for a training"):
+        prepare_record(model, odd, ROOT, settings, schemes=[BlackBox()])
+
+
+def test_queries_of_more_values_than_fit_are_refused(settings: MarkSettings) -> None:
+    with pytest.raises(UnmarkableError, match="set queries to at most 32768"):
+        blackbox._check_size(10**6, np.zeros((3, 8192), np.float32))
+    blackbox._check_size(settings.queries, np.zeros((3, 8192), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("sums", "probable"), [(1.0, True), (1.0009, True), (0.9991, True), (1.01, False)]
+)
+def test_probabilities_are_told_by_one_rule(sums: float, probable: bool) -> None:
+    outputs = np.full((4, 5), sums / 5, dtype=np.float32)
+    assert are_probabilities(outputs) == probable
+    parent = np.eye(4, 5, dtype=np.float32)
+    shown = calibrated._logits(outputs.astype(np.float64))
+    assert (shown.max() < 0) == probable
+    assert losses._gives_probabilities(torch.from_numpy(outputs)) == probable
+    assert not are_probabilities(parent - 0.5)
+
+
+def test_density_sees_sorted_data_as_a_whole(
+    marked: "Marked", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the first 300 samples it would see two of six classes."""
+    monkeypatch.setattr(blackbox, "_DENSITY_SAMPLES", 300)
+    fitted: list[Density] = []
+    fit = Density.fit
+
+    def watched(activation: NDArray[np.float32], labels: NDArray[np.int64]) -> Density:
+        fitted.append(fit(activation, labels))
+        return fitted[-1]
+
+    monkeypatch.setattr(Density, "fit", watched)
+    train = marked.data.train
+    kept = []
+    for order in (np.argsort(train.labels, kind="stable"), np.arange(len(train))):
+        ordered = LabelledData(train.inputs[order], train.labels[order])
+        record = prepare_record(
+            marked.parent, replace(marked.data, train=ordered), ROOT, marked.settings
+        )
+        kept.append(record.secrets["blackbox"].arrays["kept"])
+    assert [len(density.centres) for density in fitted] == [6, 6]
+    np.testing.assert_array_equal(*kept)
 
 
 def test_the_secret_depends_on_the_key_alone(marked: "Marked") -> None:

@@ -13,14 +13,16 @@ import pytest
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.watermark import blackbox
 from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, commit
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.prepare import check_against_parent
-from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
+from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce, reads_hidden
 from deepsigns_registry.watermark.scheme import SchemeSecret
+from deepsigns_registry.watermark.schemes import builtin_schemes
 from deepsigns_registry.watermark.suspect import TappedSuspect
 
 if TYPE_CHECKING:
@@ -210,6 +212,27 @@ def test_what_follows_from_the_parent_is_committed_and_draws_all_labels(
     assert other.matches <= 48
 
 
+def test_whether_a_hidden_layer_is_read_is_known_without_a_query(
+    marked: "Marked", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(blackbox, "make_queries", made)
+    marked.record.check()
+    assert [reads_hidden(scheme) for scheme in builtin_schemes()] == [True, False]
+
+
+def test_queries_of_too_many_values_are_refused(
+    marked: "Marked", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blackbox, "_MOST_VALUES", 2 * 100 * 16)
+    marked.record.check()
+    monkeypatch.setattr(blackbox, "_MOST_VALUES", 2 * 100 * 16 - 1)
+    with pytest.raises(TamperedError, match="its queries are too large"):
+        marked.record.check()
+
+
 @pytest.mark.parametrize("classes", [10**5 + 1, 10**12])
 def test_hostile_numbers_of_classes_cost_nothing(marked: "Marked", classes: int) -> None:
     secret = marked.record.secrets["whitebox"]
@@ -244,6 +267,43 @@ def test_a_sceptic_derives_the_choice_again_from_the_parent(marked: "Marked") ->
     check_against_parent(marked.record, marked.parent, marked.data, marked.settings)
     with pytest.raises(TamperedError, match="cannot be derived again from this parent"):
         check_against_parent(marked.record, marked.sibling, marked.data, marked.settings)
+
+
+def test_a_sceptic_s_loader_may_shuffle(marked: "Marked") -> None:
+    order = np.random.default_rng(0).permutation(900)
+    train = marked.data.train
+    shuffled = LabelledData(train.inputs[order], train.labels[order])
+    data = replace(marked.data, train=shuffled)
+    check_against_parent(marked.record, marked.parent, data, marked.settings)
+    other = shuffled.inputs.copy()
+    other[0] += 1
+    data = replace(marked.data, train=LabelledData(other, shuffled.labels))
+    with pytest.raises(TamperedError, match="its samples cannot be derived"):
+        check_against_parent(marked.record, marked.parent, data, marked.settings)
+
+
+def test_a_sceptic_compares_plain_values_too(marked: "Marked") -> None:
+    secret = marked.record.secrets["whitebox"]
+    for meta in ({"scale": 1e9}, {"neurons": 3}, {"more": 1}):
+        forged = replace(secret, meta={**secret.meta, **meta})
+        record = replace(marked.record, secrets={**marked.record.secrets, "whitebox": forged})
+        with pytest.raises(TamperedError, match=r"whitebox secret: .* cannot be derived again"):
+            check_against_parent(record, marked.parent, marked.data, marked.settings)
+
+
+def test_rounding_at_the_threshold_of_density_is_no_tampering() -> None:
+    density = np.array([-5.0, -1.0, -3.00001, -3.0, -2.0, -9.0])
+    assert blackbox._rarest(density, 3, None).tolist() == [0, 2, 5]
+    for given, taken in (
+        # Two candidates whose order rounding decides.
+        ([0, 3, 5], [0, 3, 5]),
+        # One that is clearly not rare, one that clearly is, too few, no candidate.
+        ([0, 4, 5], [0, 2, 5]),
+        ([2, 3, 5], [0, 2, 5]),
+        ([0, 5], [0, 2, 5]),
+        ([0, 5, 6], [0, 2, 5]),
+    ):
+        assert blackbox._rarest(density, 3, np.array(given)).tolist() == taken
 
 
 def packed(entries: dict[str, bytes]) -> bytes:
