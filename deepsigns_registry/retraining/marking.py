@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from deepsigns_registry.attestation.signing import FileSigner
     from deepsigns_registry.watermark.record import WatermarkRecord
 
-__all__ = ["Marked", "mark_version"]
+__all__ = ["Marked", "mark_size", "mark_version"]
 
 _ROOT_BYTES = 32
 
@@ -146,6 +146,7 @@ def mark_version(
             marked = work / "marked"
             assemble(folder, work / "stage" / MARKED_PROGRAM, work / "stage" / MARKED_ONNX, marked)
             _check_mark(settings, source.name, marked, record, index)
+            bits, queries = mark_size(record)
             created = datetime.now(UTC).replace(microsecond=0)
             predicate = WatermarkPredicate(
                 owner=owner.hex(),
@@ -155,8 +156,8 @@ def mark_version(
                 commitment_index=index,
                 manifest_root=record.manifest.root,
                 parent=parent,
-                bits=_size(record, "whitebox", "bits"),
-                queries=_size(record, "blackbox", "kept"),
+                bits=bits,
+                queries=queries,
                 fidelity=fidelity,
                 tool=f"deepsigns-registry/{__version__}",
                 created_at=created,
@@ -215,9 +216,14 @@ def _find_marking(
     raise AssertionError  # pragma: no cover - the numbers do not end
 
 
-def _size(record: "WatermarkRecord", scheme: str, array: str) -> int:
-    """How many bits or queries a record holds; none of a scheme that is not embedded."""
-    return int(record.secrets[scheme].arrays[array].size) if scheme in record.secrets else 0
+def mark_size(record: "WatermarkRecord") -> tuple[int, int]:
+    """How many bits and how many queries a record holds; none of a scheme that is not embedded."""
+    found = (
+        record.secrets[scheme].arrays[array].size if scheme in record.secrets else 0
+        for scheme, array in (("whitebox", "bits"), ("blackbox", "kept"))
+    )
+    bits, queries = found
+    return bits, queries
 
 
 def _prepared(

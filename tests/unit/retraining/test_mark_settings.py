@@ -3,9 +3,18 @@
 from dataclasses import fields
 from typing import get_args
 
+import numpy as np
+import pytest
+
 from deepsigns_registry.config import ModelSettings
+from deepsigns_registry.retraining import marking
 from deepsigns_registry.retraining.stage import mark_settings
+from deepsigns_registry.watermark.blueprint import Blueprint
+from deepsigns_registry.watermark.key import RootKey
+from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.queries import FAMILIES
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.scheme import SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
 
 
@@ -42,3 +51,32 @@ def test_every_shared_setting_reaches_the_method() -> None:
 def test_the_families_of_queries_are_those_of_the_method() -> None:
     annotation = ModelSettings.model_fields["query_family"].annotation
     assert get_args(annotation) == tuple(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("schemes", "bits", "queries"),
+    [
+        (["whitebox", "blackbox"], 128, 300),
+        (["whitebox"], 128, 0),
+        (["blackbox"], 0, 300),
+        ([], 0, 0),
+    ],
+)
+def test_what_is_signed_of_the_mark_is_what_the_record_holds(
+    schemes: list[str], bits: int, queries: int
+) -> None:
+    secrets = {
+        "whitebox": SchemeSecret("whitebox", arrays={"bits": np.zeros((4, 32), np.int8)}),
+        "blackbox": SchemeSecret("blackbox", arrays={"kept": np.arange(300)}),
+    }
+    record = WatermarkRecord(
+        root=RootKey(bytes(32), bytes(32)),
+        salts={},
+        nonces={},
+        secrets={name: secrets[name] for name in schemes},
+        manifest=Manifest(np.zeros((0, 32), np.uint8), np.zeros(0, np.int64)),
+        tap="",
+        reference=np.zeros((0, 0), np.float32),
+        blueprint=Blueprint.empty(),
+    )
+    assert marking.mark_size(record) == (bits, queries)
