@@ -6,6 +6,7 @@ read aloud, searched and printed sharply.
 """
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -39,9 +40,11 @@ _VARIABLES = {
     "#0a0a0a": "var(--scheme-3)",
 }
 _INK, _MUTED, _GRID, _WHITE_BOX, _BLACK_BOX, _ACCURACY, _SURFACE, *_OTHERS = _VARIABLES
-_OURS = {"whitebox": ("o", _WHITE_BOX), "blackbox": ("s", _BLACK_BOX)}
-# Neither length divides the other, so that a dozen schemes look different.
-_MARKERS = ("^", "D", "v", "P")
+_OURS = {"whitebox": ("o-", _WHITE_BOX), "blackbox": ("s-", _BLACK_BOX)}
+# Four and three have no common factor, so that a dozen schemes look different. Dashed, as schemes
+# of as many bits often lie upon one another.
+_OTHER_LINES = ("^--", "D--", "v--", "P--")
+_LEGEND_WIDTH = 3
 
 # The keys are settings of matplotlib, too many for its stubs to be spelt here.
 _STYLE: dict[Any, Any] = {
@@ -73,7 +76,7 @@ _STYLE: dict[Any, Any] = {
 class _Curve(NamedTuple):
     scheme: str
     label: str
-    marker: str
+    line: str
     colour: str
 
 
@@ -132,7 +135,7 @@ def page_svg(svg: str, title: str) -> str:
 
 def _curves(rows: Sequence[Row]) -> tuple[_Curve, ...]:
     """One curve a scheme that was read anywhere; alike in every figure of a report."""
-    others = zip(cycle(_MARKERS), cycle(_OTHERS))
+    others = zip(cycle(_OTHER_LINES), cycle(_OTHERS))
     return tuple(
         _Curve(column.scheme, column.label, *(_OURS.get(column.scheme) or next(others)))
         for column in columns(reading.scheme for row in rows for reading in row.readings)
@@ -197,7 +200,7 @@ def _evidence(
             axes.plot(
                 [place for place, _ in seen],
                 [value for _, value in seen],
-                f"{curve.marker}-",
+                curve.line,
                 color=curve.colour,
                 markeredgecolor=_SURFACE,
                 label=curve.label,
@@ -207,7 +210,7 @@ def _evidence(
     axes.set_yscale("symlog", linthresh=10, linscale=1.5)
     highest = max([-PRESENT_AT * 2, *(value for line in axes.lines for value in _heights(line))])
     # The room above the curves belongs to the legend.
-    top = highest * 4
+    top = highest * 4 ** max(1, math.ceil(len(curves) / _LEGEND_WIDTH))
     axes.set_ylim(0, top)
     ticks = [tick for tick in (0, 2, 6, 10, 30, 100, 300, 1000, 3000) if tick <= top]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
@@ -224,7 +227,7 @@ def _evidence(
             color=_MUTED,
         )
     axes.set_title("Evidence: -log10 of the adjusted p-value")
-    axes.legend(loc="upper right", ncols=3)
+    axes.legend(loc="upper right", ncols=_LEGEND_WIDTH)
 
 
 def _heights(line: "Line2D") -> list[float]:

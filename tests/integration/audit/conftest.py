@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -24,6 +24,7 @@ from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
+from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 
 with warnings.catch_warnings():
@@ -64,25 +65,59 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     The unmarked file is the same network before it was marked.
     """
-    base = tmp_path_factory.mktemp("owner")
+    base = _empty_home(tmp_path_factory)
     data = _digits()
+    _save(base / "digits.npz", data)
+    model = _network(data)
+    export_onnx(model, data.train.inputs[:16], base / "unmarked.onnx")
+    _mark(base, model, data)
+    return base
+
+
+@pytest.fixture(scope="session")
+def home_of_schemes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with two models: `three.onnx` carries white box, black box and the plugin's mark
+    and is `digits`; `regressor.onnx` is `other`, on `numbers.npz`.
+    """
+    base = _empty_home(tmp_path_factory)
+    data = _digits()
+    _save(base / "digits.npz", data)
+    model = _network(data, width=192)
+    _mark(base, model, data, file="three", schemes=("whitebox", "blackbox", "uchida"))
+    numbers = TrainingData(
+        train=_regression(data.train), validation=_regression(data.validation), classes=4
+    )
+    _save(base / "numbers.npz", numbers)
+    model = _network(numbers, width=192)
+    _mark(base, model, numbers, file="regressor", marking="m2", of="other")
+    return base
+
+
+def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("owner")
+    for name in ("owner", "worker", "stranger"):
+        generate_signing_key(base / f"keys/{name}.pem", base / f"keys/{name}.pub.pem")
+    generate_sealing_key(base / "keys/sealing.key", base / "keys/sealing.pub")
+    generate_sealing_key(base / "keys/other.key", base / "keys/other.pub")
+    # Opening it makes the database; our own client opens only one that is there.
+    MlflowClient(f"sqlite:///{base / 'mlflow.db'}")
+    return base
+
+
+def _save(path: Path, data: TrainingData) -> None:
     np.savez(
-        base / "digits.npz",
+        path,
         x_train=data.train.inputs,
         y_train=data.train.labels,
         x_validation=data.validation.inputs,
         y_validation=data.validation.labels,
     )
-    for name in ("owner", "worker", "stranger"):
-        generate_signing_key(base / f"keys/{name}.pem", base / f"keys/{name}.pub.pem")
-    generate_sealing_key(base / "keys/sealing.key", base / "keys/sealing.pub")
-    generate_sealing_key(base / "keys/other.key", base / "keys/other.pub")
-    model = _network(data)
-    export_onnx(model, data.train.inputs[:16], base / "unmarked.onnx")
-    _mark(base, model, data)
-    # Opening it makes the database; our own client opens only one that is there.
-    MlflowClient(f"sqlite:///{base / 'mlflow.db'}")
-    return base
+
+
+def _regression(data: LabelledData) -> LabelledData:
+    """Numbers to learn: the mean brightness of each quarter of the image."""
+    quarters = data.inputs.reshape(-1, 4, 16).mean(axis=2)
+    return LabelledData(data.inputs, quarters.astype(np.float32))
 
 
 @pytest.fixture
@@ -128,35 +163,47 @@ def _digits() -> TrainingData:
     )
 
 
-def _network(data: TrainingData) -> EagerTappedModel:
+def _network(data: TrainingData, width: int = 128) -> EagerTappedModel:
     torch.manual_seed(0)
     module = nn.Sequential(
-        nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
-    )
+        nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+        nn.Linear(width, data.classes),
+    )  # fmt: skip
     model = EagerTappedModel(module, "3")
     embed(model, data, None, MarkSettings(epochs=10))
     return model
 
 
-def _mark(base: Path, model: EagerTappedModel, data: TrainingData) -> None:
+def _mark(
+    base: Path,
+    model: EagerTappedModel,
+    data: TrainingData,
+    *,
+    file: str = "marked",
+    marking: str = "m1",
+    of: str = "digits",
+    schemes: Sequence[str] = (),
+) -> None:
     owner = owner_identity(base / "keys/owner.pub.pem")
-    record = prepare_record(model, data, RootKey(os.urandom(32), owner), MarkSettings())
+    root = RootKey(os.urandom(32), owner)
+    asked = named_schemes(schemes) if schemes else None
+    record = prepare_record(model, data, root, MarkSettings(), schemes=asked)
     keystore = FileKeystore(base / "keystore")
     index = keystore.commitments.append(owner, record.commitments())
     embed(model, data, record, MarkSettings())
-    marked = base / "marked.onnx"
+    marked = base / f"{file}.onnx"
     record = record.with_tap(export_onnx(model, data.train.inputs[:16], marked))
     keystore.seal_record(
-        "m1",
+        marking,
         record.to_bytes(),
         recipients=[load_recipient(base / "keys/sealing.pub")],
         context={"owner": owner.hex(), "request": "r1"},
     )
     keystore.finish(
         Marking(
-            marking="m1",
+            marking=marking,
             owner=owner.hex(),
-            model="digits",
+            model=of,
             source_version="1",
             marked_version="2",
             onnx_digest=sha256_file(marked),
