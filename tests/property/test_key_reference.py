@@ -127,6 +127,7 @@ def test_white_box_secrets(subkey: bytes, seed: int, carriers: int, size: tuple[
             "triggers": data.inputs[derived.triggers],
             "projection": np.array(derived.projection, dtype=np.float32),
             "bits": np.array(derived.bits, dtype=np.int8),
+            "means": np.zeros((carriers, neurons), dtype=np.float32),
         },
     )
     if carriers * bits >= 64:

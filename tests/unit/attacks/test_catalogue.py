@@ -1,5 +1,6 @@
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,7 @@ class _Theirs(Prune):
 def _with_plugin(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     group = "deepsigns_registry.attacks"
 
-    def points(**wanted: str) -> EntryPoints:
+    def points(**wanted: Any) -> EntryPoints:
         return EntryPoints([EntryPoint(name, value, group)]).select(**wanted)
 
     monkeypatch.setattr(catalogue, "entry_points", points)

@@ -268,7 +268,7 @@ def test_density_sees_sorted_data_as_a_whole(
         )
         kept.append(record.secrets["blackbox"].arrays["kept"])
     assert [len(density.centres) for density in fitted] == [6, 6]
-    np.testing.assert_array_equal(*kept)
+    np.testing.assert_array_equal(kept[0], kept[1])
 
 
 def test_the_secret_depends_on_the_key_alone(marked: "Marked") -> None:
