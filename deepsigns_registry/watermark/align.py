@@ -37,7 +37,8 @@ _MOST_COMPARED = 8192
 _IN_PLACE = 0.9
 # A suspect's layer may be this many times as wide as the parent's, and never wider than that.
 _TIMES, _WIDEST = 4, 16_384
-# Assignments are exact up to this much work; the worst costs take 5 ns of each unit, so a second.
+# Assignments are exact up to this much work, rows x rows x columns: of the worst costs known, of
+# rank one, 2100 rows (9e9) took 5 s, 645 (this) 0.1 s.
 _MOST_WORK, _MOST_ROUNDS = 1 << 28, 16
 
 

@@ -1,0 +1,107 @@
+"""Files with a branch that is there to be read: never absent, whatever stands in it.
+
+Each gives the marked model's outputs. All hidden tensors have other names, a layer that changes
+nothing stands in front of the network, and before that the marked weights with other biases, or
+a model that has no mark.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from onnx import NodeProto, helper, numpy_helper
+
+from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.watermark.align import align
+from deepsigns_registry.watermark.extract import ALIGNED_AGREEMENT, extract
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.verdict import judge
+from tests.unit.watermark.test_alignment import exported, known
+
+if TYPE_CHECKING:
+    from tests.unit.watermark.conftest import Marked
+
+
+def renamed(nodes: list[NodeProto], names: dict[str, str]) -> list[NodeProto]:
+    copies = []
+    for node in nodes:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.ClearField("name")
+        copy.input[:] = [names.get(name, name) for name in node.input]
+        copy.output[:] = [names.get(name, name) for name in node.output]
+        copies.append(copy)
+    return copies
+
+
+def with_decoy(model: onnx.ModelProto, kind: str, unmarked: onnx.ModelProto) -> None:
+    """Puts the branch in: `dead`, or `silent`, which is added to the output times zero.
+
+    So is `unmarked`, with all weights of that model.
+    """
+    graph = model.graph
+    nodes, given, result = list(graph.node), graph.input[0].name, graph.output[0].name
+    (features,) = (entry.dim_value for entry in graph.input[0].type.tensor_type.shape.dim[1:])
+    random = np.random.default_rng(0)
+    constants = {"eye": np.eye(features, dtype=np.float32), "zero": np.zeros(1, np.float32)}
+    decoy = {name: f"decoy {name}" for node in nodes for name in node.output}
+    for bias in [tensor for tensor in graph.initializer if len(tensor.dims) == 1]:
+        decoy[bias.name] = f"decoy {bias.name}"
+        values = numpy_helper.to_array(bias)
+        constants[decoy[bias.name]] = values + random.normal(0, 60, values.shape).astype("f")
+    if kind == "unmarked":
+        for tensor in unmarked.graph.initializer:
+            decoy[tensor.name] = f"decoy {tensor.name}"
+            constants[decoy[tensor.name]] = numpy_helper.to_array(tensor)
+        kind = "silent"
+    own = {name: f"own {name}" for node in nodes for name in node.output} | {given: "passed"}
+    ends = {
+        "dead": [helper.make_node("Identity", [own[result]], [result])],
+        "silent": [
+            helper.make_node("Mul", [decoy[result], "zero"], ["silent"]),
+            helper.make_node("Add", ["silent", own[result]], [result]),
+        ],
+    }
+    graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in constants.items()
+    )
+    del graph.node[:]
+    graph.node.extend(renamed(nodes, decoy))
+    graph.node.append(helper.make_node("MatMul", [given, "eye"], ["passed"]))
+    graph.node.extend([*renamed(nodes, own), *ends[kind]])
+
+
+@pytest.mark.parametrize("kind", ["dead", "silent", "unmarked"])
+def test_a_decoy_is_not_taken_for_the_network(marked: "Marked", tmp_path: Path, kind: str) -> None:
+    record = known(marked.record, marked.parent, tmp_path)
+    # Nothing but the hidden mark is to be found.
+    record = WatermarkRecord(
+        **{
+            **vars(record),
+            "secrets": {"whitebox": record.secrets["whitebox"]},
+            "salts": {"whitebox": record.salts["whitebox"]},
+            "nonces": {"whitebox": record.nonces["whitebox"]},
+        }
+    )
+    path = tmp_path / "suspect.onnx"
+    plain = exported(marked.model, marked.data.train.inputs[:4], path)
+    model = onnx.load(path)
+    with_decoy(model, kind, onnx.load(tmp_path / "parent.onnx"))
+    onnx.save(model, path)
+    suspect = OnnxSuspect(path)
+    inputs = marked.data.validation.inputs
+    outputs = suspect.run(inputs, tap=None)[0]
+    np.testing.assert_array_equal(outputs, plain.run(inputs, tap=None)[0])
+    network = suspect.network()
+    assert network is not None
+    alignment = align(record.blueprint, network)
+    # The decoy's rows of weight are like the parent's, wherever the output depends on it.
+    assert alignment is not None
+    assert (alignment.agreement >= ALIGNED_AGREEMENT) == (kind != "dead")
+    assert not alignment.sole or kind == "dead"
+    found = extract(record, suspect)
+    assert [entry.level for entry in found.evidence] in ([], [""])
+    assert found.incomplete
+    assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"

@@ -1,0 +1,180 @@
+"""Who says that a tap is the parent's, and which of several readings counts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
+from deepsigns_registry.watermark.extract import extract, tap_agreement
+from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.scheme import (
+    Answers,
+    Objective,
+    Preparation,
+    Probes,
+    Scheme,
+    SchemeSecret,
+)
+from deepsigns_registry.watermark.schemes import builtin_schemes
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
+from deepsigns_registry.watermark.tapped import TappedModel
+from deepsigns_registry.watermark.verdict import Evidence
+
+if TYPE_CHECKING:
+    from tests.unit.watermark.conftest import Marked
+
+Floats = NDArray[np.float32]
+
+
+class Signs:
+    """A scheme of another distribution: signs of activations of its own inputs, in any number."""
+
+    name = "signs"
+    needs_activation, needs_weight = True, False
+
+    def prepare(self, preparation: Preparation) -> SchemeSecret:
+        raise NotImplementedError(preparation)
+
+    def objective(
+        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
+    ) -> Objective:
+        raise NotImplementedError(secret, options, steps, device)
+
+    def probes(self, secret: SchemeSecret) -> Probes:
+        return Probes(secret.arrays["inputs"].astype(np.float32))
+
+    def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
+        assert answers.activation is not None
+        assert len(answers.activation) == len(secret.arrays["inputs"])
+        positive = answers.activation[:, 0] > 0
+        return Evidence("signs", trials=len(positive), matches=int(positive.sum()), chance=0.5)
+
+    def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
+        raise NotImplementedError(secret, subkey, manifest)
+
+
+SCHEMES: tuple[Scheme, ...] = (*builtin_schemes(), Signs())
+
+
+def with_signs(marked: "Marked", count: int) -> WatermarkRecord:
+    signs = SchemeSecret("signs", {}, {"inputs": marked.data.train.inputs[:count]})
+    return replace(marked.record, secrets={**marked.record.secrets, "signs": signs})
+
+
+class Named:
+    """A model whose tap has a name, and that shows other activations behind the same layers."""
+
+    def __init__(self, model: TappedModel, network: Network, shown: TappedModel) -> None:
+        self._direct, self._network, self._shown = TappedSuspect(model), network, shown
+
+    def run(self, inputs: Floats, *, tap: str | None) -> tuple[Floats, Floats | None]:
+        return self._direct.run(inputs, tap=tap)
+
+    def weight(self, tap: str) -> Floats | None:
+        return self._direct.weight(tap)
+
+    def network(self) -> Network:
+        return self._network
+
+    def activations(self, inputs: Floats, tensors: Sequence[str]) -> dict[str, Floats]:
+        _, value = TappedSuspect(self._shown).run(inputs, tap="t")
+        assert value is not None
+        return dict.fromkeys(tensors, value)
+
+
+def network_of(model: TappedModel) -> Network:
+    first, second, _ = (part for part in model.modules() if isinstance(part, nn.Linear))
+    weights = [layer.weight.detach().numpy() for layer in (first, second)]
+    layers = (Layer(weights[0], (), 0), Layer(weights[1], (0,), 1))
+    return Network(layers, (Tensor("t", (1,), 2, sole=True),))
+
+
+@pytest.mark.parametrize("count", [7, 200])
+def test_a_plugin_s_probes_do_not_say_whether_the_tap_is_the_parent_s(
+    marked: "Marked", count: int
+) -> None:
+    found = extract(with_signs(marked, count), TappedSuspect(marked.model), schemes=SCHEMES)
+    ours = extract(marked.record, TappedSuspect(marked.model))
+    assert found.tap_agreement == ours.tap_agreement
+    assert {entry.scheme: entry.level for entry in found.evidence} == {
+        "whitebox": "a",
+        "blackbox": "oracle",
+        "signs": "a",
+    }
+
+
+def test_without_our_white_box_no_tap_is_verified(marked: "Marked") -> None:
+    full = with_signs(marked, 7)
+    record = replace(
+        full, secrets={"signs": full.secrets["signs"]}, reference=np.zeros((0, 0), np.float32)
+    )
+    network = network_of(marked.parent)
+    aligned = replace(record, tap="t", blueprint=Blueprint.of(network, "t"))
+    suspects: tuple[Suspect, Suspect] = (
+        TappedSuspect(marked.model),
+        Named(marked.model, network, marked.model),
+    )
+    for mark, suspect in zip((record, aligned), suspects, strict=True):
+        found = extract(mark, suspect, schemes=SCHEMES)
+        assert (found.tap_agreement, found.evidence[0].level) == (None, "")
+        assert found.incomplete
+
+
+def test_one_tensor_is_read_for_every_scheme(marked: "Marked") -> None:
+    network = network_of(marked.parent)
+    record = replace(with_signs(marked, 7), tap="t", blueprint=Blueprint.of(network, "t"))
+    suspect = Named(marked.sibling, network, marked.model)
+    found = extract(record, suspect, schemes=SCHEMES)
+    levels = {entry.scheme: entry.level for entry in found.evidence}
+    assert levels["whitebox"] == "c"
+    _, value = TappedSuspect(marked.model).run(marked.data.train.inputs[:7], tap="t")
+    _, direct = TappedSuspect(marked.sibling).run(marked.data.train.inputs[:7], tap="t")
+    assert value is not None
+    assert direct is not None
+    best = max(int((values[:, 0] > 0).sum()) for values in (value, direct))
+    assert next(entry.matches for entry in found.evidence if entry.scheme == "signs") == best
+
+
+def test_rows_alone_do_not_verify_a_tap(marked: "Marked") -> None:
+    """Neurons with the parent's weights and other biases; all of the network goes through."""
+    network = network_of(marked.parent)
+    record = replace(marked.record, tap="t", blueprint=Blueprint.of(network, "t"))
+    found = extract(record, Named(marked.sibling, network, marked.sibling))
+    assert (found.evidence[0].level, found.alignments) == ("", 2)
+    # The same activations of the parent's say that it is the tap.
+    known = extract(record, Named(marked.sibling, network, marked.model))
+    assert known.evidence[0].level == "c"
+
+
+def test_a_stronger_reading_is_not_thrown_away(
+    marked: "Marked", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tap holds the mark and is not verified; behind the parent's layers is one without."""
+    network = network_of(marked.parent)
+    record = replace(marked.record, tap="t", blueprint=Blueprint.of(network, "t"))
+    direct = extract(marked.record, TappedSuspect(marked.model)).tap_agreement
+    shown = extract(marked.record, TappedSuspect(marked.parent)).tap_agreement
+    assert direct is not None
+    assert shown is not None
+    assert direct < shown
+    # Between the two, as if more had been done to the marked model.
+    monkeypatch.setattr("deepsigns_registry.watermark.extract.TAP_AGREEMENT", (direct + shown) / 2)
+    found = extract(record, Named(marked.model, network, marked.parent))
+    assert (found.evidence[0].errors, found.evidence[0].level, found.alignments) == (0, "", 2)
+    assert found.incomplete
+
+
+@pytest.mark.parametrize(("rows", "neurons"), [(0, 4), (7, 4), (8, 5)])
+def test_what_cannot_be_compared_does_not_agree(rows: int, neurons: int) -> None:
+    reference = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    assert tap_agreement(reference, np.ones((rows, neurons), np.float32)) == 0
+    assert tap_agreement(np.zeros((0, 4), np.float32), reference) == 0
+    assert tap_agreement(reference, np.repeat(reference, 2, axis=0)) == pytest.approx(1)
