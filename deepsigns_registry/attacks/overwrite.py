@@ -21,6 +21,7 @@ from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel
+from deepsigns_registry.watermark.whitebox import width_needed
 
 __all__ = ["Overwrite", "thief_root"]
 
@@ -35,7 +36,8 @@ class Overwrite:
     """Embedding of a second mark by `watermark.embed`; the strength is its number of epochs.
 
     The thief knows the method and not our key: the key is theirs, the tap the one that
-    `layer = "auto"` chooses, which is where an owner who left that setting alone has the mark.
+    `layer = "auto"` chooses for the thief's settings, which is where an owner who left that
+    setting alone, and asked for as many bits, has the mark.
 
     Args:
         settings: Of the thief's embedding; the epochs are the strength, and the length of the
@@ -83,8 +85,11 @@ class Overwrite:
         report = progress or (lambda _share, _message: None)
         try:
             examples = as_tensor(data.inputs[:_EXAMPLES], np.float32).to(device)
-            with retapped(attacked, examples, self.name) as marked:
-                classes = marked(examples).outputs.shape[-1]
+            with torch.no_grad():
+                classes = attacked(examples).outputs.shape[-1]
+            # A layer too narrow for these bits gets fewer; preparing says when even those fail.
+            width = width_needed(self._settings, classes)._replace(least=1)
+            with retapped(attacked, examples, self.name, width=width) as marked:
                 training = TrainingData(data, data, classes)
                 settings = replace(self._settings, epochs=int(strength), seed=seed)
                 record, settings = self._prepared(marked, training, settings, device)
