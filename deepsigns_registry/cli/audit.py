@@ -92,9 +92,7 @@ def _table(finding: "Finding") -> list[str]:
     widths = [max(len(line[place]) for line in rows) for place in range(len(rows[0]) - 1)]
     return [
         f"  {line[0]:<{max(widths[0], 16)}} "
-        + "".join(
-            f"{cell:>{width}}  " for cell, width in zip(line[1:-1], widths[1:], strict=True)
-        )
+        + "".join(f"{cell:>{width}}  " for cell, width in zip(line[1:-1], widths[1:], strict=True))
         + line[-1]
         for line in rows
     ]

@@ -242,7 +242,7 @@ def _check_size(queries: int, samples: NDArray[np.float32]) -> None:
 
 
 def _most_queries(samples: NDArray[np.generic]) -> int:
-    return _MOST_VALUES // (_CANDIDATES_PER_QUERY * max(1, samples[0].size))
+    return int(_MOST_VALUES // (_CANDIDATES_PER_QUERY * max(1, samples[0].size)))
 
 
 def _rarest(

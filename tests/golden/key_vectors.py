@@ -71,7 +71,7 @@ def means(places: Sequence[int]) -> list[float]:
 
 
 def weight(rows: int, columns: int) -> list[list[float]]:
-    """Of a made-up layer: row i is zero for i = 1, else ((5 i + 3 j) mod 11 - 5) / 4 in column j."""
+    """Of a made-up layer: row 1 is zero, row i else ((5 i + 3 j) mod 11 - 5) / 4 in column j."""
     return [
         [((5 * i + 3 * j) % 11 - 5) / 4 * (i != 1) for j in range(columns)] for i in range(rows)
     ]

@@ -69,10 +69,7 @@ def _products() -> list[NodeProto]:
 def _chain() -> list[NodeProto]:
     """A weight behind thousands of nodes, which thousands of layers read."""
     behind = ["w", *(f"w{i}" for i in range(10_000))]
-    chain = [
-        helper.make_node("Identity", [before], [after])
-        for before, after in pairwise(behind)
-    ]
+    chain = [helper.make_node("Identity", [before], [after]) for before, after in pairwise(behind)]
     layers = [
         helper.make_node("MatMul", [f"t{i}", behind[-1]], [f"t{i + 1}"]) for i in range(10_000)
     ]

@@ -84,7 +84,7 @@ def test_duplicates_count_once() -> None:
 def test_digests_and_labels_must_belong_together(
     digests: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> None:
-    with pytest.raises(TamperedError, match="manifest: .* for .* labels of shape"):
+    with pytest.raises(TamperedError, match=r"manifest: .* for .* labels of shape"):
         Manifest(digests, labels)
 
 
