@@ -115,7 +115,7 @@ def _curves(figures: Mapping[str, str], score: str) -> str:
     return f"""<h2>What the attacks did</h2>
 <p class="note">Each point is a copy of the deployed file after one attack. An attack is worth
 making only while the {escape(score)} stays high; the mark should outlive the model's usefulness.
-Dashed lines are the limits of the verdict.</p>
+Dashed grey lines are the limits of the verdict.</p>
 {drawn}"""
 
 
