@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deepsigns_registry.attacks.attack import Progress
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.watermark.precision import lay_out, layout_for
 from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["Training", "as_tensor", "randomness", "trainable"]
@@ -160,29 +161,13 @@ def _only(model: TappedModel, parameters: list[nn.Parameter]) -> Iterator[None]:
 @contextmanager
 def _laid_out(model: TappedModel, batches: "_Batches") -> Iterator[None]:
     """Images with their channels last, which convolutions prefer: a fifth faster on a processor."""
-    if batches.rank != 4:
-        yield
-        return
-    _lay_out(model, torch.channels_last)
-    batches.channels_last = True
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(batches.example())
-    except RuntimeError:
-        # An exported graph may view a tensor in the layout that it was exported with.
-        _lay_out(model, torch.contiguous_format)
-        batches.channels_last = False
+    model.eval()
+    batches.layout = layout_for(model, batches.example())
+    lay_out(model, batches.layout)
     try:
         yield
     finally:
-        _lay_out(model, torch.contiguous_format)
-
-
-def _lay_out(model: TappedModel, layout: torch.memory_format) -> None:
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=layout)
+        lay_out(model, torch.contiguous_format)
 
 
 class _Batches:
@@ -197,8 +182,7 @@ class _Batches:
         seed: int,
     ) -> None:
         self.device = device
-        self.rank = inputs.ndim
-        self.channels_last = False
+        self.layout = torch.contiguous_format
         self._inputs = as_tensor(inputs, np.float32)
         if self._inputs.nbytes <= _RESIDENT_BYTES:
             self._inputs = self._inputs.to(device)
@@ -219,5 +203,4 @@ class _Batches:
         return self._taken(torch.arange(min(2, len(self._inputs)), device=self._inputs.device))
 
     def _taken(self, rows: Tensor) -> Tensor:
-        taken = self._inputs[rows].to(self.device)
-        return taken.contiguous(memory_format=torch.channels_last) if self.channels_last else taken
+        return self._inputs[rows].to(self.device).contiguous(memory_format=self.layout)
