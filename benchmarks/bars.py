@@ -12,7 +12,7 @@ from benchmarks.kinds.pruned import KEPT
 from benchmarks.kinds.security import detector_setting
 from benchmarks.kinds.thief import OVERWRITING
 from benchmarks.measurement import BOTH, Row
-from benchmarks.speed import EMBEDDING, EXTRACTION
+from benchmarks.speed import EMBEDDING, EXTRACTION, PLAIN, PLAIN_LARGER
 
 __all__ = ["BARS", "HOLDING", "Bar", "judged"]
 
@@ -109,14 +109,8 @@ def _bars() -> Iterator[Bar]:
             "AUC <= 0.6 where the detector reaches 0.9 on Uchida marks",
             _at_most(0.6),
         )
-    yield Bar(
-        "efficiency",
-        BOTH,
-        EMBEDDING,
-        "ratio to plain fine-tuning over as many samples",
-        "<= 1.10",
-        _at_most(1.10),
-    )
+    for against in (PLAIN, PLAIN_LARGER):
+        yield Bar("efficiency", BOTH, EMBEDDING, f"ratio to {against}", "<= 1.10", _at_most(1.10))
     yield Bar(
         "efficiency",
         "whitebox",

@@ -153,8 +153,8 @@ class _Planner:
         ]
 
     def security(self) -> list[Unit]:
-        pairs = tuple(Unit("pair", "mlp", seed, cost=15) for seed in range(self.scale.pairs))
-        return [Unit("detection", "mlp", needs=pairs, cost=300)]
+        pairs = tuple(Unit("pair", "mlp", seed, cost=25) for seed in range(self.scale.pairs))
+        return [Unit("detection", "mlp", needs=pairs, cost=400)]
 
     def generality(self) -> list[Unit]:
         seeds = min(_GENERALITY_SEEDS, self.scale.seeds)

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,13 @@ from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool, run_batched
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
-__all__ = ["EMBEDDING", "EXTRACTION", "efficiency"]
+__all__ = ["EMBEDDING", "EXTRACTION", "PLAIN", "PLAIN_LARGER", "efficiency"]
 
 EMBEDDING = "embed(), preparation included"
+PLAIN = "plain fine-tuning over as many samples"
+"""By the same settings, longer: what fine-tuning is without a mark."""
+PLAIN_LARGER = "plain fine-tuning over as many samples, in as many steps"
+"""With larger batches, which cost less a sample: nothing but the mark's own work differs."""
 EXTRACTION = "extraction cut at the tap, batch 1024"
 _BATCH = 1024
 _CRITERION = "efficiency"
@@ -77,51 +82,55 @@ def _embedding(
     recipe = RECIPES.get(name, Recipe())
     root = key_of("speed", name)
     known = prepare_record(parent, data, root, settings, device=device)
-    plain = _plain_settings(known, data, settings, device)
+    steps, samples = _work(known, data, settings, device)
+    longer = replace(settings, minimum_steps=math.ceil(steps * samples / settings.batch_size))
+    larger = replace(settings, batch_size=samples, minimum_steps=steps)
 
     def marking() -> None:
         model = copy.deepcopy(parent)
         record = prepare_record(model, data, root, settings, device=device)
         embed(model, data, record, settings, device=device)
 
-    def plain_fine_tuning() -> None:
-        embed(copy.deepcopy(parent), data, None, plain, device=device)
-
-    def same_batches() -> None:
-        embed(copy.deepcopy(parent), data, None, settings, device=device)
+    def plain_fine_tuning(options: MarkSettings) -> None:
+        embed(copy.deepcopy(parent), data, None, options, device=device)
 
     def owners_epoch() -> None:
         fresh = copy.deepcopy(parent.module)
         train_owner(fresh, data.train, recipe, epochs=1, seed=0, device=device)
 
-    jobs = (marking, plain_fine_tuning, same_batches, owners_epoch)
+    plain = {
+        PLAIN: longer,
+        PLAIN_LARGER: larger,
+        "plain fine-tuning on the same batches": settings,
+    }
+    jobs: list[Callable[[], None]] = [marking, owners_epoch]
+    jobs += [partial(plain_fine_tuning, options) for options in plain.values()]
     # On a processor what the first round costs beside its work is nothing against its seconds.
     times = _in_turn(jobs, repetitions, device, warm=device.type != "cpu")
-    found = [
-        Measurement(_CRITERION, name, BOTH, EMBEDDING, "seconds", statistics.median(times[0])),
-        *_ratio(name, BOTH, EMBEDDING, "plain fine-tuning over as many samples", times[:2]),
-        *_ratio(name, BOTH, EMBEDDING, "plain fine-tuning on the same batches", times[0:3:2]),
-    ]
-    whole = [seconds * recipe.epochs for seconds in times[3]]
-    return [*found, *_ratio(name, BOTH, EMBEDDING, "the owner's whole training", (times[0], whole))]
+    ours, epoch, *theirs = times
+    found = [Measurement(_CRITERION, name, BOTH, EMBEDDING, "seconds", statistics.median(ours))]
+    for against, seconds in zip(plain, theirs, strict=True):
+        found += _ratio(name, BOTH, EMBEDDING, against, (ours, seconds))
+    whole = [seconds * recipe.epochs for seconds in epoch]
+    return [*found, *_ratio(name, BOTH, EMBEDDING, "the owner's whole training", (ours, whole))]
 
 
-def _plain_settings(
+def _work(
     record: WatermarkRecord, data: TrainingData, settings: MarkSettings, device: torch.device
-) -> MarkSettings:
-    """The same steps without a mark, each over as many samples as a step of the embedding."""
+) -> tuple[int, int]:
+    """Steps of the embedding, and samples of each, those of the schemes included."""
     per_epoch = max(
         math.ceil(len(data.train) / settings.batch_size),
         math.ceil(settings.minimum_steps / settings.epochs),
     )
     steps = per_epoch * settings.epochs
     generator = torch.Generator().manual_seed(0)
-    extra = 0
+    samples = settings.batch_size
     for scheme in named_schemes(record.secrets):
         objective = scheme.objective(record.secrets[scheme.name], settings, steps, device)
-        samples = objective.samples(generator)
-        extra += 0 if samples is None else len(samples[0])
-    return replace(settings, batch_size=settings.batch_size + extra, minimum_steps=steps)
+        extra = objective.samples(generator)
+        samples += 0 if extra is None else len(extra[0])
+    return steps, samples
 
 
 def _extraction(

@@ -1,7 +1,8 @@
 """Security: can anybody without the key tell a marked model from an unmarked one?
 
 Small perceptrons, 784-256-256-10, each trained on 4,000 samples of its own; from each parent one
-model is marked by our schemes, one by Uchida's, and one is fine-tuned without a mark.
+model is marked by both our schemes, one by each alone, one by Uchida's, and one is fine-tuned
+without a mark.
 """
 
 import io
@@ -33,7 +34,7 @@ _SAMPLES = 4_000
 _SEEN = 1_000
 _EPOCHS = 8
 _OURS = "whitebox+blackbox"
-_MARKS = (_OURS, "uchida")
+_MARKS = (_OURS, "whitebox", "blackbox", "uchida")
 
 
 def detector_setting(detector: str) -> str:

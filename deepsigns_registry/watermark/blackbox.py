@@ -47,7 +47,7 @@ _LEAST_SOURCES = 20
 # Candidates for each query. The fewer are left out, the less could a filter that was made up
 # pick queries which a stranger's model happens to match; see also `check_against_parent`.
 _CANDIDATES_PER_QUERY = 2
-_DENSITY_SAMPLES = 10_000
+_DENSITY_SAMPLES = 4_000
 # Values of all candidates, 2 GiB: 800 of 470 by 470 pixels in colour.
 _MOST_VALUES = 1 << 29
 # Another processor sums in another order: what that moves is below this share of a logarithm.

@@ -65,12 +65,10 @@ class WhiteBoxObjective(Objective):
         """As many triggers of each carrier class; see `Objective.samples`."""
         per_class = len(self.triggers) // len(self.carriers)
         each = max(1, self._sample // len(self.carriers))
-        rows = torch.cat(
-            [
-                carrier * per_class + torch.randperm(per_class, generator=step_generator)[:each]
-                for carrier in range(len(self.carriers))
-            ]
-        ).to(self.triggers.device)
+        drawn = torch.rand(len(self.carriers), per_class, generator=step_generator)
+        within = drawn.argsort(dim=1)[:, :each]
+        first = torch.arange(0, len(self.triggers), per_class)
+        rows = (within + first[:, None]).flatten().to(self.triggers.device)
         return self.triggers[rows], self.trigger_labels[rows]
 
     def loss(
