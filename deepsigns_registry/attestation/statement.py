@@ -64,9 +64,10 @@ class Fidelity(_Predicate):
     """What the mark costs, on the owner's validation samples.
 
     Attributes:
-        parent_accuracy: Share in [0, 1] that the unmarked parent gets right.
+        parent_accuracy: Share in [0, 1] that the unmarked parent gets right; of a model that is
+            no classifier its score, at least 0: R2, or the mean cosine to the parent's vectors.
         marked_accuracy: The same of the marked model.
-        drop: Parent minus marked.
+        drop: Parent minus marked, before either is cut off at 0.
         interval: 95% interval of the paired drop.
     """
 

@@ -33,9 +33,7 @@ def evidence() -> None:
 @click.option(
     "--reveal",
     multiple=True,
-    default=["whitebox"],
-    show_default=True,
-    help="Scheme whose key is revealed, and spent; repeat for several.",
+    help="Scheme whose key is revealed, and spent; repeat for several. Default: one that suffices.",
 )
 @config_option
 def export(
@@ -48,10 +46,11 @@ def export(
     """
     from deepsigns_registry.evidence.dispute import export_for_suspect
 
-    marking = export_for_suspect(settings_of(config), suspect, model=model, schemes=reveal, out=out)
+    claim = export_for_suspect(settings_of(config), suspect, out=out, model=model, schemes=reveal)
+    marking = claim.marking
     click.echo(f"written: {out}")
     click.echo(f"  proves the mark of {marking.model}/{marking.marked_version} in {suspect}")
-    click.echo(f"  reveals: {', '.join(reveal)} (key and training samples; now spent)")
+    click.echo(f"  reveals: {', '.join(claim.schemes)} (key and training samples; now spent)")
 
 
 @evidence.command()

@@ -1,6 +1,7 @@
 """From a stranger's file to an evidence file: which mark it carries, and what proves it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from deepsigns_registry.attestation.keystore import Marking
@@ -10,24 +11,65 @@ from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, RefusedError
 from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.registry.gate import gate
+from deepsigns_registry.watermark.schemes import known_schemes
+from deepsigns_registry.watermark.verdict import PRESENT_AT, Verdict
 
-__all__ = ["export_for_suspect"]
+__all__ = ["Claim", "export_for_suspect", "sufficient_scheme"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an evidence file claims.
+
+    Attributes:
+        marking: The mark that was found in the suspect.
+        schemes: Names of the schemes whose keys the file reveals.
+    """
+
+    marking: Marking
+    schemes: tuple[str, ...]
+
+
+def sufficient_scheme(verdict: Verdict) -> str:
+    """The scheme to reveal when nobody chose: the first, in reporting order, that is enough.
+
+    Another that proves more stays secret, for the next dispute.
+
+    Args:
+        verdict: `present`.
+
+    Examples:
+        >>> from deepsigns_registry.watermark.verdict import Evidence, judge
+        >>> weak = Evidence("whitebox", trials=128, matches=70, chance=0.5, level="a")
+        >>> strong = Evidence("blackbox", trials=400, matches=300, chance=1 / 9)
+        >>> sufficient_scheme(judge([weak, strong], tries=1))
+        'blackbox'
+    """
+    enough = {
+        item.scheme
+        for item in verdict.evidence
+        if verdict.log10_p_adjusted(item.scheme) <= PRESENT_AT
+    }
+    return min(enough, key=known_schemes().index)
 
 
 def export_for_suspect(
-    settings: Settings, suspect: Path, *, model: str | None, schemes: Sequence[str], out: Path
-) -> Marking:
+    settings: Settings,
+    suspect: Path,
+    *,
+    out: Path,
+    model: str | None = None,
+    schemes: Sequence[str] = (),
+) -> Claim:
     """Writes the evidence file about a suspect that carries one of the owner's marks.
 
     Args:
         settings: Key store, owner's keys, registry and policy.
         suspect: The ONNX file in dispute.
-        model: Look for the marks of this registered model only.
-        schemes: Schemes whose keys are revealed, and thereby spent.
         out: The file to write; must not exist.
-
-    Returns:
-        The marking that was found.
+        model: Look for the marks of this registered model only.
+        schemes: Schemes whose keys are revealed, and thereby spent; `sufficient_scheme` when
+            there are none.
 
     Raises:
         ConfigurationError: `out` exists, or a scheme is not part of the mark.
@@ -46,14 +88,15 @@ def export_for_suspect(
             advice="see what was read with: deepsigns verify",
         )
     (candidate,) = candidates.only(marking)
+    chosen = tuple(schemes) or (sufficient_scheme(examination.verdict),)
     attested = gate(settings, f"{marking.model}/{marking.marked_version}")
     export_evidence(
         bundle=attested.attestation.bundle,
         policy=Policy.from_settings(settings),
         record=candidate.record,
-        schemes=schemes,
+        schemes=chosen,
         owner_public_key=settings.file(settings.owner.public_key),
         suspect=suspect,
         out=out,
     )
-    return marking
+    return Claim(marking, chosen)
