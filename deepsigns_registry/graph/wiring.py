@@ -102,6 +102,7 @@ class _Reader:
                 Tensor(name, self._resolved(self._channels[name]), after, name in self._sole)
                 for name, after in self._tensors
             ),
+            self._sole,
         )
 
     def _weight(self, node: NodeProto) -> NDArray[np.float32] | None:

@@ -71,10 +71,12 @@ class Network:
     Attributes:
         layers: All layers with a weight that the output depends on.
         tensors: The hidden tensors whose channels are known, in the order of the graph.
+        sole: Names of all tensors that everything is known to pass on its way to the output.
     """
 
     layers: tuple[Layer, ...]
     tensors: tuple[Tensor, ...]
+    sole: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, repr=False, eq=False)

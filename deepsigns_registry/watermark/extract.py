@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.align import Alignment, align
+from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.projection import centred, class_means
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import Answers, Probes, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import Suspect
-from deepsigns_registry.watermark.verdict import Evidence
+from deepsigns_registry.watermark.verdict import PRESENT_AT, Evidence
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
 __all__ = ["ALIGNED_AGREEMENT", "TAP_AGREEMENT", "Extraction", "extract", "tap_agreement"]
@@ -67,6 +68,12 @@ class _Reading:
     def hidden(self) -> bool:
         return self.scheme.needs_activation or self.scheme.needs_weight
 
+    @property
+    def shows_mark(self) -> bool:
+        """Whether what was read is verified, and would be enough if nothing else was tried."""
+        found = self.evidence
+        return found is not None and bool(found.level) and found.log10_p <= PRESENT_AT
+
     def read(self, answers: Answers, level: str) -> None:
         """Replaces what was read before, unless that is stronger: each reading is a try."""
         try:
@@ -75,7 +82,10 @@ class _Reading:
             self.problem = f"{self.scheme.name}: {error}"
             return
         self.problem = ""
-        if self.evidence is None or found.log10_p < self.evidence.log10_p:
+        known = self.evidence
+        # What says little and is not verified does not unsay what is.
+        counts = level or found.log10_p <= PRESENT_AT or not (known and known.level)
+        if known is None or (counts and found.log10_p < known.log10_p):
             self.evidence = replace(found, level=level)
 
 
@@ -90,6 +100,10 @@ def extract(
     is read after alignment, and the stronger of both readings is given (each counts as a try).
     Where neither the rows nor the activations verify it, that is without a level, and the
     extraction is noted as incomplete, so that its verdict is never `absent`.
+
+    A tap that is the parent's and shows no mark may be kept for show, beside the tensor that the
+    outputs come from: it is read after alignment as well, and counts only where the suspect's
+    graph, as far as it shows one, has no other way to the output.
     """
     readings = [
         _asked(scheme, record, suspect) for scheme in named_schemes(record.secrets, schemes)
@@ -102,8 +116,12 @@ def extract(
         if reading.evidence is not None:
             level = "oracle" if not reading.hidden else "a" if verified else ""
             reading.evidence = replace(reading.evidence, level=level)
-    if not verified and any(reading.hidden for reading in readings):
-        alignments += _read_aligned(readings, record, suspect)
+    if any(reading.hidden and not reading.shows_mark for reading in readings):
+        network = _network(suspect)
+        if network is not None:
+            alignments += _read_aligned(readings, record, suspect, network)
+            if record.tap not in network.sole:
+                _doubt(readings, record.tap)
     for reading in readings:
         if reading.evidence is not None and not reading.evidence.level and not reading.problem:
             reading.problem = (
@@ -147,13 +165,29 @@ def _direct_agreement(white_box: _Reading | None, reference: NDArray[np.float32]
     return None if activation is None else tap_agreement(reference, activation)
 
 
-def _read_aligned(readings: Sequence[_Reading], record: WatermarkRecord, suspect: Suspect) -> int:
-    """Reads hidden layers again after alignment; how many tensors were considered for it."""
+def _network(suspect: Suspect) -> Network | None:
     try:
-        network = suspect.network() if record.blueprint else None
-        alignment = None if network is None else align(record.blueprint, network)
+        return suspect.network()
     except CouldNotCheckError:
-        return 0
+        return None
+
+
+def _doubt(readings: Sequence[_Reading], tap: str) -> None:
+    """Takes the level from what was read, and found without a mark, where it may be for show."""
+    for reading in readings:
+        if reading.evidence and reading.evidence.level == "a" and not reading.shows_mark:
+            reading.evidence = replace(reading.evidence, level="")
+            reading.problem = (
+                f"{reading.scheme.name}: tap not verified, the outputs need not come through "
+                f"layer '{tap}'"
+            )
+
+
+def _read_aligned(
+    readings: Sequence[_Reading], record: WatermarkRecord, suspect: Suspect, network: Network
+) -> int:
+    """Reads hidden layers again after alignment; how many tensors were considered for it."""
+    alignment = align(record.blueprint, network) if record.blueprint else None
     if alignment is None:
         return 0
     known = alignment.agreement >= ALIGNED_AGREEMENT
@@ -161,7 +195,7 @@ def _read_aligned(readings: Sequence[_Reading], record: WatermarkRecord, suspect
         # A weight is read as it stands: its rows say that they are the parent's.
         weight = reading.scheme.needs_weight and not reading.scheme.needs_activation
         in_place = alignment.in_place and record.tap in alignment.sole
-        if weight and known and in_place and reading.evidence is not None:
+        if weight and known and in_place and reading.evidence and not reading.evidence.level:
             reading.evidence = replace(reading.evidence, level="b")
     tap, considered = _aligned_tap(_white_box(readings), record, suspect, alignment)
     if tap is None:

@@ -1,8 +1,8 @@
 """Files with a branch that is there to be read: never absent, whatever stands in it.
 
-Each gives the marked model's outputs. All hidden tensors have other names, a layer that changes
-nothing stands in front of the network, and before that the marked weights with other biases, or
-a model that has no mark.
+Each gives the marked model's outputs. The network's hidden tensors have other names, a layer that
+changes nothing stands in front of it, and before that the marked weights with other biases, or a
+model that has no mark, under other names or under the network's own.
 """
 
 from pathlib import Path
@@ -36,26 +36,31 @@ def renamed(nodes: list[NodeProto], names: dict[str, str]) -> list[NodeProto]:
     return copies
 
 
-def with_decoy(model: onnx.ModelProto, kind: str, unmarked: onnx.ModelProto) -> None:
-    """Puts the branch in: `dead`, or `silent`, which is added to the output times zero.
+def with_decoy(
+    model: onnx.ModelProto, ending: str, unmarked: onnx.ModelProto | None, *, named: bool = False
+) -> None:
+    """Puts the branch in.
 
-    So is `unmarked`, with all weights of that model.
+    Args:
+        model: The marked file.
+        ending: `dead`, or `silent`: added to the output times zero.
+        unmarked: Take all weights of this file.
+        named: The branch takes the names of the network's hidden tensors.
     """
     graph = model.graph
     nodes, given, result = list(graph.node), graph.input[0].name, graph.output[0].name
     (features,) = (entry.dim_value for entry in graph.input[0].type.tensor_type.shape.dim[1:])
     random = np.random.default_rng(0)
     constants = {"eye": np.eye(features, dtype=np.float32), "zero": np.zeros(1, np.float32)}
-    decoy = {name: f"decoy {name}" for node in nodes for name in node.output}
+    decoy = {name: f"decoy {name}" for node in nodes for name in node.output if not named}
+    decoy[result] = f"decoy {result}"
     for bias in [tensor for tensor in graph.initializer if len(tensor.dims) == 1]:
         decoy[bias.name] = f"decoy {bias.name}"
         values = numpy_helper.to_array(bias)
         constants[decoy[bias.name]] = values + random.normal(0, 60, values.shape).astype("f")
-    if kind == "unmarked":
-        for tensor in unmarked.graph.initializer:
-            decoy[tensor.name] = f"decoy {tensor.name}"
-            constants[decoy[tensor.name]] = numpy_helper.to_array(tensor)
-        kind = "silent"
+    for tensor in unmarked.graph.initializer if unmarked else ():
+        decoy[tensor.name] = f"decoy {tensor.name}"
+        constants[decoy[tensor.name]] = numpy_helper.to_array(tensor)
     own = {name: f"own {name}" for node in nodes for name in node.output} | {given: "passed"}
     ends = {
         "dead": [helper.make_node("Identity", [own[result]], [result])],
@@ -70,30 +75,41 @@ def with_decoy(model: onnx.ModelProto, kind: str, unmarked: onnx.ModelProto) -> 
     del graph.node[:]
     graph.node.extend(renamed(nodes, decoy))
     graph.node.append(helper.make_node("MatMul", [given, "eye"], ["passed"]))
-    graph.node.extend([*renamed(nodes, own), *ends[kind]])
+    graph.node.extend([*renamed(nodes, own), *ends[ending]])
 
 
-@pytest.mark.parametrize("kind", ["dead", "silent", "unmarked"])
-def test_a_decoy_is_not_taken_for_the_network(marked: "Marked", tmp_path: Path, kind: str) -> None:
-    record = known(marked.record, marked.parent, tmp_path)
-    # Nothing but the hidden mark is to be found.
-    record = WatermarkRecord(
-        **{
-            **vars(record),
-            "secrets": {"whitebox": record.secrets["whitebox"]},
-            "salts": {"whitebox": record.salts["whitebox"]},
-            "nonces": {"whitebox": record.nonces["whitebox"]},
-        }
-    )
-    path = tmp_path / "suspect.onnx"
+@pytest.fixture
+def record(marked: "Marked", tmp_path: Path) -> WatermarkRecord:
+    """Nothing but the hidden mark is to be found."""
+    whole = known(marked.record, marked.parent, tmp_path)
+    parts = ("secrets", "salts", "nonces")
+    hidden = {part: {"whitebox": getattr(whole, part)["whitebox"]} for part in parts}
+    return WatermarkRecord(**(vars(whole) | hidden))
+
+
+def suspect_with_decoy(
+    marked: "Marked", folder: Path, ending: str, *, unmarked: bool, named: bool = False
+) -> OnnxSuspect:
+    path = folder / "suspect.onnx"
     plain = exported(marked.model, marked.data.train.inputs[:4], path)
     model = onnx.load(path)
-    with_decoy(model, kind, onnx.load(tmp_path / "parent.onnx"))
+    parent = onnx.load(folder / "parent.onnx") if unmarked else None
+    with_decoy(model, ending, parent, named=named)
     onnx.save(model, path)
     suspect = OnnxSuspect(path)
     inputs = marked.data.validation.inputs
     outputs = suspect.run(inputs, tap=None)[0]
     np.testing.assert_array_equal(outputs, plain.run(inputs, tap=None)[0])
+    return suspect
+
+
+@pytest.mark.parametrize("kind", ["dead", "silent", "unmarked"])
+def test_a_decoy_is_not_taken_for_the_network(
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path, kind: str
+) -> None:
+    unmarked = kind == "unmarked"
+    ending = "silent" if unmarked else kind
+    suspect = suspect_with_decoy(marked, tmp_path, ending, unmarked=unmarked)
     network = suspect.network()
     assert network is not None
     alignment = align(record.blueprint, network)
@@ -105,3 +121,25 @@ def test_a_decoy_is_not_taken_for_the_network(marked: "Marked", tmp_path: Path, 
     assert [entry.level for entry in found.evidence] in ([], [""])
     assert found.incomplete
     assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"
+
+
+@pytest.mark.parametrize("ending", ["dead", "silent"])
+def test_an_unmarked_tap_that_is_kept_for_show_does_not_unsay_the_mark(
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path, ending: str
+) -> None:
+    suspect = suspect_with_decoy(marked, tmp_path, ending, unmarked=True, named=True)
+    found = extract(record, suspect)
+    # By value it is the parent's.
+    assert found.tap_agreement == pytest.approx(1, abs=1e-3)
+    assert [entry.level for entry in found.evidence] == [""]
+    assert "the outputs need not come through" in found.incomplete[0]
+    assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"
+
+
+def test_an_unmarked_model_is_absent(
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path
+) -> None:
+    suspect = exported(marked.parent, marked.data.train.inputs[:4], tmp_path / "unmarked.onnx")
+    found = extract(record, suspect)
+    assert [entry.level for entry in found.evidence] == ["a"]
+    assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "absent"
