@@ -5,7 +5,6 @@ audits that use it.
 """
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 
 from deepsigns_registry.attacks.attack import Attack, PlannedAttack
 from deepsigns_registry.attacks.distill import Distill
@@ -24,6 +23,7 @@ from deepsigns_registry.attacks.smooth import Smooth
 from deepsigns_registry.attacks.split import Split
 from deepsigns_registry.attacks.structured_prune import StructuredPrune
 from deepsigns_registry.errors import ConfigurationError
+from deepsigns_registry.plugins import load_plugin, plugin_names
 
 __all__ = ["builtin_attacks", "known_attacks", "parse_attack"]
 
@@ -64,7 +64,7 @@ def known_attacks() -> tuple[str, ...]:
         >>> known_attacks()[:2]
         ('prune', 'layer_prune')
     """
-    return tuple(dict.fromkeys([*builtin_attacks(), *sorted(entry_points(group=_GROUP).names)]))
+    return tuple(dict.fromkeys([*builtin_attacks(), *plugin_names(_GROUP)]))
 
 
 def parse_attack(text: str) -> PlannedAttack:
@@ -91,27 +91,6 @@ def parse_attack(text: str) -> PlannedAttack:
 
 
 def _plugged(name: str) -> Attack:
-    points = list(entry_points(group=_GROUP, name=name))
-    if len(points) > 1:
-        offered = ", ".join(sorted(point.value for point in points))
-        raise ConfigurationError(
-            f"more than one plugin brings an attack named '{name}': {offered}",
-            advice="uninstall all but one",
-        )
-    return _load(points[0])
-
-
-def _load(point: EntryPoint) -> Attack:
-    try:
-        attack = point.load()()
-    except Exception as error:  # a plugin's import or constructor may raise anything
-        raise ConfigurationError(
-            f"attack plugin '{point.value}' cannot be loaded: {error}",
-            advice="upgrade or uninstall its distribution",
-        ) from error
-    if not isinstance(attack, Attack) or attack.name != point.name:
-        raise ConfigurationError(
-            f"attack plugin '{point.value}' is no attack named '{point.name}'",
-            advice="see deepsigns_registry.attacks.attack.Attack",
-        )
+    attack = load_plugin(_GROUP, name, Attack, word="an attack", error=ConfigurationError)
+    assert isinstance(attack, Attack)  # noqa: S101 - `load_plugin` promises it
     return attack

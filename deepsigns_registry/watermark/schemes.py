@@ -5,9 +5,9 @@ owner from reading a mark of our own schemes.
 """
 
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.plugins import load_plugin, plugin_names
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.whitebox import WhiteBox
@@ -30,7 +30,7 @@ def known_schemes() -> tuple[str, ...]:
         ('whitebox', 'blackbox')
     """
     ours = [scheme.name for scheme in builtin_schemes()]
-    return tuple(dict.fromkeys([*ours, *sorted(entry_points(group=GROUP).names)]))
+    return tuple(dict.fromkeys([*ours, *plugin_names(GROUP)]))
 
 
 def named_schemes(names: Iterable[str], schemes: Iterable[Scheme] | None = None) -> list[Scheme]:
@@ -49,32 +49,8 @@ def named_schemes(names: Iterable[str], schemes: Iterable[Scheme] | None = None)
 
 
 def _plugged(name: str, schemes: Iterable[Scheme] | None) -> Scheme:
-    points = [] if schemes else list(entry_points(group=GROUP, name=name))
-    if not points:
-        raise CouldNotCheckError(
-            f"no watermark scheme named '{name}'",
-            advice="install the plugin that brings it",
-        )
-    if len(points) > 1:
-        offered = ", ".join(sorted(point.value for point in points))
-        raise CouldNotCheckError(
-            f"more than one plugin brings a watermark scheme named '{name}': {offered}",
-            advice="uninstall all but the one that embedded the mark",
-        )
-    return _load(points[0])
-
-
-def _load(point: EntryPoint) -> Scheme:
-    try:
-        scheme = point.load()()
-    except Exception as error:  # a plugin's import or constructor may raise anything
-        raise CouldNotCheckError(
-            f"scheme plugin '{point.value}' cannot be loaded: {error}",
-            advice="upgrade or uninstall its distribution",
-        ) from error
-    if not isinstance(scheme, Scheme) or scheme.name != point.name:
-        raise CouldNotCheckError(
-            f"scheme plugin '{point.value}' is no scheme named '{point.name}'",
-            advice="see deepsigns_registry.watermark.scheme.Scheme",
-        )
+    if schemes:
+        raise CouldNotCheckError(f"no watermark scheme named '{name}' was given")
+    scheme = load_plugin(GROUP, name, Scheme, word="a watermark scheme", error=CouldNotCheckError)
+    assert isinstance(scheme, Scheme)  # noqa: S101 - `load_plugin` promises it
     return scheme

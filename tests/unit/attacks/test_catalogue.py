@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from deepsigns_registry import plugins
 from deepsigns_registry.attacks import builtin_attacks, catalogue, known_attacks, parse_attack
 from deepsigns_registry.attacks.prune import Prune
 from deepsigns_registry.errors import ConfigurationError
@@ -121,7 +122,7 @@ def _with_plugin(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None
     def points(**wanted: Any) -> EntryPoints:
         return EntryPoints([EntryPoint(name, value, group)]).select(**wanted)
 
-    monkeypatch.setattr(catalogue, "entry_points", points)
+    monkeypatch.setattr(plugins, "entry_points", points)
 
 
 def test_a_plugin_is_an_attack_like_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +153,6 @@ def test_a_broken_plugin_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -
 
 def test_two_plugins_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     two = [EntryPoint("theirs", f"theirs_{n}:Theirs", "deepsigns_registry.attacks") for n in "ab"]
-    monkeypatch.setattr(catalogue, "entry_points", lambda **_: EntryPoints(two))
+    monkeypatch.setattr(plugins, "entry_points", lambda **_: EntryPoints(two))
     with pytest.raises(ConfigurationError, match="theirs_a:Theirs, theirs_b:Theirs; uninstall"):
         parse_attack("theirs:1")

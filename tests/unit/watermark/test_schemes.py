@@ -104,9 +104,9 @@ def test_our_own_mark_is_read_beside_a_broken_plugin(marked: "Marked") -> None:
     [
         ("broken", "'theirs_broken:Broken' cannot be loaded: no such library"),
         ("missing", "'nowhere:X' cannot be loaded: No module named 'nowhere'"),
-        ("nothing", "'builtins:dict' is no scheme named 'nothing'"),
-        ("misnamed", "'theirs_good:Second' is no scheme named 'misnamed'"),
-        ("nobodys", "no watermark scheme named 'nobodys'"),
+        ("nothing", "'builtins:dict' does not bring a watermark scheme named 'nothing'"),
+        ("misnamed", "'theirs_good:Second' does not bring a watermark scheme named 'misnamed'"),
+        ("nobodys", "no plugin brings a watermark scheme named 'nobodys'"),
     ],
 )
 def test_what_is_no_scheme_is_named(marked: "Marked", name: str, message: str) -> None:
