@@ -12,13 +12,11 @@ from torch import Tensor, nn
 
 from deepsigns_registry.attacks.attack import Progress
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.watermark.batches import RESIDENT_BYTES
 from deepsigns_registry.watermark.precision import lay_out, layout_for
 from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["Training", "as_tensor", "randomness", "trainable"]
-
-# Data up to this size is kept on the accelerator for the whole run.
-_RESIDENT_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ class _Batches:
         self.device = device
         self.layout = torch.contiguous_format
         self._inputs = as_tensor(inputs, np.float32)
-        if self._inputs.nbytes <= _RESIDENT_BYTES:
+        if self._inputs.nbytes <= RESIDENT_BYTES:
             self._inputs = self._inputs.to(device)
         self._targets = targets.to(device)
         self._size = size

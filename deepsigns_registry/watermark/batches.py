@@ -6,10 +6,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Batches"]
+__all__ = ["RESIDENT_BYTES", "Batches"]
 
-# Data up to this size is kept on the accelerator for the whole run.
-_RESIDENT_BYTES = 1 << 30
+RESIDENT_BYTES = 1 << 30
+"""Data up to this size is kept on the accelerator for the whole run."""
 
 
 class Batches:
@@ -29,7 +29,7 @@ class Batches:
         seed: int,
         device: torch.device,
     ) -> None:
-        resident = sum(column.nbytes for column in columns) <= _RESIDENT_BYTES
+        resident = sum(column.nbytes for column in columns) <= RESIDENT_BYTES
         kept = device if resident else torch.device("cpu")
         self._columns = [torch.from_numpy(column).to(kept) for column in columns]
         self._samples = len(columns[0])
