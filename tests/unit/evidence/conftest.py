@@ -15,6 +15,7 @@ from deepsigns_registry.attestation.keys import generate_signing_key, owner_iden
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.statement import Parent
+from deepsigns_registry.evidence.contents import Evidence, parse
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.wiring import parent_blueprint
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
@@ -25,7 +26,7 @@ from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
 from tests.support.attested import sign_folder
-from tests.support.evidence import Story
+from tests.support.evidence import Story, export
 
 
 def attest(record: WatermarkRecord, folder: Path, signer: FileSigner) -> str:
@@ -84,3 +85,29 @@ def story() -> Iterator[Story]:
             unmarked=unmarked,
         )
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def exported(story: Story) -> Path:
+    return export(story, story.base / "evidence.zip")
+
+
+@pytest.fixture
+def known(story: Story, tmp_path: Path) -> Path:
+    """The attestation as somebody archived it when the model was marked."""
+    path = tmp_path / "archived.json"
+    path.write_bytes((story.marked.parent / "deepsigns" / "watermark.sigstore.json").read_bytes())
+    return path
+
+
+@pytest.fixture
+def evidence(exported: Path) -> Evidence:
+    return parse(exported)
+
+
+@pytest.fixture
+def another_pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Private and public key of somebody else."""
+    pair = tmp_path / "other.pem", tmp_path / "other.pub.pem"
+    generate_signing_key(*pair)
+    return pair
