@@ -7,7 +7,7 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from benchmarks.bars import judged
 from benchmarks.data import NAMES
 from benchmarks.kinds import KINDS
 from benchmarks.kinds.timing import timed_settings
-from benchmarks.measurement import Row, rows_of
+from benchmarks.measurement import rows_of
 from benchmarks.models import MODELS
 from benchmarks.plan import CRITERIA, planned
 from benchmarks.plots import draw
@@ -34,7 +34,10 @@ from deepsigns_registry.errors import ConfigurationError, DeepSignsError
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 _FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
-_RESULTS, _TABLE = "results.json", "results.md"
+# What the bars are set for.
+_JUDGED_DATA = "fashion-mnist"
+_RESULTS, _SPEED = "results.json", "speed.json"
+_QUICK = "quick run"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,17 +58,32 @@ def _criteria(options: argparse.Namespace) -> None:
     run = _run_of(options)
     units = planned(options.only, options.models, run.scale)
     _check_packages(units)
+    whole = not options.quick and set(options.only) == set(CRITERIA)
+    if options.docs is not None and not whole:
+        raise ConfigurationError(
+            "--docs is for a run of every criterion", advice="leave --quick and --only out"
+        )
+    _check_replaceable(run.out / _RESULTS, options)
+    _check_models(Workshop(run), options.models)
     outcomes = run_units(run, units, options.workers)
     rows = rows_of(item for measurements in outcomes.values() for item in measurements)
     wanted = [row for row in rows if row.criterion in options.only]
     wanted.sort(key=lambda row: CRITERIA.index(row.criterion))
-    full = not options.quick and run.scale.seeds >= FULL.seeds
-    _write(judged(wanted, full=full), run, options)
+    full = not options.quick and run.scale.seeds >= FULL.seeds and run.data == _JUDGED_DATA
+    results = Results(_described(run), run.scale.seeds, judged(wanted, full=full))
+    _write(results, run.out / _RESULTS)
+    if options.docs is not None:
+        insert(markdown(results), options.docs)
+    if find_spec("matplotlib") is None:
+        print("no plots: matplotlib is not installed", file=sys.stderr)
+    else:
+        draw(results.rows, run.out / "plots")
 
 
 def _speed(options: argparse.Namespace) -> None:
     run = _run_of(options)
     workshop = Workshop(run)
+    _check_models(workshop, options.models)
     measurements = []
     for name in options.models:
         print(f"timing {name}", file=sys.stderr, flush=True)
@@ -79,8 +97,8 @@ def _speed(options: argparse.Namespace) -> None:
             device=workshop.device,
             repetitions=run.scale.repetitions,
         )
-    run = replace(run, scale=replace(run.scale, seeds=1))
-    _write(judged(rows_of(measurements), full=not options.quick), run, options)
+    rows = judged(rows_of(measurements), full=not options.quick and run.data == _JUDGED_DATA)
+    _write(Results(_described(run), 1, rows), run.out / _SPEED)
 
 
 def _table(options: argparse.Namespace) -> None:
@@ -92,31 +110,63 @@ def _help_time(_options: argparse.Namespace) -> None:
     help_time.main()
 
 
-def _write(rows: Sequence[Row], run: Run, options: argparse.Namespace) -> None:
-    results = Results(_described(run), run.scale.seeds, rows)
-    write_results(results, run.out / _RESULTS)
-    text = markdown(results)
-    write_atomically(run.out / _TABLE, text.encode())
-    if options.docs is not None:
-        insert(text, options.docs)
-    if find_spec("matplotlib") is None:
-        print("no plots: matplotlib is not installed", file=sys.stderr)
-    else:
-        draw(rows, run.out / "plots")
-    lost = sum(row.met is False for row in rows)
-    judgeable = sum(row.met is not None for row in rows)
-    print(f"{run.out / _RESULTS}: {len(rows)} rows, {judgeable} judged, {lost} not reached")
+def _write(results: Results, path: Path) -> None:
+    """The numbers, and beside them the same as tables."""
+    write_results(results, path)
+    write_atomically(path.with_suffix(".md"), markdown(results).encode())
+    lost = sum(row.met is False for row in results.rows)
+    judgeable = sum(row.met is not None for row in results.rows)
+    print(f"{path}: {len(results.rows)} rows, {judgeable} judged, {lost} not reached")
+
+
+def _check_replaceable(path: Path, options: argparse.Namespace) -> None:
+    """A small run does not replace the results of a larger one.
+
+    Raises:
+        ConfigurationError: It would.
+    """
+    if not path.exists():
+        return
+    kept = read_results(path)
+    larger = {row.criterion for row in kept.rows} - set(options.only)
+    if larger or (options.quick and _QUICK not in kept.device):
+        raise ConfigurationError(
+            f"{path}: holds results that this run does not measure",
+            advice="name another folder with --out, or move that file away",
+        )
 
 
 def _run_of(options: argparse.Namespace) -> Run:
     scale = QUICK if options.quick else FULL
     if options.seeds is not None:
         scale = replace(scale, seeds=options.seeds)
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError("no CUDA device is available", advice="leave --device out")
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError):
+        raise ConfigurationError(
+            f"there is no device '{options.device}' here", advice="leave --device out"
+        ) from None
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{options.out}: {error.strerror}", advice="name a folder with --out"
+        ) from None
     folder = options.data_dir or _FOLDERS.get(options.data)
     return Run(options.data, folder, options.out, options.device, scale)
+
+
+def _check_models(workshop: Workshop, models: Iterable[str]) -> None:
+    """What is wrong with the data is said once, and before anything runs."""
+    shape = workshop.data.train.inputs.shape[1:]
+    for name in models:
+        try:
+            workshop.tapped(workshop.fresh(name, 0))
+        except RuntimeError:
+            raise ConfigurationError(
+                f"model '{name}' does not take images of shape {shape}",
+                advice="choose others with --models",
+            ) from None
 
 
 def _check_packages(units: Iterable[Unit]) -> None:
@@ -138,9 +188,9 @@ def _described(run: Run) -> str:
     device = torch.device(run.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     if run.scale.name == FULL.name:
-        return name
+        return f"{name}; {run.data}"
     sizes = f"{run.scale.training:,} training samples, {run.scale.share:g} of the epochs"
-    return f"{name}; quick run: {sizes}, {run.scale.keys:,} keys a model"
+    return f"{name}; {run.data}; {_QUICK}: {sizes}, {run.scale.keys:,} keys a model"
 
 
 def _processor() -> str:
@@ -175,6 +225,16 @@ class _Names(argparse.Action):
         setattr(namespace, self.dest, chosen)
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -184,22 +244,23 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--data", choices=NAMES, default="fashion-mnist")
     common.add_argument("--data-dir", type=Path, help="where the data set's files are")
     common.add_argument("--out", type=Path, default=Path("build/benchmarks"))
-    common.add_argument("--docs", type=Path, help="page to write the table into")
     common.add_argument("--device", default="cpu", help="cpu or cuda")
-    common.add_argument("--seeds", type=int)
     common.add_argument("--quick", action="store_true", help="the same in small")
 
     criteria = commands.add_parser(
         "criteria", parents=[common], help="the paper's criteria; goes on where it stopped"
     )
-    criteria.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    criteria.add_argument("--docs", type=Path, help="page to write the table into")
+    # A seed's copies are compared with the parent of another.
+    criteria.add_argument("--seeds", type=_at_least(2))
+    criteria.add_argument("--workers", type=_at_least(1), default=os.cpu_count() or 1)
     criteria.add_argument("--models", action=_names(classifiers), default=("mlp", "cnn"))
     criteria.add_argument("--only", action=_names(CRITERIA), default=CRITERIA)
     criteria.set_defaults(run=_criteria)
 
     speed = commands.add_parser("speed", parents=[common], help="ratios of times")
     speed.add_argument("--models", action=_names(classifiers), default=("mlp", "cnn"))
-    speed.set_defaults(run=_speed)
+    speed.set_defaults(run=_speed, seeds=None)
 
     table = commands.add_parser("table", help="write a finished run's table into a page")
     table.add_argument("--out", type=Path, default=Path("build/benchmarks"))

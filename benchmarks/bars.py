@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from benchmarks.detectors import DETECTORS
 from benchmarks.integrity import LEVELS
 from benchmarks.kinds.capacity import BITS, bits_setting
-from benchmarks.kinds.files import QUANTISATIONS, RESTRUCTURED, UNRELATED
+from benchmarks.kinds.files import (
+    NOT_ALIGNED,
+    QUANTISATIONS,
+    RESTRUCTURED,
+    STRUCTURED,
+    UNRELATED,
+)
 from benchmarks.kinds.nulls import level_setting
-from benchmarks.kinds.pruned import KEPT
+from benchmarks.kinds.overwritten import EPOCHS, overwriting_setting
 from benchmarks.kinds.security import detector_setting
-from benchmarks.kinds.thief import OVERWRITING
 from benchmarks.measurement import BOTH, Row
+from benchmarks.readings import KEPT
 from benchmarks.speed import EMBEDDING, EXTRACTION, PLAIN, PLAIN_LARGER
 
 __all__ = ["BARS", "HOLDING", "Bar", "judged"]
@@ -125,9 +131,10 @@ def _robustness() -> Iterator[Bar]:
     def bar(scheme: str, setting: str, metric: str, words: str, most: float) -> Bar:
         return Bar("robustness", scheme, setting, metric, words, _at_most(most))
 
-    for kind in ("prune", "layer_prune"):
+    for kind in ("prune", "layer_prune", STRUCTURED):
         yield bar("whitebox", f"{kind}, {KEPT}", "bit errors", "white box 0 errors", 0)
         yield bar("blackbox", f"{kind}, {KEPT}", "log10 p", "black box p <= 1e-6", -6)
+    for kind in ("prune", "layer_prune"):
         yield bar("whitebox", f"{kind}:0.9", "log10 p", "white box p <= 1e-9", -9)
     for part in ("full set", "other half"):
         fast = f"fine-tuning 1e-3, {part}, 10 epochs"
@@ -136,12 +143,14 @@ def _robustness() -> Iterator[Bar]:
         slow = f"fine-tuning 1e-4, {part}, 50 epochs"
         yield bar("whitebox", slow, "bit errors", "white box 0 errors", 0)
         yield bar("blackbox", slow, "log10 p", "black box p <= 1e-9", -9)
-    for scheme in ("whitebox", "blackbox"):
-        yield bar(scheme, OVERWRITING, "log10 p", "first mark p <= 1e-9", -9)
+    for epochs in EPOCHS:
+        for scheme in ("whitebox", "blackbox"):
+            yield bar(scheme, overwriting_setting(epochs), "log10 p", "first mark p <= 1e-9", -9)
     for label in QUANTISATIONS:
         yield bar("whitebox", label, "bit errors", "0 errors", 0)
     for label in RESTRUCTURED:
         yield bar("whitebox", label, "bit errors", "level c: 0 errors on the copy", 0)
+        yield bar("whitebox", label, NOT_ALIGNED, "level c on the copy", 0)
 
 
 def _integrity() -> Iterator[Bar]:
@@ -241,7 +250,7 @@ def _holding(rows: Sequence[Row]) -> list[Row]:
         for bits in BITS:
             setting = bits_setting(bits)
             if (
-                values[model, setting, "bit errors"] > 0
+                values[model, setting, "bit errors (worst)"] > 0
                 or values[model, setting, "drop (mean)"] > 0.005
             ):
                 break

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from benchmarks.kinds.capacity import BITS, bits_setting
 from benchmarks.kinds.finetuned import FINETUNINGS
 from benchmarks.kinds.nulls import STRANGERS
-from benchmarks.kinds.thief import CHEAP, OTHERS
+from benchmarks.kinds.overwritten import EPOCHS, overwriting_setting
+from benchmarks.kinds.thief import NOISE, OTHERS
 from benchmarks.scale import Scale
 from benchmarks.small import SMALL
 from benchmarks.units import Unit
@@ -87,12 +88,20 @@ class _Planner:
         quick = model in _QUICK_TO_TRAIN
         units = []
         for name, how in FINETUNINGS.items():
-            if name in {_FLOAT32, _SLOW_FULL} and not quick:
+            if name == _FLOAT32 and not quick:
+                continue
+            if name == _SLOW_FULL and not quick and seed >= _FEW_SEEDS:
                 continue
             cost = _pass(model) * max(how.after) * (1 if how.part == "full" else 0.5)
             needs = (self.marked(model, seed, how.part),)
             units.append(Unit("finetuned", model, seed, name, needs, cost=cost))
-        for name, plan in (CHEAP | OTHERS).items():
+        for epochs in EPOCHS:
+            if epochs > 1 and not quick and seed >= _FEW_SEEDS:
+                continue
+            name, cost = overwriting_setting(epochs), 2 * _pass(model) * epochs
+            needs = (self.marked(model, seed, "full"),)
+            units.append(Unit("overwritten", model, seed, name, needs, cost=cost))
+        for name, plan in (NOISE | OTHERS).items():
             if name in OTHERS and not quick and seed >= _FEW_SEEDS:
                 continue
             needs = (self.marked(model, seed, plan.part),)

@@ -13,6 +13,7 @@ from threading import Thread
 from benchmarks.measurement import Measurement
 from benchmarks.units import Unit, ordered
 from benchmarks.workshop import Run, Workshop
+from deepsigns_registry.errors import DeepSignsError
 
 __all__ = ["Failure", "run_units"]
 
@@ -131,6 +132,8 @@ def _do(unit: Unit) -> float:
     started = time.process_time()
     try:
         measurements = KINDS[unit.kind].do(workshop, unit)
+    except DeepSignsError as error:
+        raise _UnitError(f"error: {error}") from None
     except Exception:  # noqa: BLE001 - one unit's failure must not end the others
         raise _UnitError(traceback.format_exc()) from None
     seconds = time.process_time() - started

@@ -1,6 +1,6 @@
 """From what was read of a suspect to measurements."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from deepsigns_registry.watermark.scheme import SchemeSecret
 from deepsigns_registry.watermark.suspect import Suspect
 from deepsigns_registry.watermark.verdict import judge
 
-__all__ = ["Reading", "read", "trials"]
+__all__ = ["KEPT", "Reading", "keeps", "read", "trials", "worst"]
+
+KEPT = "any level that keeps 90% of the accuracy"
+_KEPT_SHARE = 0.9
 
 
 class Reading:
@@ -37,8 +40,9 @@ class Reading:
     def measurements(self, criterion: str, model: str, setting: str) -> Iterator[Measurement]:
         """Errors and p-value of each scheme."""
         for name, errors in self.errors.items():
-            metric = "wrong answers" if name == "blackbox" else "bit errors"
-            yield Measurement(criterion, model, name, setting, metric, errors, "high is worst")
+            yield Measurement(
+                criterion, model, name, setting, _errors(name), errors, "high is worst"
+            )
             yield Measurement(
                 criterion, model, name, setting, "log10 p", self.log10_p[name], "high is worst"
             )
@@ -47,6 +51,24 @@ class Reading:
 def read(record: WatermarkRecord, suspect: Suspect) -> Reading:
     """Asks a suspect everything that the record's schemes need."""
     return Reading(record, extract(record, suspect))
+
+
+def keeps(reached: float, whole: float) -> bool:
+    """Whether an attack leaves enough of the accuracy for `KEPT`."""
+    return reached >= _KEPT_SHARE * whole
+
+
+def worst(readings: Sequence[Reading], model: str, setting: str) -> Iterator[Measurement]:
+    """The most errors and the largest p-value of each scheme in any of these readings."""
+    for scheme in readings[0].errors:
+        errors = max(reading.errors[scheme] for reading in readings)
+        log10_p = max(reading.log10_p[scheme] for reading in readings)
+        for metric, value in ((_errors(scheme), errors), ("log10 p", log10_p)):
+            yield Measurement("robustness", model, scheme, setting, metric, value, "high is worst")
+
+
+def _errors(scheme: str) -> str:
+    return "wrong answers" if scheme == "blackbox" else "bit errors"
 
 
 def trials(secret: SchemeSecret) -> int:

@@ -42,8 +42,9 @@ def train_owner(
     epochs: int,
     seed: int,
     device: torch.device,
+    mixed_precision: bool = True,
 ) -> nn.Module:
-    """Trains a classifier in place, products in bfloat16 and images with their channels last.
+    """Trains a classifier in place, images with their channels last.
 
     Args:
         module: Freshly drawn.
@@ -52,6 +53,7 @@ def train_owner(
         epochs: Passes over the samples.
         seed: Of the order of the samples, and of dropout.
         device: Where to train; the module stays there.
+        mixed_precision: Whether products are computed in bfloat16.
     """
     torch.manual_seed(seed)
     module.to(device)
@@ -67,7 +69,7 @@ def train_owner(
         order = torch.randperm(len(labels), generator=generator).to(device)
         for rows in order.split(recipe.batch_size):
             batch = inputs[rows].contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision):
                 outputs = module(batch)
             loss = functional.cross_entropy(
                 outputs.float(), labels[rows], label_smoothing=recipe.smoothing

@@ -96,7 +96,11 @@ def _embedding(
 
     def owners_epoch() -> None:
         fresh = copy.deepcopy(parent.module)
-        train_owner(fresh, data.train, recipe, epochs=1, seed=0, device=device)
+        # At the precision that the embedding has here.
+        mixed = device.type == "cuda"
+        train_owner(
+            fresh, data.train, recipe, epochs=1, seed=0, device=device, mixed_precision=mixed
+        )
 
     plain = {
         PLAIN: longer,
@@ -172,14 +176,14 @@ def _extraction(
 
 
 class _Cut(TappedModel):
-    """A model that ends at its tap."""
+    """A copy of a model that ends at its tap."""
 
     def __init__(self, model: EagerTappedModel) -> None:
         super().__init__()
         self.tap = model.tap
-        self.module = model.module
+        self.module = copy.deepcopy(model.module)
         path = model.tap.removesuffix(":input")
-        part = model.module.get_submodule(path)
+        part = self.module.get_submodule(path)
         if path == model.tap:
             part.register_forward_hook(_stop_after)
         else:

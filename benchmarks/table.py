@@ -1,9 +1,10 @@
 """Results as Markdown: the bars, what lost, and every number by criterion."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.bars import BARS, Bar
 from benchmarks.measurement import Row
 from benchmarks.results import Results
 from benchmarks.units import write_atomically
@@ -15,6 +16,8 @@ BEGIN = "<!-- results: written by python -m benchmarks table -->"
 END = "<!-- end of results -->"
 
 _WORST = " (worst)"
+# Criteria whose bars are for every architecture by its own name.
+_PER_MODEL = ("fidelity", "reliability", "robustness", "efficiency")
 _SEEDS = "Seeds: {}; medians over them unless a metric says otherwise, the worst seed beside them."
 _SHORT = {"whitebox": "WB", "blackbox": "BB", "whitebox+blackbox": "", "": ""}
 _WHOLE = ("errors", "wrong answers", "bits", "models", "verdicts", "seeds", "pairs", "keys a")
@@ -55,12 +58,12 @@ def insert(text: str, docs: Path) -> None:
 
 
 def _bars(rows: Sequence[Row]) -> Iterator[str]:
-    values = {_name(row): row.value for row in rows}
-    yield from _head("model", "setting", "measured", "bar", "value", "worst seed", "reached")
+    values: dict[tuple[str, ...], float] = {_name(row): row.value for row in rows}
+    spread = "worst seed, or 95% interval"
+    yield from _head("model", "setting", "measured", "bar", "value", spread, "reached")
     for row in rows:
         if row.bar is None:
             continue
-        worst = values.get((*_name(row)[:-1], f"{row.metric}{_WORST}"))
         reached = {True: "yes", False: "**no**", None: "not judged"}[row.met]
         yield _line(
             row.model,
@@ -68,9 +71,33 @@ def _bars(rows: Sequence[Row]) -> Iterator[str]:
             _column(row),
             row.bar,
             _number(row.metric, row.value),
-            "" if worst is None else _number(row.metric, worst),
+            _spread(row, values),
             reached,
         )
+    for model, bar in _unmeasured(rows):
+        name = _column(Row(bar.criterion, model, bar.scheme, bar.setting, bar.metric, 0.0))
+        yield _line(model, bar.setting, name, bar.words, "", "", "**not measured**")
+
+
+def _spread(row: Row, values: Mapping[tuple[str, ...], float]) -> str:
+    metric = row.metric.removesuffix(" (mean)")
+    names = [f"{metric}{end}" for end in (_WORST, " (95% low)", " (95% high)")]
+    worst, low, high = (values.get((*_name(row)[:-1], name)) for name in names)
+    if low is not None and high is not None:
+        return f"{_number(metric, low)} to {_number(metric, high)}"
+    return "" if worst is None else _number(metric, worst)
+
+
+def _unmeasured(rows: Sequence[Row]) -> Iterator[tuple[str, Bar]]:
+    """Bars without a row, of the criteria that each model was measured by."""
+    for criterion in _PER_MODEL:
+        models = dict.fromkeys(row.model for row in rows if row.criterion == criterion and row.bar)
+        for model in models:
+            mine = [row for row in rows if row.criterion == criterion and row.model == model]
+            for bar in BARS:
+                meant = bar.criterion == criterion and (not bar.models or model in bar.models)
+                if meant and not any(bar.is_for(row) for row in mine):
+                    yield model, bar
 
 
 def _lost(rows: Iterable[Row]) -> Iterator[str]:

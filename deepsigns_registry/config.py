@@ -125,7 +125,7 @@ class ModelSettings(_Section):
     query_margin: float | None = Field(default=None, gt=0)
     pruning_masks: float = Field(default=0.0, ge=0, lt=1)
     weight_noise: float = Field(default=0.0, ge=0)
-    max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
+    max_accuracy_drop: float = Field(default=0.01, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool = True

@@ -9,6 +9,7 @@ from benchmarks.kinds.generality import GENERALITY
 from benchmarks.kinds.kind import Kind
 from benchmarks.kinds.marked import MARKED
 from benchmarks.kinds.nulls import NULLS, STRANGER
+from benchmarks.kinds.overwritten import OVERWRITTEN
 from benchmarks.kinds.parent import PARENT
 from benchmarks.kinds.pruned import PRUNED
 from benchmarks.kinds.security import DETECTION, PAIR
@@ -24,6 +25,7 @@ KINDS: dict[str, Kind] = {
     "pruned": PRUNED,
     "finetuned": FINETUNED,
     "thief": THIEF,
+    "overwritten": OVERWRITTEN,
     "files": FILES,
     "nulls": NULLS,
     "stranger": STRANGER,

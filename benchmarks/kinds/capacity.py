@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from benchmarks.kinds.kind import EMBEDDING, READING, Kind
+from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.readings import read
 from benchmarks.units import Unit
@@ -61,6 +61,6 @@ def _measured(
 
 CAPACITY = Kind(
     _do,
-    code=(*EMBEDDING, *READING, "benchmarks.kinds.capacity"),
+    code=(*READING, "benchmarks.kinds.capacity"),
     values=lambda scale: asdict(base_settings(scale)),
 )

@@ -3,13 +3,14 @@
 import time
 from dataclasses import asdict
 
-from benchmarks.kinds.kind import EMBEDDING, READING, Kind
+from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.readings import read
 from benchmarks.units import Unit
 from benchmarks.variants import VARIANTS
 from benchmarks.workshop import Workshop, base_settings, key_of
 from deepsigns_registry.watermark.fidelity import accuracy
+from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import TappedSuspect
 
 __all__ = ["COMPARISON"]
@@ -32,7 +33,7 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
     # Processor time, because other units run beside this one.
     started = time.process_time()
     root = key_of("comparison", unit.model, unit.seed)
-    record = workshop.mark(model, data, root, settings, variant.schemes)
+    record = workshop.mark(model, data, root, settings, named_schemes(variant.schemes))
     seconds = time.process_time() - started
     drop = before - accuracy(model, data.validation, workshop.device)
     thief = workshop.thief_data("half", unit.seed)
@@ -62,7 +63,6 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
 COMPARISON = Kind(
     _do,
     code=(
-        *EMBEDDING,
         *READING,
         "benchmarks.kinds.comparison",
         "deepsigns_registry.attacks.finetune",
@@ -70,9 +70,8 @@ COMPARISON = Kind(
         "deepsigns_registry.attacks.training",
     ),
     values=lambda scale: {
-        name: asdict(variant.settings(base_settings(scale)))
-        | {"schemes": [scheme.name for scheme in variant.schemes]}
+        name: asdict(variant.settings(base_settings(scale))) | {"schemes": variant.schemes}
         for name, variant in VARIANTS.items()
     },
-    packages=("onnx",),
+    packages=("onnx", "deepsigns_uchida"),
 )

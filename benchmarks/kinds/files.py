@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import BOTH, Measurement
-from benchmarks.readings import Reading, read
+from benchmarks.readings import KEPT, Reading, keeps, read, worst
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop
 from deepsigns_registry.watermark.fidelity import accuracy
@@ -17,11 +17,13 @@ from deepsigns_registry.watermark.tapped import TappedModel
 if TYPE_CHECKING:
     from deepsigns_registry.graph.interpreter import OnnxTappedModel
 
-__all__ = ["FILES", "QUANTISATIONS", "RESTRUCTURED", "STRUCTURED", "UNRELATED"]
+__all__ = ["FILES", "NOT_ALIGNED", "QUANTISATIONS", "RESTRUCTURED", "STRUCTURED", "UNRELATED"]
 
 QUANTISATIONS = ("quantize:fp16", "quantize:int8", "quantize:static")
 RESTRUCTURED = ("permute:0.5", "split:0.25")
-STRUCTURED = ("structured_prune:0.1", "structured_prune:0.3", "structured_prune:0.5")
+STRUCTURED = "structured_prune"
+STRUCTURED_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+NOT_ALIGNED = "readings not at level c"
 UNRELATED = "unrelated model, {}"
 _MODEL = "model.onnx"
 
@@ -37,19 +39,32 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
         blueprint = parent_blueprint(folder / _MODEL, tap)
         view, tap = _exported(workshop, workshop.load(marked), folder)
         record = workshop.record(marked).with_tap(tap, blueprint)
-        reading = _read(record, view, folder)
-        found = list(reading.measurements("reliability", unit.model, "exported to ONNX"))
-        for label in (*QUANTISATIONS, *RESTRUCTURED, *STRUCTURED):
+        plain = _read(record, view, folder)
+        found = list(plain.measurements("reliability", unit.model, "exported to ONNX"))
+        whole, kept = accuracy(view, workshop.data.validation), [plain]
+        structured = [f"{STRUCTURED}:{level:g}" for level in STRUCTURED_LEVELS]
+        for label in (*QUANTISATIONS, *RESTRUCTURED, *structured):
             attacked = parse_attack(label).apply(view, workshop.data.train, seed=unit.seed)
             reached = accuracy(attacked, workshop.data.validation)
             found.append(Measurement("robustness", unit.model, "", label, "accuracy", reached))
             reading = _read(record, attacked, folder)
             found += reading.measurements("robustness", unit.model, label)
+            if label in RESTRUCTURED:
+                found.append(_not_aligned(reading, unit.model, label))
+            if label in structured and keeps(reached, whole):
+                kept.append(reading)
+        found += worst(kept, unit.model, f"{STRUCTURED}, {KEPT}")
         stranger, _ = _exported(workshop, workshop.load(unrelated), folder)
         for label in RESTRUCTURED:
             attacked = parse_attack(label).apply(stranger, workshop.data.train, seed=unit.seed)
             found += _unrelated(_read(record, attacked, folder), unit.model, label)
     return found
+
+
+def _not_aligned(reading: Reading, model: str, label: str) -> Measurement:
+    levels = [item.level for item in reading.extraction.evidence if item.scheme == "whitebox"]
+    missing = float(levels != ["c"])
+    return Measurement("robustness", model, "whitebox", label, NOT_ALIGNED, missing, "sum")
 
 
 def _unrelated(reading: Reading, model: str, label: str) -> Iterator[Measurement]:
@@ -89,14 +104,8 @@ FILES = Kind(
     code=(
         *READING,
         "benchmarks.kinds.files",
-        "deepsigns_registry.attacks.permute",
-        "deepsigns_registry.attacks.quantize",
-        "deepsigns_registry.attacks.split",
-        "deepsigns_registry.attacks.static_quantization",
-        "deepsigns_registry.attacks.structured_prune",
+        "deepsigns_registry.attacks",
         "deepsigns_registry.graph",
-        "deepsigns_registry.watermark.align",
-        "deepsigns_registry.watermark.blueprint",
     ),
     packages=("onnx", "onnxruntime"),
 )

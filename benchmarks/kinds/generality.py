@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from benchmarks.kinds.kind import EMBEDDING, READING, Kind
+from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.readings import read
 from benchmarks.small import SMALL, trained
@@ -56,12 +56,10 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
 GENERALITY = Kind(
     _do,
     code=(
-        *EMBEDDING,
         *READING,
         "benchmarks.kinds.generality",
         "benchmarks.models",
         "benchmarks.small",
-        "deepsigns_registry.watermark.mixture",
     ),
     values=lambda scale: asdict(base_settings(scale)),
     packages=("sklearn", "mlxtend"),

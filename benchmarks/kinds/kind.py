@@ -12,33 +12,10 @@ from benchmarks.workshop import Workshop
 
 __all__ = ["EMBEDDING", "READING", "Kind"]
 
-_METHOD = "deepsigns_registry.watermark"
-EMBEDDING = tuple(
-    f"{_METHOD}.{module}"
-    for module in (
-        "adapters.choice",
-        "adapters.eager",
-        "batches",
-        "blackbox",
-        "calibrated",
-        "carriers",
-        "density",
-        "embed",
-        "expand",
-        "hardening",
-        "key",
-        "manifest",
-        "prepare",
-        "projection",
-        "queries",
-        "settings",
-        "whitebox",
-        "whitebox_objective",
-    )
-)
+EMBEDDING = ("benchmarks.data", "benchmarks.workshop", "deepsigns_registry.watermark")
 """Modules that decide what a marked model is."""
 
-READING = (f"{_METHOD}.extract", "benchmarks.readings")
+READING = (*EMBEDDING, "benchmarks.readings")
 """Modules that decide what is read from a suspect."""
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from benchmarks.kinds.kind import EMBEDDING, READING, Kind
+from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.readings import read
 from benchmarks.units import Unit
@@ -49,6 +49,6 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
 
 MARKED = Kind(
     _do,
-    code=(*EMBEDDING, *READING, "benchmarks.kinds.marked"),
+    code=(*READING, "benchmarks.kinds.marked"),
     values=lambda scale: asdict(base_settings(scale)),
 )

@@ -15,7 +15,7 @@ from benchmarks.integrity import (
     whitebox_null,
 )
 from benchmarks.kinds.finetuned import FINETUNINGS
-from benchmarks.kinds.kind import Kind
+from benchmarks.kinds.kind import EMBEDDING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.recipes import Recipe, train_owner
 from benchmarks.units import Unit
@@ -197,11 +197,11 @@ def _exceeded(scheme: str, null: Null) -> list[Measurement]:
 
 
 _CODE = (
+    *EMBEDDING,
     "benchmarks.integrity",
     "benchmarks.kinds.nulls",
-    "deepsigns_registry.watermark.blackbox",
-    "deepsigns_registry.watermark.calibrated",
-    "deepsigns_registry.watermark.projection",
+    "deepsigns_registry.attacks.losses",
+    "deepsigns_registry.attacks.training",
 )
 NULLS = Kind(_do, code=_CODE, values=lambda scale: {"keys": scale.keys}, packages=("onnx",))
 STRANGER = Kind(

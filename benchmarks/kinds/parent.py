@@ -32,7 +32,13 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
 
 PARENT = Kind(
     _do,
-    code=("benchmarks.kinds.parent", "benchmarks.recipes", "benchmarks.models"),
+    code=(
+        "benchmarks.data",
+        "benchmarks.kinds.parent",
+        "benchmarks.models",
+        "benchmarks.recipes",
+        "benchmarks.workshop",
+    ),
     values=lambda _scale: (
         {name: asdict(recipe) for name, recipe in RECIPES.items()} | {"": asdict(Recipe())}
     ),

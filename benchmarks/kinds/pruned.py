@@ -2,18 +2,16 @@
 
 from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import Measurement
-from benchmarks.readings import Reading, read
+from benchmarks.readings import KEPT, Reading, keeps, read, worst
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop
 from deepsigns_registry.watermark.fidelity import accuracy
 from deepsigns_registry.watermark.suspect import TappedSuspect
 
-__all__ = ["KEPT", "LEVELS", "PRUNED"]
+__all__ = ["LEVELS", "PRUNED"]
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _KINDS = ("prune", "layer_prune")
-_KEPT_SHARE = 0.9
-KEPT = "any level that keeps 90% of the accuracy"
 
 
 def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
@@ -34,25 +32,10 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
             setting = f"{kind}:{level:g}"
             found.append(Measurement("robustness", unit.model, "", setting, "accuracy", reached))
             found += reading.measurements("robustness", unit.model, setting)
-            if reached >= _KEPT_SHARE * whole:
+            if keeps(reached, whole):
                 kept.append(reading)
-        found += _worst(kept, unit.model, f"{kind}, {KEPT}")
+        found += worst(kept, unit.model, f"{kind}, {KEPT}")
     return found
-
-
-def _worst(readings: list[Reading], model: str, setting: str) -> list[Measurement]:
-    """The most errors and the largest p-value of each scheme, at any of these levels."""
-    return [
-        Measurement("robustness", model, scheme, setting, metric, worst, "high is worst")
-        for scheme in readings[0].errors
-        for metric, worst in (
-            (
-                "wrong answers" if scheme == "blackbox" else "bit errors",
-                max(reading.errors[scheme] for reading in readings),
-            ),
-            ("log10 p", max(reading.log10_p[scheme] for reading in readings)),
-        )
-    ]
 
 
 PRUNED = Kind(

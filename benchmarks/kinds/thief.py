@@ -1,20 +1,20 @@
 """Every other attack that changes weights: those of the catalogue, at some strengths."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.readings import read
 from benchmarks.units import Unit
-from benchmarks.workshop import Workshop, base_settings
+from benchmarks.workshop import Workshop
 from deepsigns_registry.watermark.fidelity import accuracy
 from deepsigns_registry.watermark.suspect import TappedSuspect
 
 if TYPE_CHECKING:
     from deepsigns_registry.attacks import Attack
 
-__all__ = ["CHEAP", "OTHERS", "OVERWRITING", "THIEF", "Plan"]
+__all__ = ["NOISE", "OTHERS", "THIEF", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,14 @@ class Plan:
     epochs: bool = True
 
 
-OVERWRITING = "overwriting with another key"
-CHEAP = {
+NOISE = {
     plan.setting: plan
     for plan in (
-        *(
-            Plan("noise", deviation, f"noise:{deviation:g}", epochs=False)
-            for deviation in (0.1, 0.3, 0.5, 1.0)
-        ),
-        Plan("overwrite", 0, OVERWRITING, part="full"),
+        Plan("noise", deviation, f"noise:{deviation:g}", epochs=False)
+        for deviation in (0.1, 0.3, 0.5, 1.0)
     )
 }
-"""Attacks for every seed of every model."""
+"""Attacks that take no time: for every seed of every model."""
 
 OTHERS = {
     plan.setting: plan
@@ -67,13 +63,11 @@ OTHERS = {
 
 def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
     (marked,) = unit.needs
-    plan = (CHEAP | OTHERS)[unit.setting]
+    plan = (NOISE | OTHERS)[unit.setting]
     record, model = workshop.record(marked), workshop.stolen(workshop.load(marked))
     data = workshop.thief_data(plan.part, unit.seed)
     strength = plan.strength
-    if plan.attack == "overwrite":
-        strength = workshop.settings.epochs
-    elif plan.epochs:
+    if plan.epochs:
         strength = workshop.scale.epochs(int(plan.strength))
     attacked = _attack(workshop, plan).apply(model, strength, data, seed=unit.seed)
     reached = accuracy(attacked, workshop.data.validation, workshop.device)
@@ -87,10 +81,7 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
 
 def _attack(workshop: Workshop, plan: Plan) -> "Attack":
     from deepsigns_registry.attacks.catalogue import builtin_attacks
-    from deepsigns_registry.attacks.overwrite import Overwrite
 
-    if plan.attack == "overwrite":
-        return Overwrite(settings=workshop.settings)
     kind = builtin_attacks()[plan.attack]
     if plan.attack == "noise":
         return kind
@@ -101,6 +92,5 @@ def _attack(workshop: Workshop, plan: Plan) -> "Attack":
 THIEF = Kind(
     _do,
     code=(*READING, "benchmarks.kinds.thief", "deepsigns_registry.attacks"),
-    values=lambda scale: asdict(base_settings(scale)),
     packages=("onnx",),
 )

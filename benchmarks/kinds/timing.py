@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from benchmarks.kinds.kind import EMBEDDING, READING, Kind
+from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.scale import Scale
 from benchmarks.speed import efficiency
@@ -40,6 +40,6 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
 
 TIMING = Kind(
     _do,
-    code=(*EMBEDDING, *READING, "benchmarks.speed", "benchmarks.kinds.timing"),
+    code=(*READING, "benchmarks.speed", "benchmarks.kinds.timing"),
     values=lambda scale: asdict(timed_settings(scale)) | {"repetitions": scale.repetitions},
 )

@@ -62,7 +62,8 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
         ConfigurationError: The file is missing, unreadable, encrypted, or holds something else
             than a P-256 private key.
     """
-    content = _read(path, "a signing key")
+    advice = f"correct the path in deepsigns.toml, or {_MAKE}"
+    content = _read(path, "a signing key", advice)
     try:
         key = load_pem_private_key(content, password=None)
     except TypeError:
@@ -85,7 +86,7 @@ def load_public_key(path: Path) -> ec.EllipticCurvePublicKey:
         ConfigurationError: The file is missing, unreadable, or holds something else than a P-256
             public key.
     """
-    content = _read(path, "a public key")
+    content = _read(path, "a public key", "name the .pub.pem file")
     try:
         key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
@@ -135,7 +136,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _read(path: Path, what: str) -> bytes:
+def _read(path: Path, what: str, advice: str) -> bytes:
     # A symbolic link is welcome here: secrets are mounted as links in containers.
     try:
         with path.open("rb") as stream:
@@ -143,7 +144,7 @@ def _read(path: Path, what: str) -> bytes:
     except FileNotFoundError:
         raise NotFoundError(
             f"{path}: no such file, {what} is expected there",
-            advice=f"correct the path in deepsigns.toml, or {_MAKE}",
+            advice=advice,
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         sizes = struct.unpack_from(f">{rank}I", content, 4)
         values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank)
         shaped = values.reshape(sizes)
-    except (OSError, EOFError, ValueError, struct.error) as error:
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise DataError(
             f"{path}: cannot be read as IDX: {error}", advice="fetch the file again"
         ) from None

@@ -280,10 +280,11 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
     """The schemes of `[models.<name>]`; None for our own, as far as they suit the model.
 
     Raises:
-        ConfigurationError: A scheme is not installed.
+        ConfigurationError: A scheme is not installed, or cannot be read without another.
         CouldNotCheckError: The plugin of a scheme is broken.
     """
     from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
+    from deepsigns_registry.watermark.whitebox import WhiteBox
 
     if model.schemes is None:
         return None
@@ -294,7 +295,14 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
             f"no watermark scheme named '{missing[0]}'",
             advice=f"install its plugin, or choose among: {', '.join(known)}",
         )
-    return named_schemes(model.schemes)
+    chosen = named_schemes(model.schemes)
+    hidden = [scheme.name for scheme in chosen if scheme.needs_activation]
+    if hidden and WhiteBox.name not in hidden:
+        raise ConfigurationError(
+            f"scheme '{hidden[0]}' reads a tap that only scheme '{WhiteBox.name}' can verify",
+            advice=f"add '{WhiteBox.name}' to schemes",
+        )
+    return chosen
 
 
 def training_device() -> "torch.device":

@@ -1,5 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -7,11 +9,18 @@ from scipy import stats
 
 from benchmarks.bars import BARS, HOLDING, judged
 from benchmarks.kinds.capacity import BITS, bits_setting
+from benchmarks.kinds.files import QUANTISATIONS, RESTRUCTURED, STRUCTURED
 from benchmarks.measurement import Measurement, Row, rows_of
+from benchmarks.plan import planned
 from benchmarks.plots import draw
+from benchmarks.readings import KEPT, Reading, keeps, worst
 from benchmarks.results import Results, read_results, write_results
+from benchmarks.scale import FULL
 from benchmarks.table import BEGIN, END, insert, markdown
 from deepsigns_registry.errors import ConfigurationError
+from deepsigns_registry.watermark.extract import Extraction
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.verdict import Evidence
 
 
 def measured(values: list[float], over: str) -> list[Measurement]:
@@ -74,7 +83,7 @@ def test_capacity_ends_where_the_mark_first_fails() -> None:
             Row("capacity", "mlp", "whitebox", bits_setting(bits), metric, value)
             for bits in BITS
             for metric, value in (
-                ("bit errors", float(bits == failing)),
+                ("bit errors (worst)", float(bits == failing)),
                 ("drop (mean)", 0.001),
             )
         ]
@@ -128,6 +137,57 @@ def test_the_table_says_what_was_lost_and_replaces_only_itself(tmp_path: Path) -
     page.write_text("no place")
     with pytest.raises(ConfigurationError, match="no place for results"):
         insert(text, page)
+
+
+def test_a_mean_is_shown_with_its_interval() -> None:
+    setting = "marked, against the same fine-tuning without a mark"
+    rows = [
+        Row("fidelity", "cnn", "whitebox+blackbox", setting, f"drop ({what})", value)
+        for what, value in (("mean", 0.0014), ("95% low", -0.001), ("95% high", 0.004))
+    ]
+    text = markdown(Results("a processor", 5, judged(rows, full=True)))
+    assert "| 0.14 points | -0.10 points to 0.40 points | yes |" in text
+
+
+def test_a_bar_that_was_not_measured_is_listed() -> None:
+    setting = "overwriting with another key, 1 epoch"
+    rows = [Row("robustness", "cnn", "whitebox", setting, "log10 p", -30.0)]
+    lines = markdown(Results("a processor", 5, judged(rows, full=True))).splitlines()
+    (measured,) = (
+        line for line in lines if "WB log10 p" in line and setting in line and "30" in line
+    )
+    assert measured.endswith("| yes |")
+    missing = [line for line in lines if line.endswith("| **not measured** |")]
+    assert any("permute:0.5 | WB readings not at level c" in line for line in missing)
+    bars = [bar for bar in BARS if bar.criterion == "robustness"]
+    assert len(missing) == len(bars) - 1
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_every_bar_of_the_robustness_is_measured(model: str) -> None:
+    settings = {unit.setting for unit in planned(["robustness"], [model], FULL)}
+    bars = {bar.setting for bar in BARS if bar.criterion == "robustness"}
+    # These kinds of units measure several settings each.
+    inside = {*QUANTISATIONS, *RESTRUCTURED}
+    inside |= {f"{kind}, {KEPT}" for kind in ("prune", "layer_prune", STRUCTURED)}
+    inside |= {"prune:0.9", "layer_prune:0.9"}
+    for bar in bars - inside:
+        assert any(bar.startswith(setting) for setting in settings - {""}), bar
+
+
+def test_the_worst_of_the_levels_counts() -> None:
+    def reading(errors: int) -> Reading:
+        found = Evidence("whitebox", 128, 128 - errors, 0.5, "a")
+        record = cast("WatermarkRecord", SimpleNamespace(secrets={"whitebox": None}))
+        return Reading(record, Extraction((found,), ()))
+
+    rows = worst([reading(0), reading(3), reading(1)], "mlp", f"prune, {KEPT}")
+    assert [(item.metric, round(item.value)) for item in rows] == [
+        ("bit errors", 3),
+        ("log10 p", -33),
+    ]
+    assert keeps(0.81, 0.9)
+    assert not keeps(0.80, 0.9)
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:

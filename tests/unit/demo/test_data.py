@@ -70,9 +70,14 @@ def test_what_is_no_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
         read_idx(path)
 
 
-def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "file.gz"
-    path.write_bytes(gzip.compress(idx(np.zeros(100, dtype=np.uint8)))[:-9])
+    pixels = np.random.default_rng(0).integers(0, 256, 4000, dtype=np.uint8)
+    content = gzip.compress(idx(pixels))
+    middle = len(content) // 2
+    changed = content[:20] + b"\xff" * (middle - 20) + content[middle:]
+    path.write_bytes(content[:-9] if damage == "cut" else changed)
     with pytest.raises(DataError, match="cannot be read as IDX"):
         read_idx(path)
 

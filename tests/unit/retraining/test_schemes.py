@@ -5,6 +5,8 @@ import pytest
 from deepsigns_registry.config import ModelSettings
 from deepsigns_registry.errors import ConfigurationError
 from deepsigns_registry.retraining.stage import chosen_schemes
+from deepsigns_registry.watermark import schemes
+from deepsigns_registry.watermark.whitebox import WhiteBox
 
 
 def test_by_default_the_model_decides() -> None:
@@ -24,3 +26,23 @@ def test_an_unknown_scheme_lists_the_known_ones() -> None:
         chosen_schemes(model)
     assert caught.value.exit_code == 2
     assert "whitebox, blackbox, uchida" in caught.value.advice
+
+
+class _ReadsTheTap:
+    name = "theirs"
+    needs_activation = True
+
+
+def test_a_tap_that_nothing_would_verify_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(schemes, "known_schemes", lambda: ("whitebox", "theirs"))
+    monkeypatch.setattr(
+        schemes,
+        "named_schemes",
+        lambda names: [WhiteBox() if name == "whitebox" else _ReadsTheTap() for name in names],
+    )
+    with pytest.raises(ConfigurationError, match="'theirs' reads a tap that only") as caught:
+        chosen_schemes(ModelSettings(data="x.npz", schemes=("theirs",)))
+    assert "add 'whitebox'" in caught.value.advice
+    assert chosen_schemes(ModelSettings(data="x.npz", schemes=("theirs", "whitebox"))) is not None

@@ -259,7 +259,9 @@ def test_a_missing_array_is_tampering(marked: "Marked") -> None:
 
 def test_an_unknown_scheme_cannot_be_checked(marked: "Marked") -> None:
     secrets = {"nobodys": marked.record.secrets["whitebox"]}
-    with pytest.raises(CouldNotCheckError, match="no plugin brings a watermark scheme named 'nobodys'"):
+    with pytest.raises(
+        CouldNotCheckError, match="no plugin brings a watermark scheme named 'nobodys'"
+    ):
         replace(marked.record, secrets=secrets).check()
 
 
