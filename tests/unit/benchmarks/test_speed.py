@@ -45,9 +45,9 @@ def test_the_cut_ends_at_the_tap(data: TrainingData, unmarked: dict[str, EagerTa
 
 
 def test_every_ratio_is_measured() -> None:
-    data = load("digits")
+    data = load("mnist-5k")
     torch.manual_seed(0)
-    module = mlp((1, 8, 8), data.classes, hidden=(256, 256)).eval()
+    module = mlp((1, 28, 28), data.classes, hidden=(256, 256)).eval()
     tap = choose_tap(module, torch.from_numpy(data.train.inputs[:4])).tap
     short = MarkSettings(minimum_steps=5)
     found = efficiency("mlp", module, tap, data, short, device=DEVICE, repetitions=1)
