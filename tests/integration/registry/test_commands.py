@@ -117,10 +117,12 @@ def test_an_expired_lease_goes_to_the_next_worker_and_fences_the_first(
     name: str,
 ) -> None:
     request = queue(name)
-    slow = claim(client, request, signer, worker="slow", ttl=0.5)
+    slow = claim(client, request, signer, worker="slow", ttl=3600)
     with pytest.raises(RefusedError, match="is leased to worker slow"):
         claim(client, request, signer, worker="fast", ttl=60)
-    time.sleep(0.6)
+    # However slow the machine is, the lease ended after this and not before.
+    slow = renew(client, slow, signer, ttl=0.1)
+    time.sleep(0.2)
     fast = claim(client, request, signer, worker="fast", ttl=60)
     assert fast.lease.fence == slow.lease.fence + 1
     marked = register(name, attested_model)
