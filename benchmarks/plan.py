@@ -33,6 +33,7 @@ _SLOW_PASS = 17.0
 # ask for, and the rest with so many seeds.
 _QUICK_TO_TRAIN = ("mlp",)
 _FEW_SEEDS = 2
+_SLOW_SEEDS = 1
 _STRANGER_SEEDS = 1
 _CAPACITY_SEEDS = 1
 _GENERALITY_SEEDS = 2
@@ -90,7 +91,7 @@ class _Planner:
         for name, how in FINETUNINGS.items():
             if name == _FLOAT32 and not quick:
                 continue
-            if name == _SLOW_FULL and not quick and seed >= _FEW_SEEDS:
+            if name == _SLOW_FULL and not quick and seed >= _SLOW_SEEDS:
                 continue
             cost = _pass(model) * max(how.after) * (1 if how.part == "full" else 0.5)
             needs = (self.marked(model, seed, how.part),)
