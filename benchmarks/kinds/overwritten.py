@@ -2,13 +2,11 @@
 
 from dataclasses import asdict
 
+from benchmarks.kinds.attacked import attacked_measurements
 from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import Measurement
-from benchmarks.readings import read
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop, base_settings
-from deepsigns_registry.watermark.fidelity import accuracy
-from deepsigns_registry.watermark.suspect import TappedSuspect
 
 __all__ = ["EPOCHS", "OVERWRITTEN", "overwriting_setting"]
 
@@ -35,19 +33,14 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
     attacked = Overwrite(settings=workshop.settings).apply(
         model, workshop.scale.epochs(named), workshop.thief_data("full", unit.seed), seed=unit.seed
     )
-    reached = accuracy(attacked, workshop.data.validation, workshop.device)
-    reading = read(record, TappedSuspect(attacked, workshop.device))
-    return [
-        Measurement("robustness", unit.model, "", unit.setting, "accuracy", reached),
-        *reading.measurements("robustness", unit.model, unit.setting),
-        Measurement("robustness", unit.model, "", unit.setting, "seeds", 1, "sum"),
-    ]
+    return attacked_measurements(workshop, unit, record, attacked)
 
 
 OVERWRITTEN = Kind(
     _do,
     code=(
         *READING,
+        "benchmarks.kinds.attacked",
         "benchmarks.kinds.overwritten",
         "deepsigns_registry.attacks.overwrite",
         "deepsigns_registry.attacks.retap",

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.kinds.attacked import attacked_measurements
 from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import Measurement
-from benchmarks.readings import read
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop
-from deepsigns_registry.watermark.fidelity import accuracy
-from deepsigns_registry.watermark.suspect import TappedSuspect
 
 if TYPE_CHECKING:
     from deepsigns_registry.attacks import Attack
@@ -70,13 +68,7 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
     if plan.epochs:
         strength = workshop.scale.epochs(int(plan.strength))
     attacked = _attack(workshop, plan).apply(model, strength, data, seed=unit.seed)
-    reached = accuracy(attacked, workshop.data.validation, workshop.device)
-    reading = read(record, TappedSuspect(attacked, workshop.device))
-    return [
-        Measurement("robustness", unit.model, "", unit.setting, "accuracy", reached),
-        *reading.measurements("robustness", unit.model, unit.setting),
-        Measurement("robustness", unit.model, "", unit.setting, "seeds", 1, "sum"),
-    ]
+    return attacked_measurements(workshop, unit, record, attacked)
 
 
 def _attack(workshop: Workshop, plan: Plan) -> "Attack":
@@ -91,6 +83,11 @@ def _attack(workshop: Workshop, plan: Plan) -> "Attack":
 
 THIEF = Kind(
     _do,
-    code=(*READING, "benchmarks.kinds.thief", "deepsigns_registry.attacks"),
+    code=(
+        *READING,
+        "benchmarks.kinds.attacked",
+        "benchmarks.kinds.thief",
+        "deepsigns_registry.attacks",
+    ),
     packages=("onnx",),
 )
