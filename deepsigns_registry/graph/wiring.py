@@ -99,7 +99,7 @@ class _Reader:
                 for weight, source, target in self._layers
             ),
             tuple(
-                Tensor(name, self._resolved(self._channels[name]), after, name in self._sole)
+                Tensor(name, self._resolved(self._channels[name]), after)
                 for name, after in self._tensors
             ),
             self._sole,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from deepsigns_registry.watermark.blueprint import Blueprint, Network, Tensor, sketched
+from deepsigns_registry.watermark.blueprint import Blueprint, Network, sketched
 
 __all__ = ["Alignment", "Match", "Rows", "align", "match_rows"]
 
@@ -173,11 +173,11 @@ def align(blueprint: Blueprint, network: Network) -> Alignment | None:
         return None
     channels = tuple(groups[group] for group in tap)
     tensors = [
-        tensor
+        tensor.name
         for tensor in network.tensors
         if tensor.channels == channels and tensor.after == len(blueprint.layers)
     ]
-    return _aligned([match_rows(written[group]) for group in tap], tensors)
+    return _aligned([match_rows(written[group]) for group in tap], tensors, network.sole)
 
 
 def match_rows(written: Sequence[tuple[Rows, Rows]]) -> Match:
@@ -340,7 +340,7 @@ def _corresponding(blueprint: Blueprint, network: Network) -> dict[int, int] | N
     return groups if len(set(groups.values())) == len(groups) else None
 
 
-def _aligned(matches: Sequence[Match], tensors: Sequence[Tensor]) -> Alignment:
+def _aligned(matches: Sequence[Match], tensors: Sequence[str], sole: frozenset[str]) -> Alignment:
     assignment, scale, start = [], [], 0
     for match in matches:
         partner = match.assignment
@@ -349,10 +349,10 @@ def _aligned(matches: Sequence[Match], tensors: Sequence[Tensor]) -> Alignment:
         start += len(match.joined)
     weights = [len(match.assignment) for match in matches]
     return Alignment(
-        tensors=tuple(tensor.name for tensor in tensors),
+        tensors=tuple(tensors),
         width=start,
         assignment=np.concatenate(assignment),
         scale=np.concatenate(scale).astype(np.float32),
         agreement=float(np.average([match.agreement for match in matches], weights=weights)),
-        sole=frozenset(tensor.name for tensor in tensors if tensor.sole),
+        sole=sole.intersection(tensors),
     )

@@ -55,13 +55,11 @@ class Tensor:
         name: Its name.
         channels: The groups along its channels.
         after: Number of layers in front of it.
-        sole: Whether everything that reaches the output from the input is known to pass it.
     """
 
     name: str
     channels: tuple[int, ...]
     after: int
-    sole: bool = False
 
 
 @dataclass(frozen=True, repr=False)

@@ -101,7 +101,7 @@ def network_of(model: TappedModel) -> Network:
     first, second, _ = (part for part in model.modules() if isinstance(part, nn.Linear))
     weights = [layer.weight.detach().numpy() for layer in (first, second)]
     layers = (Layer(weights[0], (), 0), Layer(weights[1], (0,), 1))
-    return Network(layers, (Tensor("t", (1,), 2, sole=True),))
+    return Network(layers, (Tensor("t", (1,), 2),), frozenset({"t"}))
 
 
 @pytest.mark.parametrize("count", [7, 200])
