@@ -30,6 +30,7 @@ class DeepSignsError(Exception):
         exit_code: Exit code of a command that ends with this error.
         message: What is wrong and where, in one line.
         advice: What to do about it, in one line; may be empty.
+        public: The same for everybody who can read the registry; never names the tap.
 
     Examples:
         >>> str(ConfigurationError("deepsigns.toml: no such file", advice="run: deepsigns init"))
@@ -39,20 +40,26 @@ class DeepSignsError(Exception):
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 3
 
-    def __init__(self, message: str, *, advice: str = "") -> None:
+    def __init__(self, message: str, *, advice: str = "", public: str = "") -> None:
         self.message = " ".join(message.split())
         self.advice = " ".join(advice.split())
+        self._public = " ".join(public.split())
         super().__init__(message, advice)
+
+    @property
+    def public(self) -> str:
+        """What everybody may read of it: `public` as it was given, else the whole text."""
+        return self._public or str(self)
 
     def __str__(self) -> str:
         return f"{self.message}; {self.advice}" if self.advice else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_restore, (type(self), self.message, self.advice))
+        return (_restore, (type(self), self.message, self.advice, self._public))
 
 
-def _restore(kind: type[DeepSignsError], message: str, advice: str) -> DeepSignsError:
-    return kind(message, advice=advice)
+def _restore(kind: type[DeepSignsError], message: str, advice: str, public: str) -> DeepSignsError:
+    return kind(message, advice=advice, public=public)
 
 
 class ConfigurationError(DeepSignsError):
@@ -75,9 +82,19 @@ class DataError(ConfigurationError):
 
 
 class UnmarkableError(ConfigurationError):
-    """This model cannot carry the watermark; says which layer and the remedy."""
+    """This model cannot carry the watermark; says which layer and the remedy.
+
+    The message may name the tap, which is secret: `public` does only where it is given.
+    """
 
     code = "unmarkable"
+
+    @property
+    def public(self) -> str:
+        """What everybody may read: the text given for that, else no more than the kind."""
+        return self._public or (
+            "this model cannot be marked as configured; the worker's own output says why"
+        )
 
 
 class InapplicableError(UnmarkableError):

@@ -21,7 +21,6 @@ from deepsigns_registry.errors import (
     CouldNotCheckError,
     DeepSignsError,
     RefusedError,
-    UnmarkableError,
 )
 from deepsigns_registry.registry import requests
 from deepsigns_registry.registry.client import make_server_client
@@ -141,7 +140,7 @@ class Worker:
         """Notes in the registry why a request is not done, and whether it is tried again."""
         number = attempt.number + 1
         again = isinstance(error, CouldNotCheckError) and number < ATTEMPTS
-        detail = f"attempt {number}: {_public(error)}" if again else _public(error)
+        detail = f"attempt {number}: {error.public}" if again else error.public
         with suppress(DeepSignsError):
             requests.report(
                 client,
@@ -181,13 +180,6 @@ class _Attempt:
 
     number: int = 0
     not_before: float = 0.0
-
-
-def _public(error: DeepSignsError) -> str:
-    """What everybody may read of an error: tags of the registry are public, the tap is not."""
-    if isinstance(error, UnmarkableError):
-        return "this model cannot be marked as configured; the worker's own output says why"
-    return str(error)
 
 
 class _Lease:
