@@ -51,6 +51,14 @@ class TappedModel(nn.Module, ABC):
         """
         return None
 
+    def tap_blocks(self) -> int:
+        """How many neurons each channel of the tap has, which stand together.
+
+        More than one where a feature map was flattened; 0 where positions come first, or the
+        order is not known.
+        """
+        return 1
+
 
 def pool(activation: Tensor) -> Tensor:
     """Reduces an activation to one value a neuron.
