@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +31,7 @@ from deepsigns_registry.retraining.marking import Marked, mark_version
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+    from deepsigns_registry.engine.jobs import Figures, JobProgress
     from deepsigns_registry.registry.protocol import PromotionRequest
 
 __all__ = ["Outcome", "Worker"]
@@ -39,8 +40,6 @@ LEASE_SECONDS = 120.0
 ATTEMPTS = 5
 """Rounds in which a request may end in `could not check` before it fails for good."""
 _FIRST_PAUSE = 15.0
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,12 @@ class Worker:
         ConfigurationError: The signing key is missing or not trusted.
     """
 
-    def __init__(self, settings: Settings, *, progress: Progress | None = None) -> None:
+    def __init__(self, settings: Settings, *, progress: "JobProgress | None" = None) -> None:
         self._settings = settings
         self._signer = FileSigner(settings.file(settings.owner.signing_key))
         _check_trusted(settings, self._signer)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._progress = progress or (lambda _fraction, _message: None)
+        self._progress = progress or _silent
         self._attempts: dict[str, _Attempt] = {}
 
     def run_once(self) -> Iterator[Outcome]:
@@ -172,6 +171,10 @@ class Worker:
             client, request.model, marked.version, attested.attestation.bundle, self._signer
         )
         return marked
+
+
+def _silent(_fraction: float, _message: str, /, figures: "Figures | None" = None) -> None:
+    del figures
 
 
 @dataclass(frozen=True)
