@@ -51,6 +51,16 @@ class TappedModel(nn.Module, ABC):
         """
         return None
 
+    def tap_blocks(self) -> int:
+        """How the neurons of the pooled tap are grouped: how many positions a channel has there.
+
+        Returns:
+            1 when the neurons are channels. For a flattened feature map
+            [batch, channels * height * width] it is height * width: as many neurons in a row
+            belong to one channel. 0 when the positions come first, or nothing is known.
+        """
+        return 1
+
 
 def pool(activation: Tensor) -> Tensor:
     """Reduces an activation to one value a neuron.

@@ -16,19 +16,20 @@ from torch.fx.graph import CodeGen
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
+from deepsigns_registry.watermark.adapters.blocks import find_blocks
 from deepsigns_registry.watermark.adapters.choice import (
     ANY_WIDTH,
     Candidate,
     TapChoice,
     Width,
-    choose,
     named,
     neurons_of,
+    ordered,
 )
 from deepsigns_registry.watermark.data import Task
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
-__all__ = ["ExportedTappedModel", "choose_tap"]
+__all__ = ["ExportedTappedModel", "choose_tap", "tap_candidates"]
 
 # Operators that apply a weight, with the position of the argument that holds the activation.
 _WEIGHTED = {
@@ -40,6 +41,10 @@ _WEIGHTED = {
     "conv2d": 0,
     "conv3d": 0,
     "convolution": 0,
+    "gru": 0,
+    "lstm": 0,
+    "rnn_tanh": 0,
+    "rnn_relu": 0,
 }
 # In evaluation these give what they read, when the shape stays the same.
 _IDENTITIES = {
@@ -111,6 +116,10 @@ class ExportedTappedModel(TappedModel):
         tensors = dict(self.named_parameters()) | dict(self.named_buffers())
         return None if behind is None else behind.rows(tensors.__getitem__)
 
+    def tap_blocks(self) -> int:
+        """How the tap's neurons are grouped; see `TappedModel.tap_blocks`."""
+        return find_blocks(self, self._row)
+
     def train(self, mode: bool = True) -> Self:
         """Notes the mode; an exported graph stays as it was exported, in evaluation."""
         self.training = mode
@@ -149,23 +158,49 @@ def choose_tap(
     Raises:
         UnmarkableError: There is no such layer, no hidden layer at all, or none is wide enough.
     """
+    return tap_candidates(program, layer, width=width, task=task)[0]
+
+
+def tap_candidates(
+    program: ExportedProgram,
+    layer: str = "auto",
+    *,
+    width: Width = ANY_WIDTH,
+    task: Task = "classification",
+) -> tuple[TapChoice, ...]:
+    """Every hidden activation that can hold a mark, in order of preference; see `choose_tap`.
+
+    Args:
+        program: The model.
+        layer: `auto`, or the path of a layer (or name of a graph node), then the only candidate.
+        width: What the mark needs; see `whitebox.width_needed`.
+        task: What the model is for; a classifier must give logits.
+
+    Raises:
+        UnmarkableError: There is no such layer, no hidden layer at all, or none is wide enough.
+    """
     _check_program(program)
     graph = program.graph
     if task == "classification":
         _check_logits(graph)
     if layer != "auto":
-        _node_of(graph, layer)
-        return named(layer)
+        return (named(layer, neurons_of(_shape(_node_of(graph, layer)) or ())),)
     readers, learned = _readers(program)
     if not readers:
         raise UnmarkableError(
             "no layer with a weight was found", advice="name the tap with layer = '<path>'"
         )
     batch = _batch(_user_input(program))
-    candidates = [
-        Candidate(_name_of(graph, _origin(read)), _name(reader), neurons_of(_shape(read) or ()))
+    hidden = [
+        (reader, read)
         for reader, read in reversed(readers)
         if read in learned and _rank(read) >= 2 and _batch(read) == batch
+    ]
+    # Pooling takes (batch, channels, length) for tokens, so that its neurons would be positions.
+    hidden = [pair for pair in hidden if not _is_signal(*pair)] or hidden
+    candidates = [
+        Candidate(_name_of(graph, _origin(read)), _name(reader), neurons_of(_shape(read) or ()))
+        for reader, read in hidden
     ]
     if not candidates:
         raise UnmarkableError(
@@ -173,7 +208,7 @@ def choose_tap(
             "inputs",
             advice="mark a model with a hidden layer",
         )
-    return choose(candidates, width)
+    return ordered(candidates, width)
 
 
 def _check_program(program: ExportedProgram) -> None:
@@ -266,7 +301,9 @@ def _readers(program: ExportedProgram) -> tuple[list[tuple[Node, Node]], set[Nod
     readers = []
     for node in program.graph.nodes:
         above = node.all_input_nodes
-        if node is given or dependent.intersection(above):
+        # Sizes, and the zeros that a recurrence starts at, say nothing of the inputs' values.
+        sizes = isinstance(node.meta.get("val"), torch.SymInt)
+        if node is given or (dependent.intersection(above) and not sizes):
             dependent.add(node)
         if node.name in weights or learned.intersection(above):
             learned.add(node)
@@ -277,6 +314,10 @@ def _readers(program: ExportedProgram) -> tuple[list[tuple[Node, Node]], set[Nod
             if read in dependent:
                 readers.append((node, read))
     return readers, learned
+
+
+def _is_signal(reader: Node, read: Node) -> bool:
+    return _operator(reader) in {"conv1d", "convolution"} and _rank(read) == 3
 
 
 def _user_input(program: ExportedProgram) -> Node:
