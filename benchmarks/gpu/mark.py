@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,18 +51,15 @@ def compare_precisions(setting: Setting, keep: Callable[[dict[str, Any]], None])
         model = copy.deepcopy(parent)
         settings = replace(setting.settings(), precision=precision)
         started = time.perf_counter()
-        memory = peak_mib(
-            lambda model=model, settings=settings: embed(
-                model, data, record, settings, device=setting.device
-            ),
-            setting.device,
-        )
-        figures["marked"][precision] = found = {
+        marking = partial(embed, model, data, record, settings, device=setting.device)
+        memory = peak_mib(marking, setting.device)
+        found: dict[str, Any] = {
             "seconds": time.perf_counter() - started,
             "peak_mib": memory,
             "accuracy": accuracy(model, data.validation, setting.device),
             "read": {},
         }
+        figures["marked"][precision] = found
         for reader in _PRECISIONS:
             suspect = _Lowered(model) if reader == "bfloat16" else model
             found["read"][reader] = _read(record, suspect, setting.device)
