@@ -1,5 +1,6 @@
 """What is refused before any training, and what the person is told."""
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,15 @@ from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.density import Density
+from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.task import are_probabilities
 from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.support.training import train
 
 if TYPE_CHECKING:
     from tests.unit.watermark.conftest import Marked
@@ -98,7 +103,7 @@ def test_one_class_has_no_black_box(data: TrainingData, settings: MarkSettings) 
     vectors = TrainingData(
         LabelledData.without_labels(data.train.inputs),
         LabelledData.without_labels(data.validation.inputs),
-        CLASSES,
+        6,
     )
     model, told = EagerTappedModel(layers(96), "1"), []
     record = prepare_record(
