@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import numpy as np
 import torch
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.constants import attribute_of, tensor_of, with_constants_hoisted
 from deepsigns_registry.graph.ending import logits_of
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.operators import MOST_VALUES, OPERATORS, Call, Operator
@@ -99,7 +99,7 @@ class OnnxTappedModel(TappedModel):
         self._initializers: dict[str, str] = {}
         self._fixed: dict[str, Tensor] = {}
         try:
-            self._proto = _with_constants_hoisted(model)
+            self._proto = with_constants_hoisted(model)
             self._add_initializers()
             steps = [self._step(node) for node in self._proto.graph.node]
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -296,7 +296,7 @@ class OnnxTappedModel(TappedModel):
             name=node.name or (node.output[0] if node.output else "?"),
             operator=node.op_type,
             opset=opset,
-            attributes={entry.name: _attribute(entry) for entry in node.attribute},
+            attributes={entry.name: attribute_of(entry) for entry in node.attribute},
             outputs=len(node.output),
         )
         return _Step(call, function, list(node.input), list(node.output))
@@ -326,7 +326,7 @@ class OnnxTappedModel(TappedModel):
         statistics = self._used_as(_STATISTICS)
         constants = self._used_as(_CONSTANTS)
         for index, tensor in enumerate(self._proto.graph.initializer):
-            value = _tensor(tensor)
+            value = tensor_of(tensor)
             if tensor.data_type == TensorProto.INT64 and value.ndim <= 1:
                 # Shapes and indices: read on the processor, wherever the model is.
                 self._fixed[tensor.name] = value
@@ -348,58 +348,3 @@ class OnnxTappedModel(TappedModel):
             for place, name in enumerate(node.input)
             if place in places.get(node.op_type, ())
         }
-
-
-def _with_constants_hoisted(model: ModelProto) -> ModelProto:
-    """Turns Constant nodes into initializers, so that weights kept in them are weights too."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    kept = []
-    ends = {output.name for output in model.graph.output}
-    for node in model.graph.node:
-        if node.op_type != "Constant" or not node.output or node.output[0] in ends:
-            kept.append(node)
-            continue
-        tensor = _constant(node)
-        tensor.name = node.output[0]
-        copy.graph.initializer.append(tensor)
-    del copy.graph.node[:]
-    copy.graph.node.extend(kept)
-    return copy
-
-
-def _constant(node: NodeProto) -> TensorProto:
-    entry = node.attribute[0] if len(node.attribute) == 1 else AttributeProto()
-    tensor = TensorProto()
-    if entry.name == "value":
-        tensor.CopyFrom(entry.t)
-        return tensor
-    kinds: dict[str, type[np.generic]] = {
-        "value_float": np.float32,
-        "value_floats": np.float32,
-        "value_int": np.int64,
-        "value_ints": np.int64,
-    }
-    if entry.name not in kinds:
-        raise CouldNotCheckError(
-            f"ONNX operator Constant (node {node.name}): '{entry.name}' is not supported",
-            advice="export the model again",
-        )
-    value: Any = helper.get_attribute_value(entry)
-    return numpy_helper.from_array(np.array(value, kinds[entry.name]))
-
-
-def _attribute(entry: AttributeProto) -> Any:
-    value: Any = helper.get_attribute_value(entry)
-    if isinstance(value, TensorProto):
-        return _tensor(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return list(value) if isinstance(value, list | tuple) else value
-
-
-def _tensor(tensor: TensorProto) -> Tensor:
-    value = np.array(numpy_helper.to_array(tensor))
-    if tensor.data_type in {TensorProto.FLOAT16, TensorProto.BFLOAT16}:
-        value = value.astype(np.float32)
-    return torch.from_numpy(value)
