@@ -98,4 +98,5 @@ def _parameters(
 
 def _by_direction(steps: Tensor, directions: int) -> Tensor:
     """[steps, batch, directions * hidden] as [steps, directions, batch, hidden]."""
-    return steps.unflatten(2, (directions, -1)).transpose(1, 2)
+    apart: Tensor = steps.unflatten(2, (directions, -1))
+    return apart.transpose(1, 2)
