@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn import functional
@@ -20,6 +21,7 @@ from torch.nn import functional
 from deepsigns_registry.errors import CouldNotCheckError, UnmarkableError
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.graph.wiring import parent_blueprint
 from deepsigns_registry.retraining.source import load_program, output_width
 from deepsigns_registry.watermark.adapters.exported import (
     ExportedTappedModel,
@@ -27,6 +29,12 @@ from deepsigns_registry.watermark.adapters.exported import (
     rounding,
     run_registered,
 )
+from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.extract import extract
+from deepsigns_registry.watermark.key import RootKey
+from deepsigns_registry.watermark.prepare import prepare_record
+from deepsigns_registry.watermark.settings import MarkSettings
 
 Log = Callable[[nn.Module, NDArray[np.generic]], ExportedProgram]
 ROW, IMAGE = (8,), (1, 8, 8)
@@ -141,6 +149,47 @@ def test_another_float_type_is_trained_in_float32_and_given_back(
     outputs, activation = OnnxSuspect(tmp_path / "marked.onnx").run(inputs, tap=tap)
     np.testing.assert_allclose(outputs, after, atol=8 * rounding(program))
     assert activation is not None
+
+
+def test_the_mark_is_read_from_a_half_precision_classifier_with_its_softmax(
+    log: Log, tmp_path: Path
+) -> None:
+    digits = load_digits()
+    values, labels = (digits.data / 16).astype(np.float32), digits.target.astype(np.int64)
+    train = LabelledData(values[:1400], labels[:1400])
+    validation = LabelledData(values[1400:], labels[1400:])
+    torch.manual_seed(0)
+    parent = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
+    optimizer = torch.optim.Adam(parent.parameters(), lr=1e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        given = parent(torch.from_numpy(train.inputs))
+        torch.autograd.backward(functional.cross_entropy(given, torch.from_numpy(train.labels)))
+        optimizer.step()
+    stored = nn.Sequential(*parent, nn.Softmax(dim=1)).half().eval()
+    program = log(stored, values[:4].astype(np.float16))
+    model = ExportedTappedModel(program, choose_tap(program).tap)
+    data = TrainingData(train, validation, 10)
+    record = prepare_record(model, data, RootKey(b"r" * 32, b"o" * 32), MarkSettings())
+    tap = export_onnx(model, values[:4], tmp_path / "parent.onnx")
+    record = record.with_tap(tap, parent_blueprint(tmp_path / "parent.onnx", tap))
+    embed(model, data, record, MarkSettings())
+    torch.export.save(model.write_back(), tmp_path / "marked.pt2")
+    marked = torch.export.load(tmp_path / "marked.pt2")
+    assert {value.dtype for value in marked.state_dict.values()} == {torch.float16}
+    view = ExportedTappedModel(marked, model.tap)
+    assert export_onnx(view, values[:4], tmp_path / "marked.onnx") == tap
+    suspect = OnnxSuspect(tmp_path / "marked.onnx")
+    matches = {found.scheme: found.matches for found in extract(record, suspect).evidence}
+    assert matches["whitebox"] >= 126
+    assert matches["blackbox"] >= 200
+    served = run_registered(marked, validation.inputs)
+    np.testing.assert_allclose(served.sum(axis=1), 1, atol=1e-3)
+    outputs, _ = suspect.run(validation.inputs, tap=None)
+    np.testing.assert_allclose(outputs, served, atol=8 * rounding(marked))
+    before = run_registered(program, validation.inputs).argmax(axis=1) == validation.labels
+    after = served.argmax(axis=1) == validation.labels
+    assert after.mean() > before.mean() - 0.02
 
 
 class Composite(Base):
