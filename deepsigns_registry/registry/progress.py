@@ -78,13 +78,13 @@ class DataJudgement(_Record):
         score: Of the unmarked model on the validation samples; None when it was not measured.
         score_name: What the score is called, such as `accuracy`.
         findings: What was found, the worst first.
-        counts: How much there is, by name, such as `train` and `validation`.
+        figures: Other numbers, by name: rows, classes, what the parent scores.
     """
 
     score: FiniteFloat | None = None
     score_name: Name = ""
     findings: tuple[DataFinding, ...] = Field(default=(), max_length=MOST_FINDINGS)
-    counts: Annotated[dict[Name, int], Field(max_length=MOST_FIGURES)] = Field(default_factory=dict)
+    figures: Figures = Field(default_factory=dict)
 
     @property
     def fit(self) -> bool:
@@ -95,13 +95,12 @@ class DataJudgement(_Record):
         """The judgement in one line for people.
 
         Examples:
-            >>> DataJudgement(score=0.98, score_name="accuracy", counts={"train": 90}).spoken()
-            'fit, accuracy 0.9800 of the unmarked model, 90 train'
+            >>> DataJudgement(score=0.98, score_name="accuracy").spoken()
+            'fit, accuracy 0.9800 of the unmarked model'
         """
         parts = ["fit" if self.fit else "unfit"]
         if self.score is not None:
             parts.append(f"{self.score_name or 'score'} {self.score:.4f} of the unmarked model")
-        parts += [f"{count} {name}" for name, count in self.counts.items()]
         parts += [finding.message or finding.code for finding in self.findings[:1]]
         if len(self.findings) > 1:
             parts.append(f"and {len(self.findings) - 1} more findings")

@@ -288,7 +288,7 @@ def public_judgement(document: Mapping[str, Any]) -> DataJudgement:
 
     Args:
         document: `score`, `score_name`, `findings` (each with `code`, `refuses`, `message`,
-            `advice`) and `counts`; what is missing is left out.
+            `advice`) and `figures`; what is missing is left out.
 
     Examples:
         >>> found = {"code": "exchanged", "refuses": True, "message": "3 and 5 look exchanged"}
@@ -297,7 +297,7 @@ def public_judgement(document: Mapping[str, Any]) -> DataJudgement:
     """
     score = document.get("score")
     findings = sorted(document.get("findings") or (), key=lambda finding: not finding["refuses"])
-    counts = document.get("counts") or {}
+    figures = document.get("figures") or {}
     return DataJudgement(
         score=kept_figures({"score": score}).get("score") if score is not None else None,
         score_name=plain(str(document.get("score_name") or ""), LONGEST_NAME),
@@ -310,7 +310,7 @@ def public_judgement(document: Mapping[str, Any]) -> DataJudgement:
             )
             for finding in findings[:MOST_FINDINGS]
         ),
-        counts={name: int(count) for name, count in kept_figures(counts).items()},
+        figures=kept_figures({name: n for name, n in figures.items() if n is not None}),
     )
 
 

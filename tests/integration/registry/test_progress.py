@@ -76,7 +76,7 @@ def test_the_figures_stand_in_the_request_and_in_a_run(
         "score": 0.98,
         "score_name": "accuracy",
         "findings": [{"code": "duplicates", "refuses": False, "message": "3 rows stand twice"}],
-        "counts": {"train": 90},
+        "figures": {"rows": 90},
     }
     with reporter:
         reporter(0.05, "judging the data")

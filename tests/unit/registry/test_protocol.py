@@ -112,7 +112,7 @@ def fullest() -> tuple[Progress, DataJudgement]:
         score=-1e308,
         score_name=wide * LONGEST_NAME,
         findings=(finding,) * MOST_FINDINGS,
-        counts={f"{number:02}{wide * (LONGEST_NAME - 2)}": 2**53 for number in range(32)},
+        figures=progress.figures,
     )
     return progress, judgement
 
