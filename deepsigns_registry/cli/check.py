@@ -114,6 +114,8 @@ def _echo(uri: str, found: "Examination") -> None:
         if text:
             click.echo(f"  {name:<10}  {text}")
     for finding in found.judgement.findings if found.judgement else ():
+        if found.refusal and finding.message == found.refusal.message:
+            continue
         refuses = "refuses" if finding.refuses else "note"
         click.echo(f"  {'':<10}  {refuses}: {finding.message}")
 

@@ -163,7 +163,9 @@ def examine_version(
     progress(0.3, "judging the data")
     device = training_device()
     described = Described.of(source, metrics)
-    found = replace(examine(program, data, section, described, device), model=model)
+    found = replace(
+        examine(program, data, section, described, device), model=model, flavour=found.flavour
+    )
     if found.refusal:
         return found
     progress(0.8, "deriving a secret that is thrown away")

@@ -73,9 +73,7 @@ def judge_inputs(
     return _unlike(seen, compared, classifies=classifies)
 
 
-def _fit(
-    outputs: NDArray[np.float64], labels: NDArray[np.generic], *, classifies: bool
-) -> _Fit:
+def _fit(outputs: NDArray[np.float64], labels: NDArray[np.generic], *, classifies: bool) -> _Fit:
     if not classifies:
         squares = (outputs - labels.astype(np.float64)) ** 2
         return _Fit(np.zeros(len(labels), dtype=np.bool_), squares.mean(axis=1))
