@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deepsigns_registry.errors import DeepSignsError, RefusedError
 from deepsigns_registry.registry.client import translated
+from deepsigns_registry.registry.figures import LONGEST_NAME, kept_figures, plain
 from deepsigns_registry.registry.progress import (
-    LONGEST_NAME,
     LONGEST_TEXT,
     LONGEST_WORDS,
     MOST_FINDINGS,
     DataFinding,
     DataJudgement,
     Progress,
-    kept_figures,
-    plain,
 )
 
 if TYPE_CHECKING:
