@@ -21,6 +21,7 @@ from benchmarks.kinds import KINDS
 from benchmarks.kinds.timing import timed_settings
 from benchmarks.measurement import rows_of
 from benchmarks.models import MODELS
+from benchmarks.ordinary import command as ordinary
 from benchmarks.plan import CRITERIA, planned
 from benchmarks.plots import draw
 from benchmarks.pool import Failure, run_units
@@ -266,6 +267,8 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     table.add_argument("--docs", type=Path, default=Path("docs/results.md"))
     table.set_defaults(run=_table)
+
+    ordinary.add_command(commands)
 
     helping = commands.add_parser("help-time", help="how long deepsigns --help takes")
     helping.set_defaults(run=_help_time)

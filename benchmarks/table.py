@@ -40,8 +40,13 @@ def markdown(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def insert(text: str, docs: Path) -> None:
+def insert(text: str, docs: Path, *, begin: str = BEGIN) -> None:
     """Replaces what stands between the two marks of a page.
+
+    Args:
+        text: What is to stand there.
+        docs: The page.
+        begin: The first of the marks; the second is `END`.
 
     Raises:
         ConfigurationError: The page is missing or has no such marks.
@@ -50,11 +55,11 @@ def insert(text: str, docs: Path) -> None:
         page = docs.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{docs}: {error.strerror}") from None
-    before, begin, rest = page.partition(BEGIN)
+    before, found, rest = page.partition(begin)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigurationError(f"{docs}: no place for results", advice=f"write {BEGIN}, {END}")
-    write_atomically(docs, f"{before}{BEGIN}\n\n{text}\n{END}{after}".encode())
+    if not found or not end:
+        raise ConfigurationError(f"{docs}: no place for results", advice=f"write {begin}, {END}")
+    write_atomically(docs, f"{before}{begin}\n\n{text}\n{END}{after}".encode())
 
 
 def _bars(rows: Sequence[Row]) -> Iterator[str]:

@@ -42,6 +42,14 @@ class TappedModel(nn.Module, ABC):
     def forward(self, inputs: Tensor) -> Tapped:
         """Maps a batch [batch, ...] to its outputs and its pooled activation."""
 
+    def as_registered(self, inputs: Tensor) -> Tapped:
+        """The same as `forward`, with the outputs that the model's own file gives.
+
+        They differ for a classifier that ends in a softmax or sigmoid: `forward` gives logits.
+        """
+        tapped: Tapped = self(inputs)
+        return tapped
+
     def tap_weight(self) -> Tensor | None:
         """The weight of the layer that computes the tap: float [neurons, ...].
 
