@@ -248,7 +248,7 @@ def _candidates(program: "ExportedProgram", settings: ModelSettings) -> "tuple[T
     if settings.task == "classification":
         groups = output_width(program, settings.task)
     width = width_needed(mark_settings(settings), groups)
-    return tap_candidates(program, settings.layer, width=width, task=settings.task)
+    return tap_candidates(program, settings.layer, width=width)
 
 
 def _fitting_schemes(
