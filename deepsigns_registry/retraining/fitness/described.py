@@ -40,9 +40,7 @@ class Described:
     metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def of(
-        cls, folder: Path, metrics: Mapping[str, float] = MappingProxyType({})
-    ) -> "Described":
+    def of(cls, folder: Path, metrics: Mapping[str, float] = MappingProxyType({})) -> "Described":
         """Reads an MLflow model's folder.
 
         Args:

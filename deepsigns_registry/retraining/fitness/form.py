@@ -85,7 +85,9 @@ def _other_shape(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> Find
     asked = tuple("any" if size is None else size for size in wanted)
     known = sorted(size for size in wanted if size is not None)
     same = len(known) == len(shape) and known == sorted(shape)
-    why = ": its axes are in another order, such as channels last for channels first" if same else ""
+    why = (
+        ": its axes are in another order, such as channels last for channels first" if same else ""
+    )
     return Finding(
         "shape",
         refuses=True,

@@ -41,9 +41,11 @@ def judge_inputs(
 
     A form is proven where undoing it at least halves the parent's errors, by a sign test over
     the same samples (of a regressor: the squared errors, by a paired test), at `exact.RATE` after
-    all that was tried. Where rows of the input example stand in the data in that form, it is
-    enough that the loss is halved. Where no form is found, an input example that is not of this
-    data is told only if the parent is wrong more often than it admits.
+    all that was tried. Where the input example says the same (rows of it stand in the data in
+    that form, or it is odd in the data and that much smaller), it is enough to halve the loss.
+    Where no form is found, an input example that is not of this data is told only if the parent
+    is wrong more often than it admits. Where a row of the example stands in the data as it is,
+    the form is right.
 
     Args:
         model: The unmarked parent.
@@ -52,6 +54,8 @@ def judge_inputs(
         device: Where the model runs.
         classifies: Whether the parent is a classifier.
     """
+    if compared is not None and compared.found:
+        return []
     rows = chosen_rows(len(seen.inputs), _TRIED)
     plain = _fit(seen.outputs[rows], seen.labels[rows], classifies=classifies)
     best: tuple[float, Change, _Fit] | None = None
@@ -73,9 +77,7 @@ def judge_inputs(
     return _unlike(seen, compared, classifies=classifies)
 
 
-def _fit(
-    outputs: NDArray[np.float64], labels: NDArray[np.generic], *, classifies: bool
-) -> _Fit:
+def _fit(outputs: NDArray[np.float64], labels: NDArray[np.generic], *, classifies: bool) -> _Fit:
     if not classifies:
         squares = (outputs - labels.astype(np.float64)) ** 2
         return _Fit(np.zeros(len(labels), dtype=np.bool_), squares.mean(axis=1))
@@ -122,11 +124,9 @@ def _unlike(seen: Answered, compared: Comparison | None, *, classifies: bool) ->
     if compared is None or not compared.differs:
         return []
     said = "samples do not look like the version's input example"
-    if compared.reordered:
-        said = "columns are in another order than in the version's input example"
-    elif compared.constant:
+    if compared.constant:
         said = f"{compared.constant} features are constant, and not so in the version's example"
-    elif compared.affine is not None:
+    elif compared.affine is not None or compared.order is not None:
         said = possible_changes(seen.inputs[seen.train], compared)[0].said
     unsure = not classifies or not surer_than_right(
         seen.classes[seen.train], seen.outputs[seen.train]

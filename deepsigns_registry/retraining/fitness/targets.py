@@ -60,8 +60,9 @@ def _exchanged(
     """Whether the targets' columns are in another order, by an assignment on the errors."""
     from scipy.optimize import linear_sum_assignment
 
-    costs = np.stack([relative_errors(outputs[:, [j]], targets).mean(axis=0) for j in
-                      range(targets.shape[1])])
+    costs = np.stack(
+        [relative_errors(outputs[:, [j]], targets).mean(axis=0) for j in range(targets.shape[1])]
+    )
     order = linear_sum_assignment(costs.T)[1]
     if (order == np.arange(len(order))).all():
         return ""
