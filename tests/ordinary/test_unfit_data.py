@@ -80,9 +80,7 @@ def test_what_was_logged_counts() -> None:
     for share, refused in ((0.2, True), (0.0, False)):
         rng = np.random.default_rng(0)
         spoilt = [
-            LabelledData(
-                split.inputs, np.where(rng.random(len(split)) < share, 0, split.labels)
-            )
+            LabelledData(split.inputs, np.where(rng.random(len(split)) < share, 0, split.labels))
             for split in (of.data.train, of.data.validation)
         ]
         data = TrainingData(spoilt[0], spoilt[1], 10)
@@ -111,7 +109,7 @@ def test_a_classifier_given_as_a_regressor() -> None:
     )
     judgement = judge_data(EagerTappedModel(net, "0"), data, Described(), device="cpu")
     assert judgement.score < -1
-    with pytest.raises(DataError, match="the parent scores R2 -.* on these labels"):
+    with pytest.raises(DataError, match=r"the parent scores R2 -.* on these labels"):
         judgement.require()
 
 

@@ -22,12 +22,14 @@ class Change(NamedTuple):
     Attributes:
         said: What the inputs look like, in words.
         undo: Gives the inputs that the parent would then expect.
-        by_example: Whether the input example is evidence of it.
+        by_example: Whether rows of the input example stand in the data in this form.
+        likely: Whether the input example is at least that much smaller or larger.
     """
 
     said: str
     undo: Callable[[Inputs], Inputs]
     by_example: bool = False
+    likely: bool = False
 
 
 def possible_changes(inputs: Inputs, compared: Comparison | None) -> list[Change]:
@@ -74,7 +76,7 @@ def _of_size(compared: Comparison | None) -> list[Change]:
         return []
     size = np.float32(compared.size)
     said = f"values are about {_number(float(size))} times those of the input example"
-    return [Change(said, lambda x: x / size, by_example=compared.differs)]
+    return [Change(said, lambda x: x / size, likely=compared.differs)]
 
 
 def _scales(inputs: Inputs) -> list[Change]:

@@ -54,8 +54,9 @@ def test_lost_features_are_found_through_the_others() -> None:
 
 
 def test_other_rows_of_the_same_distribution_differ_at_the_stated_rate() -> None:
-    chances = [oddity(DATA[i : i + 4], np.delete(DATA, range(i, i + 4), axis=0)) for i in
-               range(0, 400, 4)]
+    chances = [
+        oddity(DATA[i : i + 4], np.delete(DATA, range(i, i + 4), axis=0)) for i in range(0, 400, 4)
+    ]
     assert min(chances) > 1e-4
     assert not compare(DATA[:4], DATA[4:]).differs
 
