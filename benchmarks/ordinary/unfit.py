@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,8 @@ def _diabetes(_rng: Generator) -> Pair:
 
 def _fraud(positives: float) -> Callable[[Generator], Pair]:
     def made(rng: Generator) -> Pair:
-        inputs = rng.standard_normal((6000, 30))
-        risk = inputs @ rng.standard_normal(30) / 30**0.5 + 0.5 * rng.standard_normal(6000)
+        inputs = rng.standard_normal((8000, 30))
+        risk = inputs @ rng.standard_normal(30) / 30**0.5 + 0.5 * rng.standard_normal(8000)
         return inputs, (risk > np.quantile(risk, 1 - positives)).astype(np.int64)
 
     return made
@@ -142,9 +143,9 @@ def _colours(rng: Generator) -> Pair:
 
 def _dense(*widths: int, norm: bool = False) -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in zip(widths[:-2], widths[1:-1], strict=True):
+    for before, after in pairwise(widths[:-1]):
         layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if norm else []), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
 
 
 def _cnn(channels: int, classes: int) -> nn.Module:
@@ -340,9 +341,9 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "duplicated rows": (_repeated, ("duplicated-rows",)),
     "leaked validation": (_leaked, ("leaked-validation",)),
     "too few": (_few, ("too-few-samples",)),
-    "another task": (_other_task, ("near-chance", "another-data", "renamed-classes", "targets")),
-    "another model's data": (_other_data, (*_FORM, "renamed-classes")),
-    "constant features": (_constant, _FORM),
+    "another task": (_other_task, ("near-chance", "another-data", "targets")),
+    "another model's data": (_other_data, _FORM),
+    "constant features": (_constant, (*_FORM, "lost-features")),
 }
 """The kinds of unfit data: how the data is spoilt, and which reasons are right."""
 

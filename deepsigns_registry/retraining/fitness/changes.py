@@ -22,12 +22,14 @@ class Change(NamedTuple):
     Attributes:
         said: What the inputs look like, in words.
         undo: Gives the inputs that the parent would then expect.
-        by_example: Whether rows of the input example prove it.
+        by_example: Whether rows of the input example stand in the data in this form.
+        likely: Whether the input example is at least that much smaller or larger.
     """
 
     said: str
     undo: Callable[[Inputs], Inputs]
     by_example: bool = False
+    likely: bool = False
 
 
 def possible_changes(inputs: Inputs, compared: Comparison | None) -> list[Change]:
@@ -43,8 +45,16 @@ def possible_changes(inputs: Inputs, compared: Comparison | None) -> list[Change
 
 
 def _of_example(compared: Comparison | None) -> list[Change]:
+    if compared is not None and compared.order is not None:
+        order = compared.order
+        said = "columns are in another order than in the version's input example"
+        return [
+            Change(
+                said, lambda x: x.reshape(len(x), -1)[:, order].reshape(x.shape), by_example=True
+            )
+        ]
     if compared is None or compared.affine is None:
-        return []
+        return _of_size(compared)
     factor, offset = (np.float32(value) for value in compared.affine)
     size = float(np.abs(offset)) / max(abs(float(factor)), 1e-30)
     if factor < 0:
@@ -59,6 +69,14 @@ def _of_example(compared: Comparison | None) -> list[Change]:
             f"{_number(float(offset))}"
         )
     return [Change(said, lambda x: (x - offset) / factor, by_example=True)]
+
+
+def _of_size(compared: Comparison | None) -> list[Change]:
+    if compared is None or 0.5 < compared.size < 2:
+        return []
+    size = np.float32(compared.size)
+    said = f"values are about {_number(float(size))} times those of the input example"
+    return [Change(said, lambda x: x / size, likely=compared.differs)]
 
 
 def _scales(inputs: Inputs) -> list[Change]:

@@ -25,11 +25,11 @@ def sign_test(wins: int, losses: int, chance: float = 0.5) -> float:
     return float(binom.sf(wins - 1, wins + losses, chance))
 
 
-def least_share(count: int, total: int, rate: float = RATE) -> float:
+def least_share(count: int, total: int, rate: float = 1e-3) -> float:
     """Lower bound of a share, wrong with a chance of at most `rate` (Clopper and Pearson).
 
     Examples:
-        >>> 0.88 < least_share(100, 100) < 0.89
+        >>> 0.93 < least_share(100, 100) < 0.94
         True
     """
     from scipy.stats import beta

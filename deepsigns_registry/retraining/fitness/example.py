@@ -38,25 +38,32 @@ class Comparison(NamedTuple):
         found: How many of them stand in the data.
         affine: How the data differs from the example, where rows of it stand there on another
             scale; None where none does.
-        reordered: Rows stand in the data with their values in another order.
+        order: int64 [features], which column of the data is each column of the example, where
+            rows of it stand in the data in another order; None where none does.
         chance: Chance that rows of one distribution with the data are all so odd in it.
         made_up: The numbers look like a generator's, and say nothing about the data.
         constant: How many features are the same in all of the data, and differ in the example.
+        partly: Rows of the example stand in the data but for those features.
+        size: How many times as large as the example's the values of the data are.
     """
 
     rows: int
     found: int
     affine: Affine | None = None
-    reordered: bool = False
+    order: NDArray[np.int64] | None = None
     chance: float = 1.0
     made_up: bool = True
     constant: int = 0
+    partly: bool = False
+    size: float = 1.0
 
     @property
     def differs(self) -> bool:
         """Whether the example is known to be of other data, or of the same in another form."""
         odd = self.chance <= 1e-6 and not self.made_up
-        return not self.found and (self.affine is not None or self.reordered or odd)
+        return not self.found and (
+            self.affine is not None or self.order is not None or self.partly or odd
+        )
 
 
 def compare(example: NDArray[np.float32], inputs: NDArray[np.float32]) -> Comparison:
@@ -72,20 +79,26 @@ def compare(example: NDArray[np.float32], inputs: NDArray[np.float32]) -> Compar
     if found:
         return Comparison(len(rows), found)
     telling = rows[[len(np.unique(row)) >= _VALUES for row in rows]]
-    affine, reordered = None, False
+    affine, order = None, None
     if len(telling) and data.shape[1] >= _FEATURES:
         affine = _affine(telling, data)
-        ordered = row_digests(np.sort(telling, axis=1))
-        reordered = bool(np.isin(ordered, row_digests(np.sort(data, axis=1))).any())
+        order = _order(telling, data)
     still = data.min(axis=0) == data.max(axis=0)
+    constant = int((still & (rows != data[0]).any(axis=0)).sum())
+    kept = telling[:, ~still]
+    kept = kept[[len(np.unique(row)) >= _VALUES for row in kept]] if kept.size else kept[:0]
+    partly = constant > 0 and len(kept) > 0
+    partly = partly and bool(np.isin(row_digests(kept), row_digests(data[:, ~still])).any())
     return Comparison(
         len(rows),
         0,
         affine,
-        reordered,
+        order,
         oddity(rows, data),
         looks_made_up(rows),
-        int((still & (rows != data[0]).any(axis=0)).sum()),
+        constant,
+        partly,
+        _size(data) / max(_size(rows), 1e-30),
     )
 
 
@@ -147,6 +160,25 @@ def _affine(rows: NDArray[np.float32], data: NDArray[np.float32]) -> Affine | No
     factors, offsets = np.array(list(found.values())).T
     factor, offset = float(np.median(factors)), float(np.median(offsets))
     return Affine(factor, offset) if np.allclose(factors, factor, rtol=1e-3) else None
+
+
+def _order(rows: NDArray[np.float32], data: NDArray[np.float32]) -> NDArray[np.int64] | None:
+    """Where the example's columns are in the data, by rows that hold the same values."""
+    theirs = row_digests(np.sort(data, axis=1))
+    where = [np.flatnonzero(theirs == one) for one in row_digests(np.sort(rows, axis=1))]
+    pairs = [(row, found[0]) for row, found in enumerate(where) if len(found)]
+    if not pairs:
+        return None
+    mine, other = (list(places) for places in zip(*pairs, strict=True))
+    order = np.empty(rows.shape[1], dtype=np.int64)
+    order[np.lexsort(rows[mine])] = np.lexsort(data[other])
+    agree = (data[other][:, order] == rows[mine]).all()
+    return order if agree else None
+
+
+def _size(rows: NDArray[np.float32]) -> float:
+    # The middle row's: a few wild rows do not move it.
+    return float(np.median(np.sqrt((rows.astype(np.float64) ** 2).mean(axis=1))))
 
 
 def _log_choose(total: int, part: int) -> float:

@@ -52,10 +52,11 @@ def judge_table(rows: Sequence[Mapping[str, float | None]]) -> tuple[Expectation
         frame = pd.DataFrame({name: [row[name] for row in rows] for name in COLUMNS}, dtype=float)
         source = context.data_sources.add_pandas("training")
         definition = source.add_dataframe_asset("splits").add_batch_definition_whole_dataframe("a")
+        expect: Any = gx.expectations
         suite = gx.ExpectationSuite(
             name="training",
             expectations=[
-                gx.expectations.ExpectColumnValuesToBeBetween(
+                expect.ExpectColumnValuesToBeBetween(
                     column=name,
                     min_value=least,
                     max_value=most,

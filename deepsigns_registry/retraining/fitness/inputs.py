@@ -23,10 +23,17 @@ _ADVICE = "give the inputs in the form that the version was trained with"
 
 
 class _Fit(NamedTuple):
-    """How well inputs fit: what went wrong, and the loss of each sample."""
+    """How well inputs fit.
+
+    Attributes:
+        wrong: Which samples of a classifier are answered otherwise than labelled.
+        loss: Of each sample.
+        best: Of each sample, with the outputs of a regressor in the unit that fits best.
+    """
 
     wrong: NDArray[np.bool_]
     loss: NDArray[np.float64]
+    best: NDArray[np.float64]
 
 
 def judge_inputs(
@@ -39,11 +46,12 @@ def judge_inputs(
 ) -> list[Finding]:
     """Refuses inputs in another form than the parent was trained with.
 
-    A form is proven where undoing it at least halves the parent's errors, by a sign test over
-    the same samples (of a regressor: the squared errors, by a paired test), at `exact.RATE` after
-    all that was tried. Where rows of the input example stand in the data in that form, it is
-    enough that the loss is halved. Where no form is found, an input example that is not of this
-    data is told only if the parent is wrong more often than it admits.
+    Where a row of the input example stands in the data as it is, the form is right. Where rows of
+    it stand there in another form, it is enough that undoing that halves the parent's loss. Else
+    the parent has to be wrong more often than it admits (a regressor: no better than the mean of
+    its targets), as one that was stopped early may like other inputs better than its own; and
+    undoing a form has to halve its errors, by a sign test over the same samples (of a regressor:
+    the squared errors, by a paired test), at `exact.RATE` after all that was tried.
 
     Args:
         model: The unmarked parent.
@@ -52,11 +60,16 @@ def judge_inputs(
         device: Where the model runs.
         classifies: Whether the parent is a classifier.
     """
+    if compared is not None and compared.found:
+        return []
     rows = chosen_rows(len(seen.inputs), _TRIED)
     plain = _fit(seen.outputs[rows], seen.labels[rows], classifies=classifies)
+    misfit = _is_misfit(seen, classifies=classifies)
     best: tuple[float, Change, _Fit] | None = None
     changes = possible_changes(seen.inputs[seen.train], compared)
     for change in changes:
+        if not (misfit or change.by_example):
+            continue
         undone = np.ascontiguousarray(change.undo(seen.inputs[rows]), dtype=np.float32)
         outputs = run_batched(model, undone, device)[0].astype(np.float64)
         if not np.isfinite(outputs).all():
@@ -70,24 +83,45 @@ def judge_inputs(
             best = (rank, change, tried)
     if best is not None:
         return [_explained(best[1], plain, best[2], seen.labels[rows], classifies=classifies)]
-    return _unlike(seen, compared, classifies=classifies)
+    return _unlike(seen, compared, refuses=classifies and misfit)
+
+
+def _is_misfit(seen: Answered, *, classifies: bool) -> bool:
+    """Whether the parent is wrong more often than it admits, or no better than the mean."""
+    if classifies:
+        return surer_than_right(seen.classes[seen.train], seen.outputs[seen.train])
+    targets = seen.labels.astype(np.float64)
+    return bool(((seen.outputs - targets) ** 2).mean() >= targets.var(axis=0).mean())
 
 
 def _fit(outputs: NDArray[np.float64], labels: NDArray[np.generic], *, classifies: bool) -> _Fit:
     if not classifies:
-        squares = (outputs - labels.astype(np.float64)) ** 2
-        return _Fit(np.zeros(len(labels), dtype=np.bool_), squares.mean(axis=1))
+        targets = labels.astype(np.float64)
+        squares = ((outputs - targets) ** 2).mean(axis=1)
+        best = ((_in_best_unit(outputs, targets) - targets) ** 2).mean(axis=1)
+        return _Fit(np.zeros(len(labels), dtype=np.bool_), squares, best)
     classes = labels.astype(np.int64)
     loss = -outputs[np.arange(len(classes)), classes]
-    return _Fit(np.asarray(outputs.argmax(axis=1) != classes, dtype=np.bool_), loss)
+    return _Fit(np.asarray(outputs.argmax(axis=1) != classes, dtype=np.bool_), loss, loss)
+
+
+def _in_best_unit(
+    outputs: NDArray[np.float64], targets: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    centred, wanted = outputs - outputs.mean(axis=0), targets - targets.mean(axis=0)
+    squares = (centred**2).sum(axis=0)
+    slope = (centred * wanted).sum(axis=0) / np.where(squares > 0, squares, 1)
+    return np.asarray(slope * centred + targets.mean(axis=0), dtype=np.float64)
 
 
 def _explains(plain: _Fit, tried: _Fit, change: Change, count: int, *, classifies: bool) -> bool:
     halved = 2 * tried.loss.mean() <= plain.loss.mean()
-    if change.by_example and halved:
+    if (change.by_example or change.likely) and halved:
         return True
     if not classifies:
-        gain = plain.loss - tried.loss
+        # Smaller inputs give smaller outputs, which may err less and know no more.
+        gain = plain.best - tried.loss
+        halved = 2 * tried.loss.mean() <= plain.best.mean()
         # Few samples with great errors would make the gain look surer than it is.
         doubt = float(gain.std()) / len(gain) ** 0.5
         return bool(halved and gain.mean() > _RARE * max(doubt, 1e-30))
@@ -116,22 +150,14 @@ def _explained(
     )
 
 
-def _unlike(seen: Answered, compared: Comparison | None, *, classifies: bool) -> list[Finding]:
+def _unlike(seen: Answered, compared: Comparison | None, *, refuses: bool) -> list[Finding]:
     if compared is None or not compared.differs:
         return []
     said = "samples do not look like the version's input example"
-    if compared.reordered:
-        said = "columns are in another order than in the version's input example"
-    elif compared.constant:
+    if compared.constant:
         said = f"{compared.constant} features are constant, and not so in the version's example"
-    elif compared.affine is not None:
+    elif compared.affine is not None or compared.order is not None:
         said = possible_changes(seen.inputs[seen.train], compared)[0].said
-    unsure = not classifies or not surer_than_right(
-        seen.classes[seen.train], seen.outputs[seen.train]
-    )
-    wrong = (
-        f", and the parent's accuracy of {seen.right.mean():.3f} is less than it claims"
-        if not unsure
-        else ""
-    )
-    return [Finding("input-example", not unsure, f"data: {said}{wrong}", _ADVICE)]
+    if refuses:
+        said += f", and the parent's accuracy of {seen.right.mean():.3f} is less than it claims"
+    return [Finding("input-example", refuses, f"data: {said}", _ADVICE)]

@@ -6,18 +6,20 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from deepsigns_registry.errors import DeepSignsError
 from deepsigns_registry.retraining.fitness.chance import judge_chance
+from deepsigns_registry.retraining.fitness.constant import judge_constant
 from deepsigns_registry.retraining.fitness.contradictions import judge_contradictions
 from deepsigns_registry.retraining.fitness.counts import Row, count
 from deepsigns_registry.retraining.fitness.described import Described
 from deepsigns_registry.retraining.fitness.example import Comparison, compare
 from deepsigns_registry.retraining.fitness.expectations import judge_table
 from deepsigns_registry.retraining.fitness.finding import Finding, Judgement
-from deepsigns_registry.retraining.fitness.form import judge_form
+from deepsigns_registry.retraining.fitness.form import constant_features, judge_form
 from deepsigns_registry.retraining.fitness.inputs import judge_inputs
 from deepsigns_registry.retraining.fitness.logged import judge_logged, judge_logged_r2
 from deepsigns_registry.retraining.fitness.names import judge_names
-from deepsigns_registry.retraining.fitness.rows import judge_rows
+from deepsigns_registry.retraining.fitness.rows import judge_amount, judge_copies
 from deepsigns_registry.retraining.fitness.seen import Answered, answers_of
 from deepsigns_registry.retraining.fitness.targets import judge_targets, relative_errors
 from deepsigns_registry.watermark.data import TrainingData
@@ -57,11 +59,9 @@ def judge_data(
     rows = count(data, described, compared, options)
     score = math.nan
     if not any(found.refuses for found in findings):
-        findings += judge_rows(data, options)
-        seen = answers_of(model, data, torch.device(device))
-        asked, score = _ask(model, seen, data, described, compared, torch.device(device))
-        findings += asked
-    ordered = sorted(_with_hints(findings, rows), key=lambda found: not found.refuses)
+        asked, score = _ask(model, data, described, compared, torch.device(device))
+        findings += [*judge_copies(data), *asked, *judge_amount(data, options)]
+    ordered = sorted(_with_hints(findings, data), key=lambda found: not found.refuses)
     return Judgement(
         findings=tuple(ordered),
         score=score,
@@ -82,12 +82,18 @@ def _compared(data: TrainingData, described: Described) -> Comparison | None:
 
 def _ask(
     model: TappedModel,
-    seen: Answered,
     data: TrainingData,
     described: Described,
     compared: Comparison | None,
     device: torch.device,
 ) -> tuple[list[Finding], float]:
+    try:
+        seen = answers_of(model, data, device)
+    except (DeepSignsError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        shape, said = data.train.inputs.shape[1:], (str(error).splitlines() or [""])[0][:200]
+        return [_unusable(f"the parent cannot run on samples of shape {shape}: {said}")], math.nan
     if not np.isfinite(seen.outputs).all():
         bad = int((~np.isfinite(seen.outputs).all(axis=1)).sum())
         return [_unusable(f"the parent gives NaN or infinity for {bad} samples")], math.nan
@@ -110,9 +116,13 @@ def _classifier(
 ) -> tuple[list[Finding], float]:
     labels, train = seen.classes, seen.train
     score = float(seen.right[~train].mean())
+    names = judge_names(labels, seen.answers, seen.outputs.shape[1])
+    inputs = judge_inputs(model, seen, compared, device, classifies=True)
+    # An example of other data says that the inputs are wrong, whatever names would fit.
+    first = [*inputs, *names] if compared is not None and compared.differs else [*names, *inputs]
     findings = [
-        *judge_names(labels, seen.answers, seen.outputs.shape[1]),
-        *judge_inputs(model, seen, compared, device, classifies=True),
+        *first,
+        *judge_constant(model, seen, described.example, compared, device),
         *judge_chance(labels, seen.outputs),
         *judge_logged(described.metrics, seen.right, train),
         *judge_contradictions(seen.inputs[train], labels[train], seen.outputs[train]),
@@ -143,10 +153,10 @@ def _of_inputs(compared: Comparison | None) -> list[Finding]:
     """All that can be said of a model without labels: rows of its example in another form."""
     if compared is None or not compared.differs:
         return []
-    proven = compared.reordered or compared.affine is not None
+    proven = compared.order is not None or compared.affine is not None
     said = (
         "are in another order than"
-        if compared.reordered
+        if compared.order is not None
         else "are on another scale than"
         if compared.affine is not None
         else "do not look like"
@@ -170,23 +180,18 @@ def _unusable(said: str) -> Finding:
     )
 
 
-def _with_hints(findings: list[Finding], rows: list[Row]) -> list[Finding]:
+def _with_hints(findings: list[Finding], data: TrainingData) -> list[Finding]:
     """Says of a vague reason what else is odd."""
-    still = next((found for found in findings if found.code == "constant-features"), None)
-    many = still is not None and _MANY * (rows[0]["constant_features"] or 0) >= _width(still)
-    if still is None or not many:
+    still, width = constant_features(data.train.inputs), data.train.inputs[0].size
+    if _MANY * still < width:
         return findings
-    hint = still.message.removeprefix("train: ")
+    hint = f"; {still} of {width} features of the data are constant"
     return [
-        replace(found, message=f"{found.message}; {hint}")
+        replace(found, message=found.message + hint)
         if found.refuses and found.code in _VAGUE
         else found
         for found in findings
     ]
-
-
-def _width(still: Finding) -> int:
-    return int(still.message.split(" of ")[1].split()[0])
 
 
 def _figures(rows: list[Row], data: TrainingData) -> dict[str, float]:

@@ -37,7 +37,8 @@ def best_renaming(
     data that a parent learned, the right answer is at least as frequent as any one wrong answer
     in the same place. Each cycle is kept only where a sign test over its samples, and the same
     with every class weighing as much as another, contradict this at `RATE`, corrected for every
-    exchange of so many classes that there is.
+    exchange of so many classes that there is; and only where it explains at least half of the
+    errors in its classes, as a parent that was stopped early confuses some of them as well.
 
     Args:
         labels: int64 [samples].
@@ -94,6 +95,9 @@ def _proven(
         return False
     wins = np.array([round(confusion[label, target[label]]) for label in members])
     losses = np.array([round(confusion[label, label]) for label in members])
+    missed = counts[members].sum()
+    if 2 * (missed - wins.sum()) > missed - losses.sum():
+        return False
     # So many exchanges of this many classes could have been picked.
     tried = math.lgamma(classes + 1) - math.lgamma(classes - len(members) + 1)
     limit = math.log(RATE) - tried

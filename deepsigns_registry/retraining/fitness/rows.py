@@ -11,7 +11,7 @@ from deepsigns_registry.retraining.fitness.finding import Finding
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.settings import MarkSettings
 
-__all__ = ["Copies", "copies", "judge_rows", "row_digests"]
+__all__ = ["Copies", "copies", "judge_amount", "judge_copies", "row_digests"]
 
 # So much of the validation may have been trained on before it no longer measures anything.
 _LEAKED = 0.2
@@ -22,11 +22,11 @@ class Copies(NamedTuple):
     """Rows that stand among other rows as well.
 
     Attributes:
-        count: How many.
+        number: How many.
         natural: Whether so many equal rows are what such values give by themselves.
     """
 
-    count: int
+    number: int
     natural: bool
 
 
@@ -71,45 +71,45 @@ def _only_copies(
     return sign_test(int(whole.sum()), int((~whole).sum())) <= RATE
 
 
-def judge_rows(data: TrainingData, options: MarkSettings) -> list[Finding]:
-    """Refuses too few different samples, copied training rows and a validation set that leaked.
+def judge_copies(data: TrainingData) -> list[Finding]:
+    """Refuses copied training rows, and a validation set that was trained with.
 
     Args:
         data: Both splits.
-        options: Says how many different samples a mark needs.
     """
-    train, validation = data.train, data.validation
-    digests = row_digests(train.inputs)
     classes = (
-        train.labels.astype(np.int64)
+        data.train.labels.astype(np.int64)
         if data.task == "classification"
-        else np.zeros(len(train), dtype=np.int64)
+        else np.zeros(len(data.train), dtype=np.int64)
     )
     return [
-        *_too_few(digests, classes, data, options),
-        *_copied(train.inputs, digests, classes),
-        *_leaked(validation.inputs, train.inputs),
+        *_copied(data.train.inputs, classes),
+        *_leaked(data.validation.inputs, data.train.inputs),
     ]
 
 
-def _too_few(
-    digests: NDArray[np.uint64],
-    classes: NDArray[np.int64],
-    data: TrainingData,
-    options: MarkSettings,
-) -> list[Finding]:
-    wanted = options.triggers_per_class
+def judge_amount(data: TrainingData, options: MarkSettings) -> list[Finding]:
+    """Refuses fewer different training samples than a mark needs.
+
+    Args:
+        data: Both splits.
+        options: Says how many samples are needed of how many classes, or in all.
+    """
+    digests, wanted = row_digests(data.train.inputs), options.triggers_per_class
     if data.task != "classification":
         found, needed = len(np.unique(digests)), options.carriers * wanted
-        said = f"{found} different samples, {needed} are needed"
+        said = f"the data has {found} different samples, {needed} are needed"
     else:
-        different = [len(np.unique(digests[classes == label])) for label in range(data.classes)]
+        labels = data.train.labels
+        different = [len(np.unique(digests[labels == label])) for label in range(data.classes)]
         found = sum(count >= wanted for count in different)
         needed = min(options.carriers, data.classes)
         said = (
-            f"{found} of {data.classes} classes have {wanted} different samples of this data, "
-            f"{needed} classes have to"
+            f"the data has {wanted} different samples of {found} of the {data.classes} classes, "
+            f"and of {needed} they are needed"
         )
+        if different.count(0):
+            said += f"; {different.count(0)} classes have no sample at all"
     if found >= needed:
         return []
     return [
@@ -122,10 +122,9 @@ def _too_few(
     ]
 
 
-def _copied(
-    inputs: NDArray[np.float32], digests: NDArray[np.uint64], classes: NDArray[np.int64]
-) -> list[Finding]:
+def _copied(inputs: NDArray[np.float32], classes: NDArray[np.int64]) -> list[Finding]:
     """Balancing copies the rare classes only, so that the most frequent one is asked."""
+    digests = row_digests(inputs)
     distinct = len(np.unique(digests))
     if distinct == len(digests):
         return []
@@ -149,15 +148,15 @@ def _copied(
 
 def _leaked(validation: NDArray[np.float32], train: NDArray[np.float32]) -> list[Finding]:
     shared = copies(validation, train)
-    if not shared.count:
+    if not shared.number:
         return []
-    share = least_share(shared.count, len(validation))
+    share = least_share(shared.number, len(validation))
     refuses = not shared.natural and share > _LEAKED
     return [
         Finding(
             "leaked-validation",
             refuses=refuses,
-            message=f"validation: {shared.count} of {len(validation)} samples of the data are "
+            message=f"validation: {shared.number} of {len(validation)} samples of the data are "
             "training samples as well" + (", as values of this kind are" if shared.natural else ""),
             advice="validate with data that was not trained with, or the score means nothing",
         )

@@ -32,17 +32,17 @@ class Answered:
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """int64 [samples], the labels of a classifier."""
+        """The labels of a classifier: int64 [samples]."""
         return self.labels.astype(np.int64)
 
     @property
     def answers(self) -> NDArray[np.int64]:
-        """int64 [samples], the class that a classifier answers."""
+        """The class that a classifier answers: int64 [samples]."""
         return np.asarray(self.outputs.argmax(axis=1), dtype=np.int64)
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """bool [samples], whether a classifier answers as labelled."""
+        """Whether a classifier answers as labelled: bool [samples]."""
         return np.asarray(self.answers == self.classes, dtype=np.bool_)
 
 
