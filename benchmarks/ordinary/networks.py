@@ -1,5 +1,6 @@
 """The networks of ordinary models, as their owners would write them."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -33,7 +34,7 @@ def perceptron(
         ['Linear', 'ReLU', 'Dropout', 'Linear']
     """
     layers: list[nn.Module] = []
-    for ins, outs in zip(widths[:-2], widths[1:-1], strict=True):
+    for ins, outs in itertools.pairwise(widths[:-1]):
         layers += [nn.Linear(ins, outs)]
         layers += [norm(outs)] if norm else []
         layers += [activation()]
