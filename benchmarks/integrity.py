@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
+from deepsigns_registry.watermark.calibrated import label_choices
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
@@ -211,7 +212,7 @@ def blackbox_null(
     """
     random = np.random.default_rng(seed)
     sets, queries = answers.shape
-    chance = 1 / (classes - 1)
+    chance = 1 / label_choices(classes)
     matches = np.zeros(queries + 1, dtype=np.int64)
     for number, open_queries in enumerate(((answers != parent) & (answers >= 0)).sum(axis=1)):
         share = keys // sets + (number < keys % sets)

@@ -19,7 +19,6 @@ from benchmarks.workshop import key_of
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.embed import embed
-from deepsigns_registry.watermark.extract import tap_agreement
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import Answers
@@ -159,7 +158,7 @@ def _extraction(
     def extraction() -> None:
         probes = scheme.probes(secret).inputs
         outputs, activation = run_batched(cut, probes, device, batch=_BATCH)
-        tap_agreement(record.reference, activation)
+        WhiteBox().tap_agreement(secret, activation)
         scheme.evidence(secret, Answers(outputs, activation))
 
     def forward() -> None:

@@ -99,9 +99,12 @@ class KeystoreSettings(_Section):
 
 
 class WorkerSettings(_Section):
-    """Where the worker keeps what it has not finished."""
+    """Where the worker keeps what it has not finished, and what it says meanwhile."""
 
     checkpoints: str = ""
+    # Empty: the figures of a marking are not logged to MLflow.
+    experiment: str = "deepsigns-markings"
+    report_seconds: float = Field(default=5.0, gt=0)
 
 
 class ModelSettings(_Section):

@@ -36,6 +36,7 @@ from deepsigns_registry.audit.verify import (
 )
 from deepsigns_registry.config import Settings
 from deepsigns_registry.engine import Engine, open_engine
+from deepsigns_registry.engine.jobs import Figures
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.retraining.data import load_training_data
@@ -266,7 +267,9 @@ class _Work:
         ]
         share = 0.8 / len(self.plan.attacks)
 
-        def on_progress(index: int, fraction: float, message: str) -> None:
+        def on_progress(
+            index: int, fraction: float, message: str, _figures: Figures | None = None
+        ) -> None:
             done = 0.15 + share * (start + index + fraction)
             self.say(min(done, 0.95), f"{batch[index].label}: {message}")
 

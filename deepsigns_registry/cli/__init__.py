@@ -10,6 +10,7 @@ from deepsigns_registry.cli import (
     gate,
     init,
     promote,
+    status,
     verify,
     worker,
 )
@@ -31,7 +32,7 @@ for command in (
     init.init,
     demo.demo,
     promote.promote,
-    promote.status,
+    status.status,
     worker.worker,
     gate.gate,
     gate.fetch,

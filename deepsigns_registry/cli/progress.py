@@ -3,10 +3,13 @@
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import click
+
+from deepsigns_registry.registry.progress import spoken
 
 __all__ = ["Progress"]
 
@@ -41,8 +44,13 @@ class Progress:
     ) -> None:
         self.clear()
 
-    def __call__(self, fraction: float, message: str) -> None:
-        """Shows a fraction in [0, 1] and what is being done."""
+    def __call__(
+        self, fraction: float, message: str, /, figures: Mapping[str, float] | None = None
+    ) -> None:
+        """Shows a fraction in [0, 1], what is being done, and what was measured so far."""
+        measured = spoken(figures or {})
+        if measured:
+            message = f"{message}: {measured}"
         if self._terminal:
             width = 24
             filled = round(width * min(max(fraction, 0.0), 1.0))

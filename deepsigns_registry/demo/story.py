@@ -213,7 +213,9 @@ class _Story:
                         "onnx": onnx,
                     }
                 ],
-                on_progress=lambda _index, fraction, message: progress(fraction, message),
+                on_progress=lambda _index, fraction, message, _figures=None: progress(
+                    fraction, message
+                ),
             )
         return accuracy, onnx
 

@@ -5,15 +5,28 @@ from typing import Protocol, TypeVar
 
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 
-__all__ = ["Engine", "JobProgress", "OnProgress", "failure_of"]
+__all__ = ["Engine", "Figures", "JobProgress", "OnProgress", "failure_of"]
 
 Result = TypeVar("Result")
 
-JobProgress = Callable[[float, str], None]
-"""What a job calls to say how far it is: a fraction in [0, 1] and a short message."""
+Figures = Mapping[str, float]
+"""Numbers that a job has measured so far, by name; everybody may read them."""
 
-OnProgress = Callable[[int, float, str], None]
-"""What the caller is told: the job's index, its fraction, its message."""
+
+class JobProgress(Protocol):
+    """What a job calls to say how far it is."""
+
+    def __call__(self, fraction: float, message: str, /, figures: Figures | None = None) -> None:
+        """Tells a fraction in [0, 1], a short message, and what was measured, if anything was."""
+
+
+class OnProgress(Protocol):
+    """What the caller gets told of every job."""
+
+    def __call__(
+        self, index: int, fraction: float, message: str, figures: Figures | None = None, /
+    ) -> None:
+        """Takes the job's index, its fraction, its message and its figures."""
 
 
 class Engine(Protocol):

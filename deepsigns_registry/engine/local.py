@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar, cast
 
-from deepsigns_registry.engine.jobs import OnProgress, failure_of
+from deepsigns_registry.engine.jobs import Figures, OnProgress, failure_of
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 
 __all__ = ["LocalEngine"]
@@ -51,8 +51,8 @@ class LocalEngine:
                     kind, content = entry.receive()
                     if kind == "progress":
                         if on_progress:
-                            fraction, message = cast("tuple[float, str]", content)
-                            on_progress(entry.index, fraction, message)
+                            told = cast("tuple[float, str, Figures | None]", content)
+                            on_progress(entry.index, *told)
                     elif kind == "error":
                         raise cast("DeepSignsError", content)
                     else:
@@ -111,8 +111,9 @@ def _child(
     # The parent handles an interrupt from the keyboard and then stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def progress(fraction: float, message: str) -> None:
-        connection.send(("progress", (fraction, message)))
+    def progress(fraction: float, message: str, figures: Figures | None = None) -> None:
+        plain = None if figures is None else dict(figures)
+        connection.send(("progress", (fraction, message, plain)))
 
     try:
         result = function(progress=progress, **job)

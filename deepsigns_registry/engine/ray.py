@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from deepsigns_registry.engine.jobs import OnProgress, failure_of
+from deepsigns_registry.engine.jobs import Figures, OnProgress, failure_of
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
 
 __all__ = ["RayEngine"]
@@ -36,7 +36,10 @@ class RayEngine:
         *,
         on_progress: OnProgress | None = None,
     ) -> list[Result]:
-        """Runs the jobs; see `Engine.run`. Progress comes once a job, when it ends."""
+        """Runs the jobs; see `Engine.run`.
+
+        Progress comes once a job, when it ends, with the last figures that it told.
+        """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
@@ -61,13 +64,13 @@ class RayEngine:
                 ended, _ = ray.wait(waiting, num_returns=1)
                 index = futures[ended[0]]
                 try:
-                    results[index] = ray.get(ended[0])
+                    results[index], figures = ray.get(ended[0])
                 except ray.exceptions.RayTaskError as error:
                     raise failure_of(error.cause or error) from None
                 except ray.exceptions.RayError as error:
                     raise CouldNotCheckError(f"a Ray job died: {type(error).__name__}") from None
                 if on_progress:
-                    on_progress(index, 1.0, "done")
+                    on_progress(index, 1.0, "done", figures)
         finally:
             if ours:
                 ray.shutdown()
@@ -92,9 +95,13 @@ class RayEngine:
             ) from None
 
 
-def _job(function: Callable[..., Result], job: Mapping[str, object]) -> Result:
-    return function(progress=_ignore, **job)
+def _job(
+    function: Callable[..., Result], job: Mapping[str, object]
+) -> tuple[Result, Figures | None]:
+    last: Figures | None = None
 
+    def progress(_fraction: float, _message: str, figures: Figures | None = None) -> None:
+        nonlocal last
+        last = last if figures is None else dict(figures)
 
-def _ignore(fraction: float, message: str) -> None:
-    del fraction, message
+    return function(progress=progress, **job), last

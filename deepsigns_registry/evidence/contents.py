@@ -5,7 +5,6 @@ README.txt                what the file is and what it gives away, for people
 statement.sigstore.json   the signed attestation, byte for byte
 owner.pub.pem             the owner's root public key
 manifest.*.npy            digest and label of every training sample
-reference.npy             what verifies the tap by value, when a hidden layer is read
 blueprint.*.npy           what a suspect with moved neurons is aligned to, likewise
 scheme.<name>.*.npy       the secret of each revealed scheme
 """
@@ -34,10 +33,10 @@ from deepsigns_registry.watermark.scheme import SchemeSecret
 
 __all__ = ["Evidence", "Revealed", "parse", "render"]
 
-_FORMAT = "deepsigns-registry/evidence/v0"
+_FORMAT = "deepsigns-registry/evidence/v1"
 _HEADER, _README = "evidence.json", "README.txt"
 _STATEMENT, _OWNER = "statement.sigstore.json", "owner.pub.pem"
-_DIGESTS, _LABELS, _REFERENCE = "manifest.digests.npy", "manifest.labels.npy", "reference.npy"
+_DIGESTS, _LABELS = "manifest.digests.npy", "manifest.labels.npy"
 _BLUEPRINT = {name: f"blueprint.{name}.npy" for name in Blueprint.ARRAYS}
 # The file comes from one side of a dispute: it may not fill the other side's memory.
 _MOST_BYTES, _MOST_ENTRIES = 2 * 2**30, 1000
@@ -76,8 +75,6 @@ class Evidence:
         manifest: Digests and labels of the training samples.
         schemes: What is revealed, by scheme name.
         tap: Name of the tap's tensor; empty when no revealed scheme reads a hidden layer.
-        reference: float32 [carriers, neurons], the unmarked parent's means on the triggers;
-            empty likewise.
         blueprint: What alignment knows of the unmarked parent; empty likewise.
     """
 
@@ -87,9 +84,6 @@ class Evidence:
     manifest: Manifest
     schemes: Mapping[str, Revealed]
     tap: str = ""
-    reference: NDArray[np.float32] = field(
-        default_factory=lambda: np.zeros((0, 0), dtype=np.float32)
-    )
     blueprint: Blueprint = field(default_factory=Blueprint.empty)
 
 
@@ -118,7 +112,6 @@ def render(evidence: Evidence) -> bytes:
     arrays: dict[str, NDArray[np.generic]] = {
         _DIGESTS: evidence.manifest.digests,
         _LABELS: evidence.manifest.labels,
-        _REFERENCE: evidence.reference,
     }
     for key, array in evidence.blueprint.arrays().items():
         arrays[_BLUEPRINT[key]] = array
@@ -198,7 +191,7 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
     for name in sorted(found.keys() | header.entries.keys()):
         if found.get(name) != header.entries.get(name):
             raise TamperedError(f"evidence: entry {name!a} was changed, added or removed")
-    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, _REFERENCE, *_BLUEPRINT.values()}
+    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, *_BLUEPRINT.values()}
     for name, opened in header.schemes.items():
         if not all(_NAME.fullmatch(part) for part in (name, *opened.arrays)):
             raise TamperedError(f"evidence: {name!a} is no name of a scheme")
@@ -214,7 +207,6 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
         manifest=Manifest.read(_array(entries[_DIGESTS]), _array(entries[_LABELS])),
         schemes={name: _revealed(name, opened, entries) for name, opened in header.schemes.items()},
         tap=header.tap,
-        reference=_array(entries[_REFERENCE]).astype(np.float32, casting="safe"),
         blueprint=Blueprint.from_arrays(
             {key: _array(entries[entry]) for key, entry in _BLUEPRINT.items()}
         ),

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from deepsigns_registry.attestation import files
 from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.keys import load_public_key, owner_identity, public_pem
@@ -91,7 +89,6 @@ def export_evidence(
         },
         # Where the mark sits is nobody's business while only outputs are asked for.
         tap=record.tap if hidden else "",
-        reference=record.reference if hidden else np.zeros((0, 0), dtype=np.float32),
         blueprint=record.blueprint if hidden else Blueprint.empty(),
     )
     try:

@@ -33,7 +33,6 @@ from deepsigns_registry.watermark.key import RootKey, commit, scheme_key
 from deepsigns_registry.watermark.record import (
     WatermarkRecord,
     binding_nonce,
-    check_reference,
     reads_hidden,
 )
 from deepsigns_registry.watermark.scheme import Scheme
@@ -213,7 +212,6 @@ def _check_secret(
     owner = bytes.fromhex(predicate.owner)
     key = scheme_key(revealed.subkey, owner, predicate.manifest_root)
     scheme.check(revealed.secret, key, evidence.manifest)
-    check_reference(evidence.reference, {scheme.name: revealed.secret})
     stated = {"whitebox": predicate.bits, "blackbox": predicate.queries}.get(scheme.name)
     held = {"whitebox": "bits", "blackbox": "kept"}.get(scheme.name)
     if held is not None and revealed.secret.arrays[held].size != stated:
@@ -247,7 +245,6 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path) -> V
         secrets={name: revealed.secret for name, revealed in evidence.schemes.items()},
         manifest=evidence.manifest,
         tap=evidence.tap,
-        reference=evidence.reference,
         blueprint=evidence.blueprint,
     )
     extraction = extract(record, session)

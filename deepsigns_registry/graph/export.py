@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from deepsigns_registry.watermark.tapped import TappedModel
 __all__ = ["export_onnx"]
 
 _MOST_PROBES = 16
+_BY_HAND = "export the model by hand to see which operator is at fault"
+_TRANSLATING = re.compile(r"translating node .*target=torch\.ops\.([\w.]+)\]")
 _CHATTY = ("torch.export", "torch.fx.experimental.symbolic_shapes", "torch.onnx")
 
 
@@ -36,7 +39,7 @@ class _Pair(nn.Module):
         self.model = model
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        tapped = self.model(inputs)
+        tapped = self.model.as_registered(inputs)
         return tapped.outputs, tapped.activation
 
 
@@ -71,7 +74,10 @@ def export_onnx(model: TappedModel, example: NDArray[np.float32], path: Path) ->
         )
     expected = _expected(model, probes)
     exported = without_second_output(_exported(model, probes, path))
-    tap = locate_tap(exported, probes, expected[1])
+    try:
+        tap = locate_tap(exported, probes, expected[1])
+    except Exception as error:  # onnxruntime raises classes of its own, of many kinds
+        raise _does_not_run(path, error) from error
     if tap is None:
         raise UnmarkableError(
             f"{path}: the tap's tensor does not survive the export",
@@ -86,7 +92,7 @@ def _expected(
     model: TappedModel, probes: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     with _evaluating(model), torch.no_grad():
-        tapped = model(torch.from_numpy(probes).to(_device(model)))
+        tapped = model.as_registered(torch.from_numpy(probes).to(_device(model)))
     return (
         np.asarray(tapped.outputs.float().cpu().numpy(), np.float32).reshape(len(probes), -1),
         np.asarray(tapped.activation.float().cpu().numpy(), np.float32),
@@ -110,20 +116,14 @@ def _exported(model: TappedModel, probes: NDArray[np.float32], path: Path) -> Mo
                 verbose=False,
             )
     except Exception as error:  # the exporter raises errors of many kinds
-        reason = str(error.__cause__ or error).strip().split("\n")[0][:200]
-        raise UnmarkableError(
-            f"{path}: the model cannot be exported to ONNX: {reason}",
-            advice="make torch.onnx.export(model, dynamo=True) with a dynamic batch work",
-        ) from error
+        raise _not_exported(path, str(error.__cause__ or error)) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
     if program is None:
-        raise UnmarkableError(f"{path}: the exporter gave no model")
+        raise _not_exported(path, "the exporter gave no model")
     exported: ModelProto = program.model_proto
     if exported.functions:
-        raise UnmarkableError(
-            f"{path}: the export holds local functions", advice="use operators known to ONNX"
-        )
+        raise _not_exported(path, "the export holds local functions")
     return exported
 
 
@@ -138,22 +138,40 @@ def _publish(
     # Written beside its place, so that moving it is one step on one file system.
     with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=path.parent) as folder:
         draft = Path(folder) / "model.onnx"
-        draft.write_bytes(model.SerializeToString(deterministic=True))
         try:
+            draft.write_bytes(model.SerializeToString(deterministic=True))
             checker.check_model(draft, full_check=True)
             found = OnnxSuspect(draft, providers=("CPUExecutionProvider",)).run(probes, tap=tap)
-        except (ValidationError, CouldNotCheckError) as error:
-            raise UnmarkableError(
-                f"{path}: the exported file does not run: {str(error).splitlines()[0]}",
-                advice="export the model by hand to see which operator is at fault",
-            ) from error
+        except (ValidationError, CouldNotCheckError, RuntimeError, ValueError) as error:
+            raise _does_not_run(path, error) from error
         for what, ours, got in zip(("outputs", "activations"), expected, found, strict=True):
             if got is None or not equal(ours, got):
-                raise UnmarkableError(
-                    f"{path}: the exported file's {what} differ from the model's",
-                    advice="export the model by hand to see which operator is at fault",
-                )
+                message = f"the exported ONNX file's {what} differ from the model's"
+                raise _refused(path, message, _BY_HAND)
         os.replace(draft, path)  # noqa: PTH105 - the name of the atomic operation
+
+
+def _not_exported(path: Path, reason: str) -> UnmarkableError:
+    operator = _TRANSLATING.search(reason)
+    first = (reason.strip().splitlines() or ["no reason given"])[0][:200]
+    why = f"operator {operator[1]} cannot be translated" if operator else first
+    return _refused(
+        path,
+        f"the model cannot be exported to ONNX: {why}",
+        "make torch.onnx.export(model, dynamo=True) with a dynamic batch work",
+    )
+
+
+def _does_not_run(path: Path, error: Exception) -> UnmarkableError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return _refused(path, f"the exported ONNX file does not run: {first}", _BY_HAND)
+
+
+def _refused(path: Path, message: str, advice: str) -> UnmarkableError:
+    # The exporter's and the runtime's own words may quote layers.
+    said, _, quoted = message.partition(": ")
+    public = message if quoted.startswith("operator ") else said
+    return UnmarkableError(f"{path}: {message}", advice=advice, public=f"{public}; {advice}")
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -15,6 +15,7 @@ from deepsigns_registry.graph.operators import MOST_VALUES, OPERATORS, Call, Ope
 from deepsigns_registry.graph.session import has_tensor
 from deepsigns_registry.graph.structure import check_model, read_model
 from deepsigns_registry.graph.tap_weight import TapWeight, find_weight
+from deepsigns_registry.watermark.adapters.blocks import find_blocks
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
 __all__ = ["OnnxTappedModel"]
@@ -111,6 +112,7 @@ class OnnxTappedModel(TappedModel):
         self._input = inputs[0]
         self._steps = self._ordered(steps)
         self._output = self._proto.graph.output[0].name
+        self._row: tuple[int, ...] | None = None
         self._behind: tuple[TapWeight | None] | None = None
 
     @classmethod
@@ -141,6 +143,7 @@ class OnnxTappedModel(TappedModel):
             CouldNotCheckError: A node fails on this batch, or the pass would hold more than
                 2**30 values.
         """
+        self._row = tuple(inputs.shape[1:])
         values = self.tensors(inputs)
         outputs = values.get(self._output)
         activation = values.get(self.tap) if self.tap else inputs.new_empty(len(inputs), 0)
@@ -168,6 +171,16 @@ class OnnxTappedModel(TappedModel):
                 f"{self.where}: the weight behind the tap cannot be read: {error!r:.200}",
                 advice="export the model again",
             ) from error
+
+    def tap_blocks(self) -> int:
+        """How the tap's neurons are grouped; see `TappedModel.tap_blocks`.
+
+        Raises:
+            RuntimeError: No batch has been run yet, so that the shape of an input is not known.
+        """
+        if self._row is None:
+            raise RuntimeError("run a batch before asking how the tap is computed")
+        return find_blocks(self, self._row)
 
     def tensors(self, inputs: Tensor) -> dict[str, Tensor | None]:
         """Runs a batch and gives every tensor of the graph by its name.

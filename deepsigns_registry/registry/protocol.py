@@ -10,9 +10,18 @@ Times are milliseconds since 1970 by the clock of the database.
 from typing import Annotated, ClassVar, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.registry.progress import DataJudgement, Progress
 
 __all__ = [
     "ATTESTATION_TAG",
@@ -86,6 +95,8 @@ class PromotionRequest(_Record):
         detail: Progress, or why it ended as it did.
         marked_version: The version that the alias was moved to.
         command: Id of the command that ended it, so that sending it twice is harmless.
+        progress: How far the work is; None before the first report, or from an older worker.
+        judgement: What was found in the owner's data; None before it was looked at.
     """
 
     id: str
@@ -99,6 +110,17 @@ class PromotionRequest(_Record):
     detail: str = ""
     marked_version: str | None = None
     command: str = ""
+    progress: Progress | None = None
+    judgement: DataJudgement | None = None
+
+    @field_validator("progress", "judgement", mode="wrap")
+    @classmethod
+    def _readable(cls, value: object, read: ValidatorFunctionWrapHandler) -> object:
+        # A request is one even when a later release says more about it than can be read here.
+        try:
+            return read(value)
+        except ValidationError:
+            return None
 
 
 class Lease(_Record):
@@ -176,6 +198,8 @@ class Report(_Command):
     fence: int
     state: Literal["queued", "failed"]
     detail: str = Field(max_length=2000)
+    progress: Progress | None = None
+    judgement: DataJudgement | None = None
 
 
 class Attest(_Command):

@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.errors import ConfigurationError, NotFoundError, RefusedError
 from deepsigns_registry.registry.client import translated
+from deepsigns_registry.registry.progress import DataJudgement, Progress, plain
 from deepsigns_registry.registry.protocol import (
     COMMAND_TAG,
     REQUESTED,
@@ -203,6 +204,8 @@ def report(
     *,
     state: Literal["queued", "failed"],
     detail: str,
+    progress: Progress | None = None,
+    judgement: DataJudgement | None = None,
 ) -> None:
     """Notes progress in a request (`queued`), or ends it (`failed`).
 
@@ -213,6 +216,8 @@ def report(
         request: What the report is about.
         state: `failed` ends the request; setting the alias again makes a new one.
         detail: One line for people; cut at 2000 characters.
+        progress: How far it is; None leaves what the request says already.
+        judgement: What was found in the data; None leaves what the request says already.
 
     Raises:
         RefusedError: The lease is lost, or the request is no longer queued.
@@ -225,7 +230,9 @@ def report(
         worker=held.lease.worker,
         fence=held.lease.fence,
         state=state,
-        detail=" ".join(detail.split())[:2000],
+        detail=plain(detail, 2000),
+        progress=progress,
+        judgement=judgement,
     )
     _send(client, signer, command)
 

@@ -234,8 +234,14 @@ def report(state: PromotionState, command: Report, *, now: int) -> PromotionStat
         return state
     _live(state, command, now)
     _queued(state, [command.request])
-    ended = {"command": command.id} if command.state == "failed" else {}
-    changed = request.model_copy(update={"state": command.state, "detail": command.detail, **ended})
+    said: dict[str, object] = {"state": command.state, "detail": command.detail}
+    if command.state == "failed":
+        said["command"] = command.id
+    if command.progress is not None:
+        said["progress"] = command.progress.model_copy(update={"updated_at": now})
+    if command.judgement is not None:
+        said["judgement"] = command.judgement
+    changed = request.model_copy(update=said)
     return state._with(changed)._settled(now)  # noqa: SLF001 - one module, one concept
 
 
@@ -272,8 +278,10 @@ def promote(
             f"{_name(request.previous_version)} as when the promotion was requested",
             advice="set the alias again if it is still wanted",
         )
+    complete = {"stage": "done", "percent": 100.0, "seconds_left": None, "updated_at": now}
     done = request.model_copy(
         update={
+            "progress": request.progress and request.progress.model_copy(update=complete),
             "state": "done",
             "detail": f"promoted as version {command.marked_version}",
             "marked_version": command.marked_version,

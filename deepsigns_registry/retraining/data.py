@@ -11,6 +11,7 @@ needs no labels: its function returns the inputs alone, `(train, validation)`; a
 them out.
 """
 
+import hashlib
 import importlib
 import sys
 import zipfile
@@ -24,15 +25,17 @@ import numpy as np
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, DataError, NotFoundError
 from deepsigns_registry.watermark.data import LabelledData, Task, TrainingData
+from deepsigns_registry.watermark.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-__all__ = ["load_training_data"]
+__all__ = ["data_digest", "load_training_data"]
 
 _SPLITS = ("train", "validation")
+_DIGEST_DOMAIN = b"deepsigns-registry/training-data/v0\n"
 
 
 def load_training_data(
@@ -70,6 +73,40 @@ def load_training_data(
     if classes is None:
         classes = _outputs(parts)
     return TrainingData(train=parts[0], validation=parts[1], classes=classes).validated()
+
+
+def data_digest(data: TrainingData) -> str:
+    """Names the owner's data: other samples, other labels or another split give another digest.
+
+    The order of the samples within a split does not count, as a loader may shuffle.
+
+    Args:
+        data: For any task; the targets of a regressor count, every one of them.
+
+    Returns:
+        SHA-256, hexadecimal.
+
+    Examples:
+        >>> split = LabelledData(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))
+        >>> turned = LabelledData(split.inputs[::-1], split.labels[::-1])
+        >>> digests = {data_digest(TrainingData(train, split, 3)) for train in (split, turned)}
+        >>> len(digests)
+        1
+    """
+    whole = hashlib.sha256(_DIGEST_DOMAIN)
+    whole.update(data.task.encode() + b"\n")
+    for split in (data.train, data.validation):
+        labels = np.ascontiguousarray(split.labels, split.labels.dtype.newbyteorder("<"))
+        rows = labels.reshape(len(split), -1)
+        whole.update(f"{rows.dtype.str} {len(rows)} {rows.shape[1]}\n".encode())
+        samples = Manifest.of(split).digests
+        # Both parts of a leaf have one length throughout a split, so that they need no separator.
+        leaves = [
+            hashlib.sha256(sample.tobytes() + row.tobytes()).digest()
+            for sample, row in zip(samples, rows, strict=True)
+        ]
+        whole.update(b"".join(sorted(leaves)))
+    return whole.hexdigest()
 
 
 _Pair = tuple[Any, Any]

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from deepsigns_registry.attestation.signing import FileSigner
+    from deepsigns_registry.engine.jobs import JobProgress
     from deepsigns_registry.watermark.record import WatermarkRecord
 
 __all__ = ["Marked", "mark_size", "mark_version"]
@@ -82,7 +83,7 @@ def mark_version(
     request: str,
     signer: "FileSigner",
     still_ours: "Callable[[], None]",
-    progress: "Callable[[float, str], None]",
+    progress: "JobProgress",
 ) -> Marked:
     """Marks one version and registers the result; the same version again costs nothing.
 
@@ -137,8 +138,8 @@ def mark_version(
                         "out": work / "stage",
                     }
                 ],
-                on_progress=lambda _index, fraction, message: progress(
-                    0.2 + 0.6 * fraction, message
+                on_progress=lambda _index, fraction, message, figures=None: progress(
+                    0.2 + 0.6 * fraction, message, figures
                 ),
             )
             fidelity = _checked_fidelity(settings, source, result)
@@ -231,7 +232,7 @@ def _prepared(
     job: dict[str, object],
     work: Path,
     still_ours: "Callable[[], None]",
-    progress: "Callable[[float, str], None]",
+    progress: "JobProgress",
 ) -> "tuple[WatermarkRecord, int]":
     """The record, sealed and committed to, and the index of its commitment."""
     from deepsigns_registry.watermark.record import WatermarkRecord
@@ -248,7 +249,9 @@ def _prepared(
                     "scratch": work,
                 }
             ],
-            on_progress=lambda _index, fraction, message: progress(0.02 + 0.15 * fraction, message),
+            on_progress=lambda _index, fraction, message, figures=None: progress(
+                0.02 + 0.15 * fraction, message, figures
+            ),
         )
         still_ours()
         content = vault.seal_record(content)

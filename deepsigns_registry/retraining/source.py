@@ -1,5 +1,7 @@
 """The unmarked model of a version, taken from its folder without running foreign code."""
 
+import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["load_program", "output_width"]
 
+_TARGET = re.compile(rb'"torch\.ops\.(\w+)\.(\w+)')
+
 
 def load_program(folder: Path) -> "ExportedProgram":
     """Loads the `torch.export` program of a version's folder.
 
     Raises:
-        UnmarkableError: The version holds no such program, or one with pickled parts.
+        UnmarkableError: The version holds no such program, one with pickled parts, or one with
+            operators that are not installed here.
         CouldNotCheckError: The file is damaged.
     """
     import torch
@@ -32,13 +37,19 @@ def load_program(folder: Path) -> "ExportedProgram":
     try:
         _validate_pt2_archive_is_pickle_free(str(path))
     except MlflowException as error:
-        raise UnmarkableError(
+        raise _refused(
             f"the version's PyTorch model is refused: {error.message.splitlines()[0]}",
-            advice="log it with mlflow.pytorch.log_model(..., serialization_format='pt2')",
+            "log it with mlflow.pytorch.log_model(..., serialization_format='pt2')",
         ) from None
     try:
         return torch.export.load(path)
     except Exception as error:  # noqa: BLE001 - a damaged archive raises errors of many kinds
+        foreign = _foreign_operators(path)
+        if foreign:
+            raise _refused(
+                f"the model uses an operator that is not installed here: {', '.join(foreign)}",
+                "build it of torch's own operators, and register again",
+            ) from None
         raise CouldNotCheckError(
             f"the version's PyTorch model cannot be loaded: {type(error).__name__}: {error}",
             advice="register the version again",
@@ -62,5 +73,29 @@ def output_width(program: "ExportedProgram", task: "Task") -> int:
         "embedding": (2, "vectors of shape (batch, components)"),
     }[task]
     if len(shape) != 2 or not isinstance(shape[1], int) or shape[1] < least:
-        raise UnmarkableError(f"the model's output has shape {shape}", advice=f"give {wanted}")
+        shown = ", ".join(["batch", *map(str, shape[1:])])
+        raise _refused(f"the model's output has shape ({shown})", f"give {wanted}")
     return shape[1]
+
+
+def _foreign_operators(path: Path) -> list[str]:
+    """Operators that a program names and this torch does not know, such as `mylib.twice`."""
+    import torch
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            graphs = [name for name in archive.namelist() if name.endswith("models/model.json")]
+            named = {target for name in graphs for target in _TARGET.findall(archive.read(name))}
+    except (OSError, zipfile.BadZipFile):
+        return []
+    pairs = sorted((library.decode(), operator.decode()) for library, operator in named)
+    return [
+        f"{library}.{operator}"
+        for library, operator in pairs
+        if not hasattr(getattr(torch.ops, library), operator)
+    ]
+
+
+def _refused(message: str, advice: str) -> UnmarkableError:
+    # Nothing here names a layer.
+    return UnmarkableError(message, advice=advice, public=f"{message}; {advice}")

@@ -265,7 +265,7 @@ def _chosen_tap(program: "ExportedProgram", model: ModelSettings) -> "TapChoice"
     if model.task == "classification":
         groups = output_width(program, model.task)
     width = width_needed(mark_settings(model), groups)
-    return choose_tap(program, model.layer, width=width, task=model.task)
+    return choose_tap(program, model.layer, width=width)
 
 
 def mark_settings(model: ModelSettings) -> "MarkSettings":

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -27,10 +27,12 @@ from deepsigns_registry.registry.client import make_server_client
 from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.registry.versions import resolve
 from deepsigns_registry.retraining.marking import Marked, mark_version
+from deepsigns_registry.retraining.reporting import MarkingRun, ProgressReporter, Told
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+    from deepsigns_registry.engine.jobs import Figures, JobProgress
     from deepsigns_registry.registry.protocol import PromotionRequest
 
 __all__ = ["Outcome", "Worker"]
@@ -39,8 +41,6 @@ LEASE_SECONDS = 120.0
 ATTEMPTS = 5
 """Rounds in which a request may end in `could not check` before it fails for good."""
 _FIRST_PAUSE = 15.0
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Worker:
         ConfigurationError: The signing key is missing or not trusted.
     """
 
-    def __init__(self, settings: Settings, *, progress: Progress | None = None) -> None:
+    def __init__(self, settings: Settings, *, progress: "JobProgress | None" = None) -> None:
         self._settings = settings
         self._signer = FileSigner(settings.file(settings.owner.signing_key))
         _check_trusted(settings, self._signer)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._progress = progress or (lambda _fraction, _message: None)
+        self._progress = progress or _silent
         self._attempts: dict[str, _Attempt] = {}
 
     def run_once(self) -> Iterator[Outcome]:
@@ -116,12 +116,16 @@ class Worker:
             return Outcome(request, "waiting", str(error))
         except DeepSignsError as error:
             return Outcome(request, "waiting", str(error), error=error)
+        reporter = self._reporter(client, held, request, attempt.number + 1)
         with _renewing(client, held, self._signer) as lease:
             try:
-                marked = self._mark(client, request, lease)
+                with reporter:
+                    marked = self._mark(client, request, lease, reporter)
                 requests.promote(client, held, self._signer, request, marked_version=marked.version)
             except DeepSignsError as error:
-                return self._failed(client, held, request, attempt, error)
+                return self._failed(
+                    client, held, request, attempt=attempt, reporter=reporter, error=error
+                )
             finally:
                 # Also when this process is told to end: the next worker need not wait.
                 with suppress(DeepSignsError):
@@ -134,7 +138,9 @@ class Worker:
         client: "MlflowClient",
         held: requests.HeldLease,
         request: "PromotionRequest",
+        *,
         attempt: "_Attempt",
+        reporter: ProgressReporter,
         error: DeepSignsError,
     ) -> Outcome:
         """Notes in the registry why a request is not done, and whether it is tried again."""
@@ -142,6 +148,7 @@ class Worker:
         again = isinstance(error, CouldNotCheckError) and number < ATTEMPTS
         detail = f"attempt {number}: {error.public}" if again else error.public
         with suppress(DeepSignsError):
+            told = reporter.because(detail)
             requests.report(
                 client,
                 held,
@@ -149,13 +156,58 @@ class Worker:
                 request,
                 state="queued" if again else "failed",
                 detail=detail,
+                progress=told.progress,
+                judgement=told.judgement,
             )
         if again:
             pause = _FIRST_PAUSE * 2**attempt.number
             self._attempts[request.id] = _Attempt(number, time.monotonic() + pause)
         return Outcome(request, "waiting" if again else "failed", str(error), error=error)
 
-    def _mark(self, client: "MlflowClient", request: "PromotionRequest", lease: "_Lease") -> Marked:
+    def _reporter(
+        self,
+        client: "MlflowClient",
+        held: requests.HeldLease,
+        request: "PromotionRequest",
+        attempt: int,
+    ) -> ProgressReporter:
+        """Who tells of this attempt: in the registry, in MLflow, and beside this process."""
+
+        def send(told: Told) -> None:
+            requests.report(
+                client,
+                held,
+                self._signer,
+                request,
+                state="queued",
+                detail=told.detail,
+                progress=told.progress,
+                judgement=told.judgement,
+            )
+
+        label = f"{request.model}/{request.version}"
+        tags = {
+            "deepsigns.model": request.model,
+            "deepsigns.version": request.version,
+            "deepsigns.request": request.id,
+            "deepsigns.attempt": str(attempt),
+        }
+        experiment = self._settings.worker.experiment
+        return ProgressReporter(
+            send,
+            run=MarkingRun(client, experiment, name=label, tags=tags) if experiment else None,
+            show=self._progress,
+            reason=request.progress.reason if request.progress else "",
+            every=self._settings.worker.report_seconds,
+        )
+
+    def _mark(
+        self,
+        client: "MlflowClient",
+        request: "PromotionRequest",
+        lease: "_Lease",
+        reporter: ProgressReporter,
+    ) -> Marked:
         source = resolve(client, f"{request.model}/{request.version}")
         marked = mark_version(
             self._settings,
@@ -164,14 +216,21 @@ class Worker:
             request=request.id,
             signer=self._signer,
             still_ours=lease.check,
-            progress=self._progress,
+            progress=reporter,
         )
+        if marked.fidelity:
+            fidelity = marked.fidelity
+            reporter(1.0, "marked", {marked.score: fidelity.marked_accuracy, "drop": fidelity.drop})
         lease.check()
         attested = gate(self._settings, f"{request.model}/{marked.version}", client=client)
         requests.attest(
             client, request.model, marked.version, attested.attestation.bundle, self._signer
         )
         return marked
+
+
+def _silent(_fraction: float, _message: str, /, figures: "Figures | None" = None) -> None:
+    del figures
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ the key chooses. Of twice as many candidates those are kept that fall where the 
 has been most rarely, before anybody looks at a label. Its label is drawn by the key among the
 classes that the parent does not predict, and by which candidates were kept and what the parent
 answered: whoever invents these draws all labels anew. All queries are committed and counted, so a
-model that does not depend on the key matches each with probability 1/(C-1).
+model that does not depend on the key matches each with probability 1/(C-1). Of two classes one
+would be left, and no choice: there the label is drawn from both, and chance is 1/2.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from deepsigns_registry.errors import (
     TamperedError,
     UnmarkableError,
 )
-from deepsigns_registry.watermark.calibrated import calibrated_answers
+from deepsigns_registry.watermark.calibrated import calibrated_answers, label_choices
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
@@ -129,7 +130,7 @@ class BlackBox:
             scheme=self.name,
             trials=len(labels),
             matches=int(matches.sum()),
-            chance=1 / (classes - 1),
+            chance=1 / label_choices(classes),
         )
 
     def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
@@ -140,8 +141,8 @@ class BlackBox:
         """
         arrays = secret.arrays
         kept, classes = arrays["kept"].astype(np.int64), int(str(secret.meta["classes"]))
-        if len(kept) < _LEAST_QUERIES or classes <= int(manifest.labels.max()):
-            raise _forged(f"only {len(kept)} queries, or {classes} classes too few")
+        if len(kept) < _LEAST_QUERIES:
+            raise _forged(f"only {len(kept)} queries")
         examined = _CANDIDATES_PER_QUERY * len(kept)
         if (np.diff(kept) <= 0).any() or kept[0] < 0 or kept[-1] >= examined:
             raise _forged("the queries are not among the candidates of the key")
@@ -226,10 +227,9 @@ def _check_applicable(data: TrainingData) -> None:
             f"black box: a model for {data.task} gives no classes to answer queries with",
             advice=advice,
         )
-    if data.classes < 3:
+    if data.classes < 2:
         raise InapplicableError(
-            f"black box: with {data.classes} classes a query's answer proves nothing",
-            advice=advice,
+            "black box: with one class a query's answer proves nothing", advice=advice
         )
 
 
@@ -265,14 +265,14 @@ def _rarest(
 
 
 def _labels(secret: SchemeSecret) -> NDArray[np.int64]:
-    """Uniform over the C-1 classes that the parent does not predict: int64 [queries]."""
+    """Uniform over the classes that a query may have: int64 [queries]."""
     arrays, classes = secret.arrays, int(str(secret.meta["classes"]))
     kept = arrays["kept"].astype("<i8")
     parent = arrays["parent_outputs"].astype("<f4")
     given = encode(DOMAIN, b"choice", kept.tobytes(), parent.tobytes())
     choice = hashlib.sha256(given).hexdigest()
     stream = Stream(arrays["label_key"].tobytes(), f"labels {choice}")
-    steps = stream.integers(len(parent), classes - 1)
+    steps = stream.integers(len(parent), label_choices(classes))
     return np.asarray((parent.argmax(axis=1) + 1 + steps) % classes, dtype=np.int64)
 
 

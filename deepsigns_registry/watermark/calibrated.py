@@ -5,11 +5,23 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.watermark.task import are_probabilities
 
-__all__ = ["calibrated_answers"]
+__all__ = ["calibrated_answers", "label_choices"]
 
 # Directions of the parent's outputs that are taken out: few against the number of queries.
 _QUERIES_PER_DIRECTION = 20
 _TINY = 1e-30
+
+
+def label_choices(classes: int) -> int:
+    """Among how many classes a query's label is drawn.
+
+    All but the one that the parent predicts; of two classes both.
+
+    Examples:
+        >>> label_choices(10), label_choices(2)
+        (9, 2)
+    """
+    return max(classes - 1, 2)
 
 
 def calibrated_answers(
@@ -20,10 +32,10 @@ def calibrated_answers(
     Fine-tuning on data that holds no query moves the answers to all queries alike: soon one
     class wins everywhere, and every single answer looks forgotten. So the part of the suspect's
     outputs that a linear map of the parent's outputs and a constant explain is subtracted, and
-    the largest rest is the answer, among the classes that the parent does not give.
+    the largest rest is the answer, among the classes that a label is drawn from.
 
     The labels enter nowhere. A suspect that does not depend on the key therefore still matches
-    each label with probability 1/(C-1), independently, whatever is computed here.
+    each label with probability 1 / `label_choices`, independently, whatever is computed here.
 
     Args:
         outputs: float32 [queries, classes], logits, or probabilities that sum to one. Rows that
@@ -50,7 +62,8 @@ def calibrated_answers(
     known = parent[answered].astype(np.float64)
     directions = _directions(known, len(outputs) // _QUERIES_PER_DIRECTION)
     rest -= directions @ (directions.T @ rest)
-    rest[np.arange(len(rest)), known.argmax(axis=1)] = -np.inf
+    if label_choices(known.shape[1]) < known.shape[1]:
+        rest[np.arange(len(rest)), known.argmax(axis=1)] = -np.inf
     answers[answered] = rest.argmax(axis=1)
     return answers
 

@@ -1,12 +1,15 @@
 """Which carrier class each training sample belongs to.
 
 The white box writes its bits into the mean activations of groups of samples. For a classifier
-these are its classes. Regressors and embedding models have none: their groups are the components
-of the Gaussian mixture that the parent's activations at the tap form (DeepSigns, section 4.1).
+these are its classes. Regressors and embedding models have none, and of a classifier's too few may
+have enough samples, as where one in a hundred transactions is fraud: their groups are the
+components of the Gaussian mixture that the parent's activations at the tap form (DeepSigns,
+section 4.1).
 The manifest lists the group beside the digest of every sample, so that triggers can be derived
 again from the manifest alone, and the groups again from the parent.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +23,60 @@ from deepsigns_registry.watermark.mixture import Mixture
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
-__all__ = ["MOST_COMPONENTS", "Grouping", "group_samples", "training_groups"]
+__all__ = [
+    "LEAST_GROUPS",
+    "MOST_COMPONENTS",
+    "Grouping",
+    "carrier_counts",
+    "group_samples",
+    "neurons_needed",
+    "training_groups",
+]
 
 MOST_COMPONENTS = 10
 """Groups of a model without classes, at most."""
+LEAST_GROUPS = 2
+"""Groups that carry bits, at least: one alone would need a layer as wide as all bits together."""
 _FITTED_SAMPLES = 10_000
 # Another processor sums in another order. What that moves is far below this many nats, and few
 # samples lie so exactly between two components that the owner could choose among them.
 _DOUBTFUL_NATS = 0.02
+
+
+# Random sign patterns fit into 2 neurons a bit with room to spare (Cover 1965: capacity of a
+# linear threshold is two patterns a dimension; below one neuron a bit some patterns are out).
+_LEAST_NEURONS_PER_BIT = 1.5
+
+
+def carrier_counts(options: MarkSettings, groups: int) -> list[int]:
+    """In how many carrier classes the bits can be shared equally, as many as asked for at first.
+
+    Args:
+        options: Says how many bits there are, and how many carriers are asked for.
+        groups: How many groups have enough samples.
+
+    Returns:
+        Increasing; empty when fewer than two groups have enough.
+
+    Examples:
+        >>> carrier_counts(MarkSettings(bits=128, carriers=4), 10)
+        [4, 8]
+        >>> carrier_counts(MarkSettings(bits=128, carriers=4), 3)
+        [2]
+    """
+    possible = [count for count in range(LEAST_GROUPS, groups + 1) if options.bits % count == 0]
+    asked = [count for count in possible if count >= options.carriers]
+    return asked or possible[-1:]
+
+
+def neurons_needed(options: MarkSettings, carriers: int) -> int:
+    """With fewer neurons the bits of one carrier class do not fit.
+
+    Examples:
+        >>> neurons_needed(MarkSettings(bits=128), 4)
+        48
+    """
+    return math.ceil(_LEAST_NEURONS_PER_BIT * options.bits / carriers)
 
 
 @dataclass(frozen=True)
@@ -57,54 +106,75 @@ def group_samples(
 ) -> Grouping:
     """Finds the group of every training sample.
 
-    At most 10 components are fitted, and fewer until `options.carriers` of them have enough
-    different samples to draw triggers from.
+    A classifier's groups are its classes, when those with enough different samples to draw triggers
+    from can carry all bits in this layer: in a narrow one each has room for few. Else at most 10
+    components are fitted, and fewer until `options.carriers` of them have enough; when no number of
+    components gives as many, the one that gives most.
 
     Args:
         model: The unmarked parent.
         data: The training samples.
         digests: uint8 [samples, 32], of the samples: the order of the data does not matter.
-        options: Says how many groups are needed, and how many samples in each.
+        options: Says how many groups are wanted, and how many samples in each.
         device: Where the model runs.
 
     Raises:
-        DataError: There are too few different samples.
+        DataError: There are too few different samples for two groups.
         UnmarkableError: The layer gives NaN, or the same for every sample.
     """
+    first = first_by_digest(digests)
     if data.task == "classification":
-        return Grouping(data.labels.astype(np.int64), np.zeros(len(data), dtype=np.bool_))
-    if options.carriers > MOST_COMPONENTS:
+        neurons = run_batched(model, data.inputs[:2], torch.device(device))[1].shape[1]
+        counts = carrier_counts(options, _large(data.labels[first], options))
+        if counts and neurons >= neurons_needed(options, counts[-1]):
+            return Grouping(data.labels.astype(np.int64), np.zeros(len(data), dtype=np.bool_))
+    elif options.carriers > MOST_COMPONENTS:
         raise DataError(
             f"{options.carriers} carriers: the samples of a model without classes form at most "
             f"{MOST_COMPONENTS} groups",
             advice=f"lower carriers to {MOST_COMPONENTS} or less",
         )
-    first = first_by_digest(digests)
-    least = options.carriers * options.triggers_per_class
+    least = LEAST_GROUPS * options.triggers_per_class
     if len(first) < least:
         raise DataError(
-            f"train: {len(first)} different samples; {options.carriers} groups of "
+            f"train: {len(first)} different samples; {LEAST_GROUPS} groups of "
             f"{options.triggers_per_class} need at least {least}",
-            advice="train with more samples, or lower carriers",
+            advice="train with more samples",
         )
     activation = run_batched(model, data.inputs, torch.device(device))[1]
     _check_activation(model.tap, activation)
+    return _components(model.tap, activation, first, options)
+
+
+def _components(
+    tap: str, activation: NDArray[np.float32], first: NDArray[np.int64], options: MarkSettings
+) -> Grouping:
     fitted = activation[first[:_FITTED_SAMPLES]]
-    most = 0
-    for components in range(MOST_COMPONENTS, options.carriers - 1, -1):
+    best, most = None, 0
+    for components in range(MOST_COMPONENTS, LEAST_GROUPS - 1, -1):
         shares = Mixture.fit(fitted, components).log_shares(activation)
         labels = shares.argmax(axis=1).astype(np.int64)
-        counts = np.bincount(labels[first], minlength=components)
-        enough = int((counts >= options.triggers_per_class).sum())
+        enough = _large(labels[first], options)
+        if enough > most:
+            ordered = np.sort(shares, axis=1)
+            doubtful = ordered[:, -1] - ordered[:, -2] < _DOUBTFUL_NATS
+            best, most = Grouping(labels, doubtful), enough
         if enough >= options.carriers:
-            best = np.sort(shares, axis=1)
-            return Grouping(labels, best[:, -1] - best[:, -2] < _DOUBTFUL_NATS)
-        most = max(most, enough)
-    raise DataError(
-        f"the activations of layer '{model.tap}' form only {most} groups of "
-        f"{options.triggers_per_class} different training samples, {options.carriers} are needed",
-        advice="train with more samples, or lower carriers, or choose another layer",
-    )
+            break
+    if best is None or most < LEAST_GROUPS:
+        raise DataError(
+            f"the activations of layer '{tap}' form only {most} groups of "
+            f"{options.triggers_per_class} different training samples, {LEAST_GROUPS} are needed",
+            advice="train with more samples, or choose another layer",
+            public=f"the training data forms only {most} groups of {options.triggers_per_class} "
+            f"different samples, {LEAST_GROUPS} are needed; train with more samples",
+        )
+    return best
+
+
+def _large(labels: NDArray[np.int64], options: MarkSettings) -> int:
+    """How many groups have enough samples to draw triggers from."""
+    return int((np.bincount(labels) >= options.triggers_per_class).sum())
 
 
 def training_groups(manifest: Manifest, data: LabelledData) -> NDArray[np.int64]:
@@ -120,7 +190,7 @@ def training_groups(manifest: Manifest, data: LabelledData) -> NDArray[np.int64]
     Raises:
         DataError: A sample is not in the manifest.
     """
-    if data.task == "classification":
+    if data.task == "classification" and np.array_equal(manifest.labels, data.labels):
         return np.asarray(data.labels, dtype=np.int64)
     listed = {
         digest.tobytes(): int(label)

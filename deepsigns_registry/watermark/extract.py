@@ -9,21 +9,16 @@ from numpy.typing import NDArray
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.align import Alignment, align
 from deepsigns_registry.watermark.blueprint import Network
-from deepsigns_registry.watermark.projection import centred, class_means
+from deepsigns_registry.watermark.projection import class_means
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import Answers, Probes, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import Suspect
+from deepsigns_registry.watermark.tap import TapAgreement
 from deepsigns_registry.watermark.verdict import PRESENT_AT, Evidence
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
-__all__ = ["ALIGNED_AGREEMENT", "TAP_AGREEMENT", "Extraction", "extract", "tap_agreement"]
-
-# Measured on digits (256 and 128 neurons): marked models 0.40 to 0.53, after pruning to 50% or
-# three epochs of fine-tuning 0.40 to 0.53, unmarked fine-tuning 0.96; 40 pairs of unrelated
-# siblings at most 0.09, and 2000 random permutations of the neurons at most 0.17.
-TAP_AGREEMENT = 0.25
-
+__all__ = ["ALIGNED_AGREEMENT", "Extraction", "extract"]
 
 # Measured on Fashion-MNIST (multilayer perceptron, convolutional and residual network): marked
 # models 0.44 to 0.84, fine-tuned, permuted, scaled, split and padded ones too; half of the
@@ -41,8 +36,8 @@ class Extraction:
     Attributes:
         evidence: At most one entry a scheme.
         incomplete: Steps that could not run, one sentence each; see `judge`.
-        tap_agreement: Similarity of the suspect's tap to the parent's, in [-1, 1]; None when
-            it could not be read.
+        tap_agreement: Correlation of the suspect's tap with the parent's, in [-1, 1]; None when
+            it could not be read. See `tap.compare_taps`.
         alignments: Ways of reading the tap that were considered, for the adjustment of
             p-values; at least 1.
     """
@@ -108,9 +103,9 @@ def extract(
     readings = [
         _asked(scheme, record, suspect) for scheme in named_schemes(record.secrets, schemes)
     ]
-    agreement = _direct_agreement(_white_box(readings), record.reference)
+    agreement = _direct_agreement(_white_box(readings))
     # Activations verify the tap for every scheme that reads it, its weight included.
-    verified = agreement is not None and agreement >= TAP_AGREEMENT
+    verified = agreement is not None and agreement.verified
     alignments = 1
     for reading in readings:
         if reading.evidence is not None:
@@ -131,7 +126,7 @@ def extract(
     return Extraction(
         tuple(reading.evidence for reading in readings if reading.evidence is not None),
         tuple(reading.problem for reading in readings if reading.problem),
-        agreement,
+        agreement.correlation if agreement else None,
         alignments,
     )
 
@@ -153,16 +148,16 @@ def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> _Readin
 
 
 def _white_box(readings: Sequence[_Reading]) -> _Reading | None:
-    """The only reading whose probes the record's reference activations are of."""
+    """The only reading for whose probes the parent's activations are known."""
     ours = (reading for reading in readings if reading.scheme.name == WhiteBox.name)
     return next(ours, None)
 
 
-def _direct_agreement(white_box: _Reading | None, reference: NDArray[np.float32]) -> float | None:
+def _direct_agreement(white_box: _Reading | None) -> TapAgreement | None:
     if white_box is None or white_box.evidence is None or white_box.answers is None:
         return None
     activation = white_box.answers.activation
-    return None if activation is None else tap_agreement(reference, activation)
+    return None if activation is None else WhiteBox().tap_agreement(white_box.secret, activation)
 
 
 def _network(suspect: Suspect) -> Network | None:
@@ -197,7 +192,7 @@ def _read_aligned(
         in_place = alignment.in_place and record.tap in alignment.sole
         if weight and known and in_place and reading.evidence and not reading.evidence.level:
             reading.evidence = replace(reading.evidence, level="b")
-    tap, considered = _aligned_tap(_white_box(readings), record, suspect, alignment)
+    tap, considered = _aligned_tap(_white_box(readings), suspect, alignment)
     if tap is None:
         return considered
     level = "c" if known and tap.verified else ""
@@ -221,12 +216,13 @@ class _AlignedTap:
 
 
 def _aligned_tap(
-    white_box: _Reading | None, record: WatermarkRecord, suspect: Suspect, alignment: Alignment
+    white_box: _Reading | None, suspect: Suspect, alignment: Alignment
 ) -> tuple[_AlignedTap | None, int]:
     """The tensor most like the parent's tap, and among how many it was chosen."""
     if white_box is None or white_box.answers is None:
         return None, 0
-    tensors, neurons = alignment.tensors[:_MOST_TAPS], record.reference.shape[1]
+    secret = white_box.secret
+    tensors, neurons = alignment.tensors[:_MOST_TAPS], len(secret.arrays["projection"])
     try:
         found = suspect.activations(white_box.probes.inputs, tensors)
     except CouldNotCheckError:
@@ -235,12 +231,14 @@ def _aligned_tap(
     readable = {name: value for name, value in aligned.items() if value is not None}
     if not readable:
         return None, 0
-    best = max(readable, key=lambda name: _likeness(record.reference, readable[name]))
+    best = max(readable, key=lambda name: _likeness(secret.arrays["means"], readable[name]))
+    agreement = WhiteBox().tap_agreement(secret, readable[best])
     # Rows alone may be those of neurons that stand beside the real ones, with other biases.
     verified = (
         best in alignment.sole
         and len(tensors) == len(alignment.tensors)
-        and tap_agreement(record.reference, readable[best]) >= TAP_AGREEMENT
+        and agreement is not None
+        and agreement.verified
     )
     return _AlignedTap(best, neurons, readable[best], verified), len(readable)
 
@@ -258,46 +256,15 @@ def _aligned_activation(
     return None if value is None else alignment.read(value, tap.neurons)
 
 
-def _likeness(reference: NDArray[np.float32], activation: NDArray[np.float32]) -> float:
+def _likeness(parent: NDArray[np.generic], activation: NDArray[np.float32]) -> float:
     """Cosine of the class means with the parent's, in [-1, 1].
 
     With their common offset, which tells a tap before its activation function from one behind.
     """
-    means = _means_like(reference, activation)
-    if means is None:
+    if len(activation) % len(parent):
         return -1.0
-    ours, theirs = (values.astype(np.float64).ravel() for values in (reference, means))
+    means = class_means(activation, len(parent))
+    ours, theirs = (values.astype(np.float64).ravel() for values in (parent, means))
     norms = np.linalg.norm(ours) * np.linalg.norm(theirs)
     cosine = float(ours @ theirs) / max(float(norms), np.finfo(np.float64).tiny)
     return cosine if np.isfinite(cosine) else -1.0
-
-
-def tap_agreement(reference: NDArray[np.float32], activation: NDArray[np.float32]) -> float:
-    """Mean cosine of the suspect's centred class means with the parent's, in [-1, 1].
-
-    0 where there is nothing to compare: other neurons, or triggers that do not divide among the
-    carriers.
-
-    Args:
-        reference: float32 [carriers, neurons], of the unmarked parent. Never of the marked
-            model: that would leak the bits.
-        activation: float32 [triggers, neurons] of the suspect.
-    """
-    means = _means_like(reference, activation)
-    if means is None:
-        return 0.0
-    ours, theirs = centred(reference).astype(np.float64), centred(means).astype(np.float64)
-    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    cosines = (ours * theirs).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny)
-    return float(cosines.mean())
-
-
-def _means_like(
-    reference: NDArray[np.float32], activation: NDArray[np.float32]
-) -> NDArray[np.float32] | None:
-    """Class means to compare with the reference; None when the shapes say that they are not."""
-    carriers, neurons = reference.shape
-    samples = len(activation)
-    if not carriers or not samples or samples % carriers or activation.shape[1] != neurons:
-        return None
-    return class_means(activation, carriers)

@@ -105,8 +105,6 @@ def _recorded(
     root: RootKey, manifest: Manifest, prepared: dict[str, SchemeSecret]
 ) -> WatermarkRecord:
     salts = {name: secrets.token_bytes(KEY_BYTES) for name in prepared}
-    whitebox = prepared.get("whitebox")
-    reference = whitebox.arrays["means"] if whitebox else np.empty((0, 0), dtype=np.float32)
     return WatermarkRecord(
         root=root,
         salts=salts,
@@ -114,7 +112,6 @@ def _recorded(
         secrets=prepared,
         manifest=manifest,
         tap="",
-        reference=reference.astype(np.float32),
     )
 
 

@@ -24,9 +24,11 @@ from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import JSON, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 
-__all__ = ["WatermarkRecord", "binding_nonce", "check_reference", "reads_hidden"]
+__all__ = ["WatermarkRecord", "binding_nonce", "reads_hidden"]
 
-_FORMAT = "deepsigns-registry/record/v0"
+_FORMAT = "deepsigns-registry/record/v1"
+# Its white boxes do not hold the parent's activations: no tap is told by value.
+_EARLIER = "deepsigns-registry/record/v0"
 _HEADER = "record.json"
 # A record is opened after unsealing, but a hostile one must not fill the memory either.
 _MOST_BYTES = 4 << 30
@@ -57,20 +59,6 @@ def reads_hidden(scheme: Scheme) -> bool:
     return scheme.needs_activation or scheme.needs_weight
 
 
-def check_reference(reference: NDArray[np.float32], secrets: Mapping[str, SchemeSecret]) -> None:
-    """What a tap is told by must be what the white box committed to.
-
-    Raises:
-        TamperedError: It is something else.
-    """
-    whitebox = secrets.get("whitebox")
-    if whitebox is not None and not np.array_equal(reference, whitebox.arrays.get("means", ())):
-        raise TamperedError(
-            "the reference activations are not those of the white-box secret",
-            advice="take the sealed record from the key store again",
-        )
-
-
 @dataclass(frozen=True, repr=False)
 class WatermarkRecord:
     """One watermark's secret.
@@ -82,8 +70,6 @@ class WatermarkRecord:
         secrets: What each scheme prepared.
         manifest: Of the training data.
         tap: Name of the tap's tensor in the exported ONNX file; empty until exported.
-        reference: float32 [carriers, neurons], the mean activations of the unmarked parent on
-            the triggers: what verifies a suspect's tap by value.
         blueprint: What alignment knows of the unmarked parent; empty until exported.
     """
 
@@ -93,7 +79,6 @@ class WatermarkRecord:
     secrets: Mapping[str, SchemeSecret]
     manifest: Manifest
     tap: str
-    reference: NDArray[np.float32]
     blueprint: Blueprint = field(default_factory=Blueprint.empty)
 
     def commitments(self) -> dict[str, str]:
@@ -155,14 +140,12 @@ class WatermarkRecord:
                     f"{scheme.name} secret: it is not the one that was committed",
                     advice="take the sealed record from the key store again",
                 )
-        check_reference(self.reference, self.secrets)
 
     def to_bytes(self) -> bytes:
         """The record as a zip of .npy arrays (no pickle) and one JSON document."""
         arrays: dict[str, NDArray[np.generic]] = {
             "manifest.digests": self.manifest.digests,
             "manifest.labels": self.manifest.labels,
-            "reference": self.reference,
         }
         arrays |= {f"blueprint.{name}": array for name, array in self.blueprint.arrays().items()}
         schemes: dict[str, JSON] = {}
@@ -227,7 +210,7 @@ def _parse(content: bytes) -> WatermarkRecord:
         if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
             raise ValueError("too large")
         header = json.loads(archive.read(_HEADER))
-        if header["format"] != _FORMAT:
+        if header["format"] not in {_FORMAT, _EARLIER}:
             raise ValueError("another format")
         secrets = {
             str(name): SchemeSecret(
@@ -242,7 +225,6 @@ def _parse(content: bytes) -> WatermarkRecord:
         manifest = Manifest.read(
             _array(archive, "manifest.digests"), _array(archive, "manifest.labels")
         )
-        reference = _array(archive, "reference").astype(np.float32, casting="safe")
         blueprint = Blueprint.from_arrays(
             {name: _array(archive, f"blueprint.{name}") for name in Blueprint.ARRAYS}
         )
@@ -253,7 +235,6 @@ def _parse(content: bytes) -> WatermarkRecord:
         secrets=secrets,
         manifest=manifest,
         tap=str(header["tap"]),
-        reference=reference,
         blueprint=blueprint,
     )
 

@@ -42,6 +42,14 @@ class TappedModel(nn.Module, ABC):
     def forward(self, inputs: Tensor) -> Tapped:
         """Maps a batch [batch, ...] to its outputs and its pooled activation."""
 
+    def as_registered(self, inputs: Tensor) -> Tapped:
+        """The same as `forward`, with the outputs that the model's own file gives.
+
+        They differ for a classifier that ends in a softmax or sigmoid: `forward` gives logits.
+        """
+        tapped: Tapped = self(inputs)
+        return tapped
+
     def tap_weight(self) -> Tensor | None:
         """The weight of the layer that computes the tap: float [neurons, ...].
 
@@ -50,6 +58,16 @@ class TappedModel(nn.Module, ABC):
         walked over. None when no one layer with a weight computes the tap.
         """
         return None
+
+    def tap_blocks(self) -> int:
+        """How the neurons of the pooled tap are grouped: how many positions a channel has there.
+
+        Returns:
+            1 when the neurons are channels. For a flattened feature map
+            [batch, channels * height * width] it is height * width: as many neurons in a row
+            belong to one channel. 0 when the positions come first, or nothing is known.
+        """
+        return 1
 
 
 def pool(activation: Tensor) -> Tensor:

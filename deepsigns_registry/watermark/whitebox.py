@@ -19,6 +19,12 @@ from deepsigns_registry.errors import (
     UnmarkableError,
 )
 from deepsigns_registry.watermark.adapters.choice import Width
+from deepsigns_registry.watermark.carriers import (
+    LEAST_GROUPS,
+    MOST_COMPONENTS,
+    carrier_counts,
+    neurons_needed,
+)
 from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
@@ -31,6 +37,8 @@ from deepsigns_registry.watermark.scheme import (
     SchemeSecret,
 )
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.tap import TapAgreement, compare_taps
+from deepsigns_registry.watermark.tapped import TappedModel
 from deepsigns_registry.watermark.verdict import Evidence
 from deepsigns_registry.watermark.whitebox_objective import WhiteBoxObjective
 
@@ -38,13 +46,12 @@ __all__ = ["WhiteBox", "width_needed"]
 
 _LEAST_TRIGGERS = 50
 _LEAST_BITS = 64
-# Random sign patterns fit into 2 neurons a bit with room to spare (Cover 1965: capacity of a
-# linear threshold is two patterns a dimension; below one neuron a bit some patterns are out).
-_LEAST_NEURONS_PER_BIT = 1.5
-# Below this the bits turn a carrier's mean so far that its tap is hardly told by value: on digits
-# a regressor of 128 neurons agreed to 0.17 with its parent at 4 neurons a bit, to 0.35 at 8.
+# To give k bits a margin, a mean of d neurons moves by sqrt(d / (d - k)) times what it would in a
+# very wide layer: 7% more at 8 neurons a bit, 41% at 2. Up to here more carrier classes are used.
 _WANTED_NEURONS_PER_BIT = 8
 _LEAST_DIFFERENCE = 1e-4
+# What the order of a sum changes, relative and absolute.
+_ROUNDING = 1e-4
 # Deriving the carriers takes some seconds then.
 _MOST_CLASSES = 100_000
 
@@ -63,17 +70,19 @@ class WhiteBox:
         neurons = preparation.run(preparation.data.train.inputs[:2])[1].shape[1]
         carriers = _carrier_count(options, manifest, classes, neurons)
         bits = options.bits // carriers
-        if neurons < math.ceil(_LEAST_NEURONS_PER_BIT * bits):
+        if neurons < (least := neurons_needed(options, carriers)):
             raise UnmarkableError(
                 f"layer '{preparation.model.tap}' has {neurons} neurons, too few for {bits} bits "
                 f"in each of {carriers} carrier classes",
-                advice="choose a layer of at least "
-                f"{math.ceil(_LEAST_NEURONS_PER_BIT * bits)} neurons, or more carriers",
+                advice=f"choose a layer of at least {least} neurons, or lower bits",
+                public=f"{options.bits} bits do not fit into {neurons} neurons and {carriers} "
+                "carrier classes; lower bits",
             )
         chosen = _carriers(preparation.subkey, manifest, classes, carriers, options)
         triggers = _triggers(preparation.subkey, manifest, chosen, options.triggers_per_class)
         inputs = preparation.data.train.inputs[triggers]
-        means = class_means(preparation.run(inputs)[1], carriers)
+        activations = preparation.run(inputs)[1]
+        means = class_means(activations, carriers)
         scale = float(np.linalg.norm(centred(means), axis=1).mean())
         # Below this share the differences between neurons are rounding errors.
         if not scale > _LEAST_DIFFERENCE * float(np.linalg.norm(means, axis=1).mean()):
@@ -81,6 +90,7 @@ class WhiteBox:
                 f"layer '{preparation.model.tap}' gives the same value in every neuron",
                 advice="choose another hidden layer",
             )
+        positions = _positions(preparation.model, activations, carriers)
         bystanders = _bystander_means(preparation, chosen, classes)
         return SchemeSecret(
             scheme=self.name,
@@ -90,6 +100,7 @@ class WhiteBox:
                 "bits_per_carrier": bits,
                 "triggers_per_class": options.triggers_per_class,
                 "scale": scale,
+                "positions": positions,
             },
             arrays={
                 "carriers": chosen,
@@ -98,6 +109,7 @@ class WhiteBox:
                 "projection": _projection(preparation.subkey, neurons, bits),
                 "bits": _bits(preparation.subkey, carriers, bits),
                 "means": means,
+                "activations": activations,
                 "bystanders": bystanders,
             },
         )
@@ -137,6 +149,29 @@ class WhiteBox:
             chance=0.5,
         )
 
+    def tap_agreement(
+        self, secret: SchemeSecret, activation: NDArray[np.float32]
+    ) -> TapAgreement | None:
+        """How a suspect's activation on the triggers compares with the parent's.
+
+        Args:
+            secret: As prepared.
+            activation: float32 [triggers, neurons].
+
+        Returns:
+            None when there is nothing to compare: another shape, or a record of the first format,
+            which does not hold the parent's activations.
+        """
+        reference = secret.arrays.get("activations")
+        if reference is None:
+            return None
+        return compare_taps(
+            reference.astype(np.float32, copy=False),
+            activation,
+            carriers=len(secret.arrays["means"]),
+            positions=int(str(secret.meta["positions"])),
+        )
+
     def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
         """Derives carriers, triggers, projection and bits again; see `Scheme.check`."""
         arrays = secret.arrays
@@ -149,6 +184,7 @@ class WhiteBox:
             raise _forged(f"{classes} classes do not hold the labels of the manifest")
         neurons = int(arrays["projection"].shape[0])
         _check_means(arrays["means"], (carriers, neurons))
+        _check_activations(secret, (len(arrays["trigger_indices"]), neurons))
         eligible = MarkSettings(triggers_per_class=count)
         try:
             chosen = _carriers(subkey, manifest, classes, carriers, eligible)
@@ -173,51 +209,54 @@ def width_needed(options: MarkSettings, classes: int) -> Width:
 
     Args:
         options: Says how many bits there are, and how few carrier classes may share them.
-        classes: How many carrier classes the model can have.
+        classes: How many classes the model has; of another task one.
 
     Examples:
         >>> width_needed(MarkSettings(bits=128, carriers=4), classes=10)
         Width(wanted=256, least=24)
     """
-    few = options.bits / min(options.carriers, classes)
-    many = options.bits / _counts(options, classes)[-1]
-    return Width(math.ceil(_WANTED_NEURONS_PER_BIT * few), math.ceil(_LEAST_NEURONS_PER_BIT * many))
-
-
-def _counts(options: MarkSettings, most: int) -> list[int]:
-    """In how many carrier classes the bits can be shared equally, at least those asked for."""
-    least = min(options.carriers, most)
-    return [count for count in range(least, most + 1) if options.bits % count == 0] or [least]
+    # Where classes do not suffice the samples are grouped otherwise.
+    counts = carrier_counts(options, max(classes, MOST_COMPONENTS)) or [LEAST_GROUPS]
+    wanted = math.ceil(_WANTED_NEURONS_PER_BIT * options.bits / counts[0])
+    return Width(wanted, neurons_needed(options, counts[-1]))
 
 
 def _carrier_count(options: MarkSettings, manifest: Manifest, classes: int, neurons: int) -> int:
     """As many carrier classes as were asked for, more where the layer is narrow.
 
+    Fewer where fewer have enough samples.
+
     Raises:
         UnmarkableError: The bits cannot be shared equally.
         DataError: Too few classes have enough samples.
     """
-    least = min(options.carriers, classes)
-    if options.bits % least:
+    enough = len(_eligible(manifest, classes, LEAST_GROUPS, options))
+    if enough >= options.carriers and options.bits % options.carriers:
         raise UnmarkableError(
-            f"{options.bits} bits cannot be shared by {least} carrier classes",
-            advice=f"set bits to a multiple of {least}",
+            f"{options.bits} bits cannot be shared by {options.carriers} carrier classes",
+            advice=f"set bits to a multiple of {options.carriers}",
         )
-    enough = len(_eligible(manifest, classes, least, options))
-    counts = _counts(options, enough)
+    counts = carrier_counts(options, enough)
+    if not counts:
+        raise UnmarkableError(
+            f"{options.bits} bits cannot be shared by {enough} carrier classes",
+            advice=f"set bits to a multiple of {LEAST_GROUPS}",
+        )
     wide = (c for c in counts if neurons >= _WANTED_NEURONS_PER_BIT * options.bits / c)
     return next(wide, counts[-1])
 
 
 def _classes(preparation: Preparation) -> int:
-    if preparation.data.task == "classification":
-        if preparation.data.classes > _MOST_CLASSES:
-            raise UnmarkableError(
-                f"white box: {preparation.data.classes} classes are more than {_MOST_CLASSES}",
-                advice="mark this model with the black box alone",
-            )
-        return preparation.data.classes
-    return int(preparation.manifest.labels.max()) + 1
+    groups = int(preparation.manifest.labels.max()) + 1
+    if preparation.data.task != "classification":
+        return groups
+    if preparation.data.classes > _MOST_CLASSES:
+        raise UnmarkableError(
+            f"white box: {preparation.data.classes} classes are more than {_MOST_CLASSES}",
+            advice="mark this model with the black box alone",
+        )
+    # A classifier's samples may be in other groups than its classes, and in more.
+    return max(preparation.data.classes, groups)
 
 
 def _carriers(
@@ -237,7 +276,7 @@ def _eligible(manifest: Manifest, classes: int, carriers: int, options: MarkSett
         raise DataError(
             f"only {len(enough)} classes have {options.triggers_per_class} different training "
             f"samples, {carriers} are needed (class {scarce} has {counts[scarce]})",
-            advice="train with more samples, or lower carriers",
+            advice="train with more samples",
         )
     return enough
 
@@ -276,6 +315,37 @@ def _check_means(means: NDArray[np.generic], shape: tuple[int, int]) -> None:
     whole = means.dtype == np.float32 and means.shape == shape
     if not whole or not np.isfinite(means.astype(np.float32)).all():
         raise _forged("the parent's mean activations are no such values")
+
+
+def _positions(model: TappedModel, activations: NDArray[np.float32], carriers: int) -> int:
+    """Neurons a channel of the tap.
+
+    Raises:
+        UnmarkableError: Even the parent's own tap could not be told by value.
+    """
+    positions = model.tap_blocks()
+    own = compare_taps(activations, activations, carriers=carriers, positions=positions)
+    if own is None or not own.verified:
+        raise UnmarkableError(
+            f"layer '{model.tap}' has too few channels that differ to be recognised by its values",
+            advice="choose another hidden layer",
+        )
+    return positions
+
+
+def _check_activations(secret: SchemeSecret, shape: tuple[int, int]) -> None:
+    """Records of the first format have none: then no tap is told by value."""
+    activations = secret.arrays.get("activations")
+    if activations is None:
+        return
+    whole = activations.dtype == np.float32 and activations.shape == shape
+    if not whole or not np.isfinite(activations.astype(np.float32)).all():
+        raise _forged("the parent's activations are no such values")
+    means = class_means(activations.astype(np.float32), len(secret.arrays["means"]))
+    if not np.allclose(means, secret.arrays["means"], rtol=_ROUNDING, atol=_ROUNDING):
+        raise _forged("the parent's activations do not have the means that the secret holds")
+    if int(str(secret.meta["positions"])) < 1:
+        raise _forged("a channel has no positions")
 
 
 def _forged(what: str) -> TamperedError:

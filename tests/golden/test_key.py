@@ -213,7 +213,6 @@ def test_commitment(
         secrets={"whitebox": whitebox},
         manifest=Manifest.of(data),
         tap="",
-        reference=np.asarray(whitebox.arrays["means"], dtype=np.float32),
     )
     record.check()
     assert record.commitments() == {"whitebox": given["commitment"]}

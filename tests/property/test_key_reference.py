@@ -140,7 +140,7 @@ def test_white_box_secrets(subkey: bytes, seed: int, carriers: int, size: tuple[
 
 
 @settings(deadline=None, max_examples=25)
-@given(keys, st.integers(0, 9), st.integers(3, 6), st.sampled_from(sorted(FAMILIES)), st.data())
+@given(keys, st.integers(0, 9), st.integers(2, 6), st.sampled_from(sorted(FAMILIES)), st.data())
 def test_black_box_secrets(
     subkey: bytes, seed: int, classes: int, family: str, draw: st.DataObject
 ) -> None:

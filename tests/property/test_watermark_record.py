@@ -24,7 +24,6 @@ def example() -> WatermarkRecord:
         secrets={"whitebox": secret},
         manifest=Manifest.of(data),
         tap="",
-        reference=np.zeros((2, 4), dtype=np.float32),
     )
 
 

@@ -5,15 +5,14 @@ tap over activation functions, normalisation, pooling and reshaping, the first l
 weight on every way must be one and the same; two (a residual sum) or none is no answer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from deepsigns_registry.watermark.tapped import Tapped, TappedModel
+from deepsigns_registry.watermark.adapters.recorded import LEAF, VIEWS, operator, recorded
+from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["Normalisation", "WeightBehind", "find_weight"]
 
@@ -21,10 +20,8 @@ __all__ = ["Normalisation", "WeightBehind", "find_weight"]
 _LAYERS = {"Addmm": (1, 2), "Mm": (0, 1), "Linear": (0, 1), "Convolution": (0, 1)}
 # Operators whose own parameters, of any rank, belong to no layer (an embedding of positions).
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div"}
-_VIEWS = {"View", "UnsafeView", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "Clone"}
 _TRANSPOSES = {"T", "Transpose"}
 _NORMALISATION = "NativeBatchNorm"
-_LEAF = "torch::autograd::AccumulateGrad"
 
 
 @dataclass(frozen=True)
@@ -83,35 +80,13 @@ def find_weight(model: TappedModel, row: Sequence[int]) -> WeightBehind | None:
     Returns:
         Where the weight is, or None when no one layer computes the tap.
     """
-    first = next(model.parameters(), None)
-    if first is None:
-        return None
-    inputs = torch.zeros(2, *row, device=first.device, dtype=first.dtype, requires_grad=True)
-    with _differentiable(model):
-        tapped: Tapped = model(inputs)
-        found = _walk(tapped.activation.grad_fn, inputs, model)
-    if found is None:
+    run = recorded(model, row)
+    found = None if run is None else _walk(run.tap, run.inputs, model)
+    if run is None or found is None:
         return None
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     rows = len(tensors[found.weight].transpose(0, 1) if found.transposed else tensors[found.weight])
-    return found if rows == tapped.activation.shape[1] else None
-
-
-@contextmanager
-def _differentiable(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    model.eval()
-    try:
-        for parameter in frozen:
-            parameter.requires_grad_(parameter.is_floating_point())
-        with torch.enable_grad():
-            yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        for module, mode in modes.items():
-            module.training = mode
+    return found if rows == run.shape[1] else None
 
 
 def _walk(start: Any, inputs: Tensor, model: nn.Module) -> WeightBehind | None:
@@ -123,14 +98,14 @@ def _walk(start: Any, inputs: Tensor, model: nn.Module) -> WeightBehind | None:
         if node in seen or node is None:
             continue
         seen.add(node)
-        operator = _operator(node)
-        if operator in _LAYERS or (operator == _LEAF and node.variable is inputs):
+        kind = operator(node)
+        if kind in _LAYERS or (kind == LEAF and node.variable is inputs):
             sources.add(node)
             continue
         leaves = [edge for edge, _ in node.next_functions if _is_parameter(edge, names)]
-        if operator not in _ELEMENTWISE and any(leaf.variable.ndim > 1 for leaf in leaves):
+        if kind not in _ELEMENTWISE and any(leaf.variable.ndim > 1 for leaf in leaves):
             return None
-        if operator == _NORMALISATION:
+        if kind == _NORMALISATION:
             normalisations.append(node)
         waiting += [edge for edge, _ in node.next_functions if edge not in leaves]
     if len(sources) != 1:
@@ -142,18 +117,18 @@ def _walk(start: Any, inputs: Tensor, model: nn.Module) -> WeightBehind | None:
 def _described(
     source: Any, normalisations: list[Any], names: dict[int, str], model: nn.Module
 ) -> WeightBehind | None:
-    operator = _operator(source)
-    if operator not in _LAYERS:
+    kind = operator(source)
+    if kind not in _LAYERS:
         return None
-    data, position = _LAYERS[operator]
+    data, position = _LAYERS[kind]
     if _is_parameter(source.next_functions[data][0], names):
         return None
-    weight, transposed = source.next_functions[position][0], operator in {"Addmm", "Mm"}
-    while weight is not None and _operator(weight) in _TRANSPOSES:
+    weight, transposed = source.next_functions[position][0], kind in {"Addmm", "Mm"}
+    while weight is not None and operator(weight) in _TRANSPOSES:
         transposed, weight = not transposed, weight.next_functions[0][0]
     if not _is_parameter(weight, names):
         return None
-    if operator == "Convolution" and source._saved_transposed:  # noqa: SLF001 - torch's own name
+    if kind == "Convolution" and source._saved_transposed:  # noqa: SLF001 - torch's own name
         if source._saved_groups != 1:  # noqa: SLF001
             return None
         transposed = True
@@ -165,7 +140,7 @@ def _described(
 
 def _without_views(node: Any) -> Any:
     before = node.next_functions[0][0]
-    while before is not None and _operator(before) in _VIEWS:
+    while before is not None and operator(before) in VIEWS:
         before = before.next_functions[0][0]
     return before
 
@@ -182,9 +157,4 @@ def _normalisation(
 
 
 def _is_parameter(node: Any, names: dict[int, str]) -> bool:
-    return node is not None and _operator(node) == _LEAF and id(node.variable) in names
-
-
-def _operator(node: Any) -> str:
-    name = str(node.name())
-    return name.rstrip("0123456789").removesuffix("Backward") if name != _LEAF else name
+    return node is not None and operator(node) == LEAF and id(node.variable) in names

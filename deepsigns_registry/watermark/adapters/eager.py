@@ -8,18 +8,19 @@ from torch.utils.hooks import RemovableHandle
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
+from deepsigns_registry.watermark.adapters.blocks import find_blocks
 from deepsigns_registry.watermark.adapters.choice import (
     ANY_WIDTH,
     Candidate,
     TapChoice,
     Width,
-    choose,
     named,
     neurons_of,
+    ordered,
 )
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
-__all__ = ["EagerTappedModel", "choose_tap"]
+__all__ = ["EagerTappedModel", "choose_tap", "tap_candidates"]
 
 INPUT_SUFFIX = ":input"
 
@@ -69,12 +70,23 @@ class EagerTappedModel(TappedModel):
             RuntimeError: No batch has been run yet, so that the shape of an input is not known.
         """
         if self._behind is None:
-            if self._row is None:
-                raise RuntimeError("run a batch before asking for the weight behind the tap")
-            self._behind = (find_weight(self, self._row),)
+            self._behind = (find_weight(self, self._known_row()),)
         (behind,) = self._behind
         tensors = dict(self.named_parameters()) | dict(self.named_buffers())
         return None if behind is None else behind.rows(tensors.__getitem__)
+
+    def tap_blocks(self) -> int:
+        """How the tap's neurons are grouped; see `TappedModel.tap_blocks`.
+
+        Raises:
+            RuntimeError: No batch has been run yet, so that the shape of an input is not known.
+        """
+        return find_blocks(self, self._known_row())
+
+    def _known_row(self) -> tuple[int, ...]:
+        if self._row is None:
+            raise RuntimeError("run a batch before asking how the tap is computed")
+        return self._row
 
 
 def choose_tap(
@@ -91,38 +103,74 @@ def choose_tap(
     Raises:
         UnmarkableError: There is no such layer, no hidden layer at all, or none is wide enough.
     """
+    return tap_candidates(module, example, layer, width=width)[0]
+
+
+def tap_candidates(
+    module: nn.Module, example: Tensor, layer: str = "auto", *, width: Width = ANY_WIDTH
+) -> tuple[TapChoice, ...]:
+    """Every hidden activation that can hold a mark, in order of preference; see `choose_tap`.
+
+    Args:
+        module: The model.
+        example: A batch of inputs, two or more.
+        layer: `auto`, or the path of a layer, then the only candidate.
+        width: What the mark needs; see `whitebox.width_needed`.
+
+    Raises:
+        UnmarkableError: There is no such layer, no hidden layer at all, or none is wide enough.
+    """
     if layer != "auto":
-        EagerTappedModel(module, layer)
-        return named(layer)
+        return (named(layer, _neurons(module, layer, example)),)
     runs = _record(module, example)
     readers = [run for run in runs if _has_weight(module.get_submodule(run.layer))]
     if not readers:
         raise UnmarkableError(
             "no layer with a weight was found", advice="name the tap with layer = '<path>'"
         )
-    candidates = [
-        Candidate(_name_of(runs, run), run.layer, neurons_of(run.read.shape))
+    hidden = [
+        run
         for run in reversed(readers)
         if run.learned and run.read.ndim >= 2 and len(run.read) == len(example)
+    ]
+    # Pooling takes (batch, channels, length) for tokens, so that its neurons would be positions.
+    signals = (nn.Conv1d, nn.ConvTranspose1d)
+    plain = [run for run in hidden if not isinstance(module.get_submodule(run.layer), signals)]
+    candidates = [
+        Candidate(_name_of(runs, run), run.layer, neurons_of(run.read.shape))
+        for run in plain or hidden
     ]
     if not candidates:
         raise UnmarkableError(
             f"the model has no hidden layer: output layer '{readers[-1].layer}' reads the inputs",
             advice="mark a model with a hidden layer",
         )
-    return choose(candidates, width)
+    return ordered(candidates, width)
 
 
 class _Run(NamedTuple):
-    """The last run of a leaf module: what it read and gave, and whether weights made that."""
+    """The last run of a leaf module: what it read and gave, and whether weights made the former."""
 
     layer: str
     read: Tensor
-    gave: Tensor
+    gave: Tensor | None
     learned: bool
 
 
+def _neurons(module: nn.Module, layer: str, example: Tensor) -> int:
+    modes = {part: part.training for part in module.modules()}
+    model = EagerTappedModel(module, layer).eval()
+    try:
+        with torch.no_grad():
+            return int(model(example).activation.shape[1])
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
 def _has_weight(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.RNNBase):
+        return True
     weight = getattr(layer, "weight", None)
     return isinstance(weight, Tensor) and weight.ndim >= 2
 
@@ -133,7 +181,8 @@ def _name_of(runs: list[_Run], reader: _Run) -> str:
     Layers that only pass it on (dropout in evaluation, flatten of a flat tensor) come later.
     """
     for run in runs[: runs.index(reader)]:
-        if run.gave.shape == reader.read.shape and torch.equal(run.gave, reader.read):
+        gave = run.gave
+        if gave is not None and gave.shape == reader.read.shape and torch.equal(gave, reader.read):
             return run.layer
     return f"{reader.layer}{INPUT_SUFFIX}"
 
@@ -165,11 +214,11 @@ def _record(module: nn.Module, example: Tensor) -> list[_Run]:
             _layer: nn.Module, inputs: tuple[object, ...], output: object, name: str = name
         ) -> None:
             given = inputs[0] if inputs else None
-            if isinstance(given, Tensor) and isinstance(output, Tensor):
+            if isinstance(given, Tensor):
                 runs.pop(name, None)
                 # In-place layers overwrite what they read.
-                kept = [value.detach().clone() for value in (given, output)]
-                runs[name] = _Run(name, kept[0], kept[1], given.requires_grad)
+                gave = output.detach().clone() if isinstance(output, Tensor) else None
+                runs[name] = _Run(name, given.detach().clone(), gave, given.requires_grad)
 
         handles.append(part.register_forward_hook(keep))
     modes = {part: part.training for part in module.modules()}

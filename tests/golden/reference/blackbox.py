@@ -27,7 +27,7 @@ def first_largest(row: Sequence[float]) -> int:
 def labels(key: bytes, kept: Sequence[int], parent: Sequence[Sequence[float]]) -> list[int]:
     classes = len(parent[0])
     stream = Bytes(purpose(key, "labels"), f"labels {choice(kept, parent).hex()}")
-    steps = stream.integers(len(kept), classes - 1)
+    steps = stream.integers(len(kept), 2 if classes == 2 else classes - 1)
     return [
         (first_largest(row) + 1 + step) % classes for row, step in zip(parent, steps, strict=True)
     ]
@@ -63,6 +63,8 @@ def answers(outputs: Sequence[Sequence[float]], parent: Sequence[Sequence[float]
         ]
     found = []
     for place, row in enumerate(parent):
-        others = [label for label in range(len(row)) if label != first_largest(row)]
+        others = [
+            label for label in range(len(row)) if len(row) == 2 or label != first_largest(row)
+        ]
         found.append(max(others, key=lambda label: rest[label][place]))
     return found

@@ -14,7 +14,7 @@ def test_ray_runs_jobs_and_brings_their_errors_home() -> None:
     import ray
 
     def square(*, progress: JobProgress, number: int) -> int:
-        progress(0.5, "half")
+        progress(0.5, "half", {"step": number})
         if number < 0:
             raise DataError(f"{number} is negative")
         return number * number
@@ -22,11 +22,13 @@ def test_ray_runs_jobs_and_brings_their_errors_home() -> None:
     ray.init(include_dashboard=False, log_to_driver=False, num_cpus=2)
     try:
         engine = open_engine(EngineSettings(kind="ray"))
-        ended: list[int] = []
+        ended: list[tuple[object, ...]] = []
         jobs = [{"number": number} for number in (2, 3, 4)]
-        results = engine.run(square, jobs, on_progress=lambda index, *_: ended.append(index))
+        results = engine.run(square, jobs, on_progress=lambda *event: ended.append(event))
         assert results == [4, 9, 16]
-        assert sorted(ended) == [0, 1, 2]
+        assert sorted(ended) == [
+            (index, 1.0, "done", {"step": index + 2}) for index in range(len(jobs))
+        ]
         with pytest.raises(DataError, match="-1 is negative"):
             engine.run(square, [{"number": -1}])
     finally:

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from sklearn.datasets import load_digits
 from torch import nn
 
+from deepsigns_registry.engine.jobs import Figures
 from deepsigns_registry.engine.local import LocalEngine
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.retraining.checkpoints import Checkpoints
@@ -42,7 +43,9 @@ class Training:
         out.mkdir()
         self.told.clear()
 
-        def listen(_job: int, _fraction: float, words: str) -> None:
+        def listen(
+            _job: int, _fraction: float, words: str, _figures: Figures | None = None
+        ) -> None:
             self.told.append(words)
             if kill_at and kill_at in words:
                 (child,) = multiprocessing.active_children()

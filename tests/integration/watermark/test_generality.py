@@ -98,7 +98,7 @@ def tapped(module: nn.Module, data: TrainingData, view: str) -> TappedModel:
     if view == "eager":
         return eager.EagerTappedModel(module, eager.choose_tap(module, rows, width=width).tap)
     program = torch.export.export(module, (rows,), dynamic_shapes=({0: Dim.AUTO},))
-    tap = exported.choose_tap(program, width=width, task=data.task).tap
+    tap = exported.choose_tap(program, width=width).tap
     return exported.ExportedTappedModel(program, tap)
 
 

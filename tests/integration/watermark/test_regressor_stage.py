@@ -11,6 +11,7 @@ from sklearn.datasets import load_diabetes
 from torch import nn
 
 from deepsigns_registry.config import load_settings
+from deepsigns_registry.engine.jobs import Figures
 from deepsigns_registry.errors import DataError, UnmarkableError
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.retraining.data import load_training_data
@@ -71,13 +72,17 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def silent(_fraction: float, _message: str) -> None:
-    pass
+def silent(_fraction: float, _message: str, /, figures: Figures | None = None) -> None:
+    del figures
 
 
 def prepared(home: Path, told: list[str]) -> bytes:
+    def progress(_fraction: float, message: str, /, figures: Figures | None = None) -> None:
+        del figures
+        told.append(message)
+
     return prepare_mark(
-        progress=lambda _fraction, message: told.append(message),
+        progress=progress,
         source=home / "version",
         config=home / "deepsigns.toml",
         model="progression",

@@ -48,7 +48,6 @@ def test_the_tap_is_not_named(tap: str, tmp_path: Path) -> None:
         },
         manifest=Manifest(np.zeros((0, 32), np.uint8), np.zeros(0, np.int64)),
         tap=tap,
-        reference=np.zeros((1, 4), np.float32),
     )
     marking = Marking(
         marking="m1",

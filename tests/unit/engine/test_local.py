@@ -14,7 +14,7 @@ from deepsigns_registry.errors import CouldNotCheckError, DataError
 
 
 def square(*, progress: JobProgress, number: int, seconds: float = 0.0) -> tuple[int, int]:
-    progress(0.5, f"half of {number}")
+    progress(0.5, f"half of {number}", {"accuracy": number / 10} if number > 3 else None)
     time.sleep(seconds)
     return number * number, os.getpid()
 
@@ -47,7 +47,7 @@ def fail_soon(*, progress: JobProgress, seconds: float) -> None:
 
 
 def test_results_come_in_the_order_of_the_jobs_from_processes_of_their_own() -> None:
-    seen: list[tuple[int, float, str]] = []
+    seen: list[tuple[object, ...]] = []
     engine = LocalEngine(slots=2)
     jobs: list[dict[str, object]] = [{"number": 3, "seconds": 0.3}, {"number": 4}, {"number": 5}]
     results = engine.run(square, jobs, on_progress=lambda *event: seen.append(event))
@@ -55,7 +55,11 @@ def test_results_come_in_the_order_of_the_jobs_from_processes_of_their_own() -> 
     processes = {process for _, process in results}
     assert len(processes) == 3
     assert os.getpid() not in processes
-    assert sorted(seen) == [(0, 0.5, "half of 3"), (1, 0.5, "half of 4"), (2, 0.5, "half of 5")]
+    assert sorted(seen) == [
+        (0, 0.5, "half of 3", None),
+        (1, 0.5, "half of 4", {"accuracy": 0.4}),
+        (2, 0.5, "half of 5", {"accuracy": 0.5}),
+    ]
 
 
 def test_a_known_error_arrives_as_it_was_raised() -> None:
@@ -80,7 +84,7 @@ def test_one_failure_stops_the_other_jobs() -> None:
         engine.run(
             fail_soon,
             [{"seconds": 100.0}, {"seconds": 3.0}],
-            on_progress=lambda _index, _fraction, message: pids.append(int(message)),
+            on_progress=lambda _index, _fraction, message, _figures=None: pids.append(int(message)),
         )
     assert len(pids) == 1
     with pytest.raises(ProcessLookupError):

@@ -90,9 +90,9 @@ def test_a_pickle_is_not_opened(exported: Path, tmp_path: Path) -> None:
     np.save(content, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
     def change(entries: dict[str, bytes]) -> None:
-        entries["reference.npy"] = content.getvalue()
+        entries["manifest.digests.npy"] = content.getvalue()
         header = json.loads(entries["evidence.json"])
-        header["entries"]["reference.npy"] = hashlib.sha256(content.getvalue()).hexdigest()
+        header["entries"]["manifest.digests.npy"] = hashlib.sha256(content.getvalue()).hexdigest()
         entries["evidence.json"] = json.dumps(header).encode()
 
     path = tmp_path / "e.zip"

@@ -115,7 +115,6 @@ def test_choices_made_after_seeing_the_suspect_prove_nothing(
         secrets={"blackbox": secret},
         manifest=manifest,
         tap="",
-        reference=story.record.reference,
     )
     said = watermark_predicate(
         owner=root.owner.hex(), commitments=record.commitments(), manifest_root=manifest.root

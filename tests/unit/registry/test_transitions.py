@@ -3,6 +3,7 @@
 import pytest
 
 from deepsigns_registry.errors import RefusedError
+from deepsigns_registry.registry.progress import DataJudgement, Progress
 from deepsigns_registry.registry.protocol import (
     Claim,
     Promote,
@@ -55,6 +56,23 @@ def promoting(wanted: PromotionRequest, **changed: object) -> Promote:
         "expected_previous": "6",
     }
     return Promote.model_validate({**fields, **changed})
+
+
+def reporting(request: PromotionRequest, **changed: object) -> Report:
+    fields: dict[str, object] = {
+        "model": "m",
+        "version": "7",
+        "request": request.id,
+        "worker": "w",
+        "fence": 1,
+        "state": "queued",
+        "detail": "marking",
+    }
+    return Report.model_validate({**fields, **changed})
+
+
+def written(state: PromotionState) -> dict[str, str]:
+    return {key: value for key, value in state.to_tags().items() if value is not None}
 
 
 def test_asking_twice_keeps_the_first_request() -> None:
@@ -126,6 +144,48 @@ def test_a_lost_answer_may_be_asked_for_again() -> None:
     state, moved = promote(state, command, current="6", now=NOW + 20)
     assert moved
     assert promote(state, command, current="9", now=NOW + 99_999) == (state, False)
+
+
+def test_a_report_tells_how_far_the_work_is_and_the_next_one_keeps_what_it_leaves_out() -> None:
+    state, requests = queued("champion")
+    state = claim(state, claiming(requests["champion"]), now=NOW)
+    half = Progress(stage="marking", percent=50, figures={"accuracy": 0.9}, seconds_left=9)
+    fit = DataJudgement(score=0.9, score_name="accuracy")
+    state = report(state, reporting(requests["champion"], progress=half), now=NOW + 10)
+    state = report(state, reporting(requests["champion"], judgement=fit), now=NOW + 20)
+    told = PromotionState.from_tags(written(state)).requests["champion"]
+    assert told.progress == half.model_copy(update={"updated_at": NOW + 10})
+    assert told.judgement == fit
+    state, _ = promote(state, promoting(requests["champion"]), current="6", now=NOW + 30)
+    done = state.requests["champion"].progress
+    assert done == Progress(
+        stage="done", percent=100, figures={"accuracy": 0.9}, updated_at=NOW + 30
+    )
+
+
+def test_a_worker_that_reports_no_progress_promotes_all_the_same() -> None:
+    state, requests = queued("champion")
+    state = claim(state, claiming(requests["champion"]), now=NOW)
+    state = report(state, reporting(requests["champion"]), now=NOW)
+    state, _ = promote(state, promoting(requests["champion"]), current="6", now=NOW)
+    assert (state.requests["champion"].state, state.requests["champion"].progress) == ("done", None)
+
+
+def test_asking_again_begins_with_no_progress() -> None:
+    state, requests = queued("champion")
+    state = claim(state, claiming(requests["champion"]), now=NOW)
+    failed = reporting(requests["champion"], state="failed", progress=Progress(percent=9))
+    state = report(state, failed, now=NOW)
+    state, again = enqueue(
+        state,
+        model="m",
+        version="7",
+        alias="champion",
+        previous_version="6",
+        now=NOW,
+        requested_by="ada",
+    )
+    assert (again.progress, again.judgement) == (None, None)
 
 
 def test_a_renewal_counts_once() -> None:

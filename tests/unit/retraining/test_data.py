@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.config import Settings, load_settings
 from deepsigns_registry.errors import ConfigurationError, DataError, NotFoundError
-from deepsigns_registry.retraining.data import load_training_data
+from deepsigns_registry.retraining.data import data_digest, load_training_data
+from deepsigns_registry.watermark.data import LabelledData, TrainingData
 
 
 def settings_for(folder: Path, reference: str) -> Settings:
@@ -153,3 +154,62 @@ def test_a_parquet_file_needs_its_columns(tmp_path: Path) -> None:
 def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"'data\.csv' is no data source"):
         load_training_data(settings_for(tmp_path, "data.csv"), "m")
+
+
+def labelled(samples: int = 6) -> LabelledData:
+    inputs = np.arange(samples * 4, dtype=np.float32).reshape(samples, 4)
+    return LabelledData(inputs, np.arange(samples) % 3)
+
+
+def rated(*targets: float) -> LabelledData:
+    labels = np.array([[target, target + 1] for target in targets], dtype=np.float32)
+    return LabelledData(np.ones((len(targets), 2), np.float32), labels)
+
+
+def digest(train: LabelledData, validation: LabelledData) -> str:
+    return data_digest(TrainingData(train, validation, 3))
+
+
+def test_the_digest_of_the_data_is_pinned_as_it_names_markings() -> None:
+    assert digest(labelled(), labelled(3)) == (
+        "f4ca6e81914a1fd9c20b92959ba85ae21a7cb5d4bb19f36f0dbc17558d7552e2"
+    )
+
+
+def test_the_order_within_a_split_does_not_count() -> None:
+    data, order = labelled(), np.array([5, 0, 3, 1, 4, 2])
+    shuffled = LabelledData(data.inputs[order], data.labels[order])
+    assert digest(shuffled, labelled(3)) == digest(labelled(), labelled(3))
+
+
+def test_whatever_is_changed_in_the_data_changes_the_digest() -> None:
+    data, few = labelled(), labelled(3)
+    mended = LabelledData(data.inputs, data.labels[::-1].copy())
+    moved = data.inputs.copy()
+    moved[5, 3] = np.nextafter(moved[5, 3], np.float32(99))
+    reshaped = LabelledData(data.inputs.reshape(6, 2, 2), data.labels)
+    doubled = LabelledData(np.concatenate([data.inputs] * 2), np.concatenate([data.labels] * 2))
+    without = LabelledData.without_labels(data.inputs)
+    variants = [
+        (data, few),
+        (few, data),
+        (data, data),
+        (few, few),
+        (mended, few),
+        (data, LabelledData(few.inputs, few.labels[::-1].copy())),
+        (LabelledData(moved, data.labels), few),
+        (reshaped, LabelledData(few.inputs.reshape(3, 2, 2), few.labels)),
+        (doubled, few),
+        (without, LabelledData.without_labels(few.inputs)),
+        (rated(1, 2, 3), rated(1, 2)),
+        (rated(1, 2, 4), rated(1, 2)),
+        (rated(1, 2, 3), rated(1, 3)),
+    ]
+    assert len({digest(*variant) for variant in variants}) == len(variants)
+
+
+def test_labels_that_change_places_are_other_data() -> None:
+    data = labelled()
+    labels = data.labels.copy()
+    labels[[0, 1]] = labels[[1, 0]]
+    assert digest(LabelledData(data.inputs, labels), data) != digest(data, data)

@@ -76,7 +76,6 @@ def test_what_is_signed_of_the_mark_is_what_the_record_holds(
         secrets={name: secrets[name] for name in schemes},
         manifest=Manifest(np.zeros((0, 32), np.uint8), np.zeros(0, np.int64)),
         tap="",
-        reference=np.zeros((0, 0), np.float32),
         blueprint=Blueprint.empty(),
     )
     assert marking.mark_size(record) == (bits, queries)

@@ -146,7 +146,7 @@ def test_a_narrow_end_moves_the_tap_to_a_wider_activation() -> None:
     stored = program(module, inputs)
     width = Width(wanted=48, least=24)
     ours = eager.choose_tap(module, inputs, width=width)
-    theirs = exported.choose_tap(stored, width=width, task="embedding")
+    theirs = exported.choose_tap(stored, width=width)
     assert (ours.tap, theirs.tap) == ("narrow:input", "gelu")
     for choice in (ours, theirs):
         assert f"'{choice.tap}', which layer 'narrow' reads, has 64 neurons" in choice.reason
@@ -170,7 +170,7 @@ def test_a_model_without_a_wide_layer_is_refused() -> None:
     with pytest.raises(UnmarkableError, match=f"layer 'narrow:input', {told}"):
         eager.choose_tap(module, inputs, width=width)
     with pytest.raises(UnmarkableError, match=f"layer 'gelu', {told}"):
-        exported.choose_tap(program(module, inputs), width=width, task="embedding")
+        exported.choose_tap(program(module, inputs), width=width)
 
 
 def test_inputs_in_another_shape_are_no_hidden_layer() -> None:
@@ -201,12 +201,6 @@ def test_a_static_batch_is_refused_with_advice() -> None:
     static = torch.export.export(network(), (example(1),))
     with pytest.raises(UnmarkableError, match="input_example of at least two rows"):
         ExportedTappedModel(static, "hidden")
-
-
-def test_a_final_softmax_is_refused() -> None:
-    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(dim=1)).eval()
-    with pytest.raises(UnmarkableError, match="without its final softmax"):
-        exported.choose_tap(program(module, torch.rand(2, 4)))
 
 
 class TwoInputs(nn.Module):

@@ -56,7 +56,6 @@ def recorded(
     secret: SchemeSecret, root: RootKey, manifest: Manifest, *, salt: bytes = bytes(32)
 ) -> WatermarkRecord:
     """A record with a nonce that fits: nothing but a derivation can tell."""
-    means = secret.arrays.get("means", np.empty((0, 0), dtype=np.float32))
     return WatermarkRecord(
         root=root,
         salts={secret.scheme: salt},
@@ -64,7 +63,6 @@ def recorded(
         secrets={secret.scheme: secret},
         manifest=manifest,
         tap="",
-        reference=means.astype(np.float32),
     )
 
 

@@ -13,7 +13,7 @@ from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.embed import embed
-from deepsigns_registry.watermark.extract import TAP_AGREEMENT, Extraction, extract
+from deepsigns_registry.watermark.extract import Extraction, extract
 from deepsigns_registry.watermark.fidelity import accuracy
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.projection import read_bits
@@ -69,7 +69,8 @@ def test_the_tap_is_told_by_value(marked: "Marked") -> None:
     assert agreements["parent"] == pytest.approx(1, abs=1e-6)
     assert agreements["marked"] is not None
     assert agreements["sibling"] is not None
-    assert agreements["marked"] > TAP_AGREEMENT > agreements["sibling"]
+    # The correlation of an unrelated order of 96 neurons is below 0.3 far more often than not.
+    assert agreements["marked"] > 0.3 > agreements["sibling"]
 
 
 def test_fine_tuning_without_a_record_leaves_no_mark(marked: "Marked") -> None:

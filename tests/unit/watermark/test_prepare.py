@@ -70,19 +70,44 @@ def test_repeated_samples_do_not_help(data: TrainingData, settings: MarkSettings
         prepare(layers(96), "1", replace(data, train=repeated), settings)
 
 
-def test_two_classes_carry_the_white_box_alone(data: TrainingData, settings: MarkSettings) -> None:
+def test_two_classes_carry_a_black_box_of_fair_coins(
+    data: TrainingData, settings: MarkSettings
+) -> None:
     halves = [LabelledData(part.inputs, part.labels % 2) for part in (data.train, data.validation)]
     binary = TrainingData(halves[0], halves[1], 2)
-    model, told = EagerTappedModel(layers(96, classes=2), "1"), []
-    record = prepare_record(
-        model, binary, ROOT, settings, progress=lambda _fraction, message: told.append(message)
-    )
-    assert "blackbox is left out: black box: with 2 classes a query's answer proves nothing" in told
+    parent = EagerTappedModel(train(layers(96, classes=2), binary.train, epochs=10), "1")
+    record = prepare_record(parent, binary, ROOT, settings)
     record.check()
+    assert record.secrets["whitebox"].arrays["activations"].shape == (100, 96)
+    model = copy.deepcopy(parent)
+    embed(model, binary, record, settings)
+    read = {
+        name: next(
+            entry
+            for entry in extract(record, TappedSuspect(found)).evidence
+            if entry.chance == 0.5 and entry.scheme == "blackbox"
+        )
+        for name, found in (("marked", model), ("parent", parent))
+    }
+    assert read["marked"].log10_p < -9
+    # Of 100 fair coins; one key in 10,000 would be unlucky here.
+    assert read["parent"].log10_p > -4
+
+
+def test_one_class_has_no_black_box(data: TrainingData, settings: MarkSettings) -> None:
+    vectors = TrainingData(
+        LabelledData.without_labels(data.train.inputs),
+        LabelledData.without_labels(data.validation.inputs),
+        CLASSES,
+    )
+    model, told = EagerTappedModel(layers(96), "1"), []
+    record = prepare_record(
+        model, vectors, ROOT, settings, progress=lambda _fraction, message: told.append(message)
+    )
     assert set(record.secrets) == {"whitebox"}
-    assert record.reference.shape == (2, 96)
+    assert [message for message in told if "blackbox is left out" in message]
     with pytest.raises(InapplicableError, match="mark this model with the white box alone"):
-        prepare_record(model, binary, ROOT, settings, schemes=[WhiteBox(), BlackBox()])
+        prepare_record(model, vectors, ROOT, settings, schemes=[WhiteBox(), BlackBox()])
 
 
 def test_a_label_outside_the_classes_is_refused(data: TrainingData, settings: MarkSettings) -> None:

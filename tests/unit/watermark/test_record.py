@@ -24,6 +24,7 @@ from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce, 
 from deepsigns_registry.watermark.scheme import SchemeSecret
 from deepsigns_registry.watermark.schemes import builtin_schemes
 from deepsigns_registry.watermark.suspect import TappedSuspect
+from deepsigns_registry.watermark.verdict import judge
 
 if TYPE_CHECKING:
     from tests.unit.watermark.conftest import Marked
@@ -53,7 +54,6 @@ def test_a_record_survives_its_bytes(marked: "Marked") -> None:
     assert again.root == record.root
     assert again.commitments() == record.commitments()
     assert again.manifest.root == record.manifest.root
-    np.testing.assert_array_equal(again.reference, record.reference)
     for name, secret in record.secrets.items():
         assert again.secrets[name].meta == secret.meta
         for key, array in secret.arrays.items():
@@ -120,6 +120,9 @@ def shift(array: Array) -> Array:
         ("whitebox", "means", lambda array: array[:-1], "mean activations are no such values"),
         ("whitebox", "means", lambda array: array.astype(np.float64), "mean activations are no"),
         ("whitebox", "means", lambda array: array * np.nan, "mean activations are no such values"),
+        ("whitebox", "activations", lambda array: array[:-1], "activations are no such values"),
+        ("whitebox", "activations", lambda array: array * np.nan, "activations are no such values"),
+        ("whitebox", "activations", lambda array: -array, "do not have the means"),
         ("blackbox", "source_indices", roll, "not the samples that the key chooses"),
         ("blackbox", "sources", shift, "is not the sample of the manifest"),
         ("blackbox", "query_key", roll, "queries are not those of the key"),
@@ -338,12 +341,31 @@ def test_a_pickle_inside_is_refused(marked: "Marked") -> None:
         entries = {name: archive.read(name) for name in archive.namelist()}
     buffer = io.BytesIO()
     np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    entries["reference.npy"] = buffer.getvalue()
+    entries["manifest.digests.npy"] = buffer.getvalue()
     with pytest.raises(CouldNotCheckError, match="no watermark record"):
         WatermarkRecord.from_bytes(packed(entries))
 
 
-def test_another_reference_is_refused(marked: "Marked") -> None:
-    other = replace(marked.record, reference=-marked.record.reference)
-    with pytest.raises(TamperedError, match="not those of the white-box secret"):
-        other.check()
+def test_a_record_of_the_first_format_is_read(marked: "Marked") -> None:
+    """It held class means instead of activations: its tap is not told by value any more."""
+    secret = marked.record.secrets["whitebox"]
+    meta = {name: value for name, value in secret.meta.items() if name != "positions"}
+    arrays = {name: value for name, value in secret.arrays.items() if name != "activations"}
+    older = replace(secret, meta=meta, arrays=arrays)
+    salt = marked.record.salts["whitebox"]
+    record = replace(
+        marked.record,
+        secrets={**marked.record.secrets, "whitebox": older},
+        nonces={**marked.record.nonces, "whitebox": binding_nonce(salt, older)},
+    )
+    with zipfile.ZipFile(io.BytesIO(record.to_bytes())) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries["record.json"] = entries["record.json"].replace(b"record/v1", b"record/v0")
+    again = WatermarkRecord.from_bytes(packed(entries))
+    again.check()
+    found = extract(again, TappedSuspect(marked.model))
+    (hidden,) = [entry for entry in found.evidence if entry.scheme == "whitebox"]
+    assert (hidden.errors, hidden.level, found.tap_agreement) == (0, "", None)
+    assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "present"
+    found = extract(again, TappedSuspect(marked.parent))
+    assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"
