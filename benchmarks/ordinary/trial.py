@@ -83,9 +83,7 @@ def try_entry(entry: Entry, seed: int, progress: Callable[[float, str], None]) -
         return Trial(entry.name, seed, "crashed", f"{type(error).__name__}: {text} ({where})")
 
 
-def _marked(
-    entry: Entry, seed: int, folder: Path, progress: Callable[[float, str], None]
-) -> Trial:
+def _marked(entry: Entry, seed: int, folder: Path, progress: Callable[[float, str], None]) -> Trial:
     data = load(entry.data, seed)
     journey = Journey(train_parent(entry, data.train, seed), data, folder, progress)
     root = hashlib.sha256(f"{entry.name}, seed {seed}".encode()).digest()
@@ -143,6 +141,8 @@ def judged(reading: Reading, limit: float) -> tuple[Outcome, str]:
     known = {found.scheme: found for found in reading.verdict.evidence}
     shortfalls = [f"{name}: not read" for name in reading.schemes if name not in known]
     shortfalls += reading.incomplete
+    if reading.incomplete and reading.agreement is not None:
+        shortfalls += [f"tap agreement {reading.agreement:.2f}"]
     weakest = -math.inf
     for name, found in known.items():
         adjusted = reading.verdict.log10_p_adjusted(name)
