@@ -18,8 +18,13 @@ from deepsigns_registry.errors import (
 )
 from deepsigns_registry.retraining.data import load_training_data
 from deepsigns_registry.retraining.effort import Effort, measured_effort
+from deepsigns_registry.retraining.options import (
+    chosen_schemes,
+    mark_settings,
+    tap_choices,
+    training_device,
+)
 from deepsigns_registry.retraining.source import load_program, output_width
-from deepsigns_registry.retraining.stage import chosen_schemes, mark_settings, training_device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
 
     from deepsigns_registry.engine.jobs import JobProgress
     from deepsigns_registry.retraining.fitness import Described, Judgement
-    from deepsigns_registry.watermark.adapters.choice import TapChoice
     from deepsigns_registry.watermark.data import TrainingData
 
 __all__ = ["Examination", "Refusal", "TensorForm", "examine", "examine_version"]
@@ -202,7 +206,9 @@ def examine(
         return found
     options = mark_settings(settings)
     try:
-        tapped = ExportedTappedModel(program, _candidates(program, settings)[0].tap)
+        tapped = ExportedTappedModel(
+            program, tap_choices(program, settings)[0].tap, task=settings.task
+        )
         judgement = judge_data(tapped.to(device), data, described, device=device, options=options)
         found = replace(found, judgement=judgement)
         judgement.require()
@@ -223,7 +229,7 @@ def _described(
         parameters=sum(weight.numel() for weight in program.parameters()),
     )
     try:
-        widths = tuple(choice.neurons for choice in _candidates(program, settings))
+        widths = tuple(choice.neurons for choice in tap_choices(program, settings))
     except UnmarkableError as error:
         return found.refused(error)
     return replace(found, candidates=widths)
@@ -239,18 +245,6 @@ def _form(program: "ExportedProgram", names: "tuple[str, ...] | list[str]") -> T
     return TensorForm(shape, str(values[0].dtype).removeprefix("torch."))
 
 
-def _candidates(program: "ExportedProgram", settings: ModelSettings) -> "tuple[TapChoice, ...]":
-    from deepsigns_registry.watermark.adapters.exported import tap_candidates
-    from deepsigns_registry.watermark.carriers import MOST_COMPONENTS
-    from deepsigns_registry.watermark.whitebox import width_needed
-
-    groups = MOST_COMPONENTS
-    if settings.task == "classification":
-        groups = output_width(program, settings.task)
-    width = width_needed(mark_settings(settings), groups)
-    return tap_candidates(program, settings.layer, width=width)
-
-
 def _fitting_schemes(
     program: "ExportedProgram",
     data: "TrainingData",
@@ -262,7 +256,9 @@ def _fitting_schemes(
     from deepsigns_registry.watermark.key import RootKey
     from deepsigns_registry.watermark.prepare import prepare_record
 
-    tapped = ExportedTappedModel(program, _candidates(program, settings)[0].tap).to(device)
+    tapped = ExportedTappedModel(
+        program, tap_choices(program, settings)[0].tap, task=settings.task
+    ).to(device)
     root = RootKey(secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES))
     schemes = chosen_schemes(settings)
     options = mark_settings(settings)
