@@ -1,7 +1,8 @@
 """What a marking takes on this device: steps that a copy of the model really makes, measured.
 
 The time is that of the fine-tuning by itself; loading, deriving, exporting and reading the mark
-come on top. It is an estimate: a machine that does other work besides takes longer.
+come on top, and so do the losses of the schemes. It is an estimate: a machine that does other
+work besides takes several times as long.
 """
 
 import copy
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Effort", "measured_effort"]
 
 # The first steps allocate, and choose kernels.
-_WARM_UP, _MEASURED = 2, 8
+_WARM_UP, _LEAST, _MOST = 2, 5, 50
+# Small models take steps so short that a busy machine disturbs nearly all of them.
+_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ def measured_effort(
             step()
         for _ in range(_WARM_UP - 1):
             step()
-        taken = [_timed(step) for _ in range(_MEASURED)]
+        taken = [_timed(step) for _ in range(_LEAST)]
+        while sum(taken) < _SECONDS and len(taken) < _MOST:
+            taken.append(_timed(step))
     except RuntimeError as error:
         line = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise UnmarkableError(
