@@ -4,7 +4,6 @@ Every call of the product that a trial makes stands here, in the order in which 
 them. The jobs of the training child are called in this process.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +12,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deepsigns_registry.config import load_settings
+from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.errors import RefusedError
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.registry.assemble import assemble, onnx_file
+from deepsigns_registry.retraining.options import mark_settings, training_device
 from deepsigns_registry.retraining.stage import (
     MARKED_ONNX,
     MARKED_PROGRAM,
     mark_model,
-    mark_settings,
     open_model,
     prepare_mark,
     run_program,
-    training_device,
 )
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.embed import embed
@@ -41,8 +40,6 @@ __all__ = ["Journey", "Reading"]
 _MODEL = "model"
 _OWNER = bytes(32)
 _EXAMPLE_ROWS = 4
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Journey:
     """
 
     def __init__(
-        self, network: nn.Module, data: TrainingData, folder: Path, progress: Progress
+        self, network: nn.Module, data: TrainingData, folder: Path, progress: JobProgress
     ) -> None:
         self._folder, self._data, self._progress = folder, data, progress
         self._source, self._config = folder / "source", folder / "deepsigns.toml"
@@ -99,7 +96,7 @@ class Journey:
         """
         scratch = self._folder / "scratch"
         scratch.mkdir()
-        self._record = prepare_mark(
+        prepared = prepare_mark(
             progress=self._progress,
             source=self._source,
             config=self._config,
@@ -108,6 +105,8 @@ class Journey:
             owner=_OWNER,
             scratch=scratch,
         )
+        prepared.judgement.require()
+        self._record = prepared.record
 
     def train(self) -> None:
         """Embeds the mark, and writes the files that would be signed.
@@ -195,10 +194,8 @@ class Journey:
         return run_program(
             progress=self._progress,
             folder=folder,
-            config=self._config,
-            model=_MODEL,
             inputs=inputs,
-        )
+        ).outputs
 
 
 def _log_version(network: nn.Module, data: TrainingData, folder: Path) -> None:

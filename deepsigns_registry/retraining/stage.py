@@ -64,14 +64,14 @@ class Prepared:
 
     Attributes:
         data: Digest of the owner's data; see `data.data_digest`.
-        judgement: Whether the data is this model's; None when nobody asked.
+        judgement: Whether the data is this model's.
         record: The serialised watermark record, secret; empty when the data does not fit, or a
             record of this data is kept already.
         choices: How many hidden activations could carry the mark.
     """
 
     data: str
-    judgement: "Judgement | None" = None
+    judgement: "Judgement"
     record: bytes = b""
     choices: int = 1
 

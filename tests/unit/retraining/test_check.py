@@ -21,8 +21,8 @@ from deepsigns_registry.retraining.check import Examination, TensorForm, examine
 from deepsigns_registry.retraining.data import load_training_data
 from deepsigns_registry.retraining.effort import measured_effort
 from deepsigns_registry.retraining.fitness import Described
+from deepsigns_registry.retraining.options import mark_settings
 from deepsigns_registry.retraining.source import load_program
-from deepsigns_registry.retraining.stage import mark_settings
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 
