@@ -4,7 +4,6 @@ Every call of the product that a trial makes stands here, in the order in which 
 them. The jobs of the training child are called in this process.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deepsigns_registry.config import load_settings
+from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.errors import RefusedError
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.session import OnnxSuspect
@@ -41,8 +41,6 @@ __all__ = ["Journey", "Reading"]
 _MODEL = "model"
 _OWNER = bytes(32)
 _EXAMPLE_ROWS = 4
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Journey:
     """
 
     def __init__(
-        self, network: nn.Module, data: TrainingData, folder: Path, progress: Progress
+        self, network: nn.Module, data: TrainingData, folder: Path, progress: JobProgress
     ) -> None:
         self._folder, self._data, self._progress = folder, data, progress
         self._source, self._config = folder / "source", folder / "deepsigns.toml"

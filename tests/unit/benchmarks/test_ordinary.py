@@ -41,6 +41,10 @@ MARKED = Trial(
 )
 
 
+def silent(_fraction: float, _message: str, /, figures: object = None) -> None:
+    """What a trial tells while it runs."""
+
+
 def test_the_zoo_holds_what_was_asked_for() -> None:
     assert len(ZOO) == 36
     assert {entry.data for entry in ZOO.values()} == set(DATA)
@@ -189,7 +193,7 @@ def test_what_nobody_raised_on_purpose_is_a_crash(monkeypatch: pytest.MonkeyPatc
         raise ZeroDivisionError("division by zero\nand more")
 
     monkeypatch.setattr("benchmarks.ordinary.trial.train_parent", broken)
-    trial = try_entry(ZOO["wine-128-64"], 0, lambda _fraction, _message: None)
+    trial = try_entry(ZOO["wine-128-64"], 0, silent)
     assert (trial.outcome, trial.late) == ("crashed", False)
     assert trial.reason.startswith("ZeroDivisionError: division by zero (test_ordinary.py:")
 
@@ -205,7 +209,7 @@ def test_a_refusal_says_whether_it_came_after_training(
     monkeypatch.setattr(f"{journey}.__init__", lambda *_: None)
     monkeypatch.setattr(f"{journey}.prepare", (lambda *_: None) if late else refuses)
     monkeypatch.setattr(f"{journey}.train", refuses)
-    trial = try_entry(replace(ZOO["wine-128-64"], epochs=1), 0, lambda _fraction, _message: None)
+    trial = try_entry(replace(ZOO["wine-128-64"], epochs=1), 0, silent)
     assert (trial.outcome, trial.reason, trial.late) == ("refused", "no; why", late)
 
 
