@@ -15,6 +15,7 @@ __all__ = [
     "SCORES",
     "Targets",
     "are_probabilities",
+    "are_sigmoids",
     "cosines",
     "squared_errors",
     "task_loss",
@@ -122,6 +123,20 @@ def are_probabilities(outputs: NDArray[Any]) -> bool:
         (True, False)
     """
     return bool((outputs >= 0).all()) and np.allclose(outputs.sum(axis=1), 1, atol=_SUM_TOLERANCE)
+
+
+def are_sigmoids(outputs: NDArray[Any]) -> bool:
+    """Whether outputs are probabilities of their own each, as a sigmoid gives, not logits.
+
+    Args:
+        outputs: float [samples, classes], of as many samples as can be had: logits that all lie
+            in [0, 1] are taken for such probabilities too.
+
+    Examples:
+        >>> are_sigmoids(np.array([[0.9, 0.8]])), are_sigmoids(np.array([[0.25, 0.75]]))
+        (True, False)
+    """
+    return bool(((outputs >= 0) & (outputs <= 1)).all()) and not are_probabilities(outputs)
 
 
 def squared_errors(

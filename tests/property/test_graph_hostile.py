@@ -16,6 +16,7 @@ from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.session import OnnxSuspect
+from tests.support.patience import HANG
 
 Damage = list[tuple[int, int]]
 
@@ -79,6 +80,6 @@ def test_a_damaged_file_is_run_or_refused(
     path: Path = tmp_path_factory.getbasetemp() / "damaged.onnx"
     path.write_bytes(damaged(content, damage))
     with suppress(CouldNotCheckError):
-        suspect = OnnxSuspect(path, limits=Limits(memory_bytes=2**30, seconds=60))
+        suspect = OnnxSuspect(path, limits=Limits(memory_bytes=2**30, seconds=HANG))
         outputs, _ = suspect.run(np.ones((2, 2, 4, 4), np.float32), tap="f")
         assert len(outputs) == 2

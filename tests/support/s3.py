@@ -17,13 +17,14 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.support.patience import HANG
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_PATIENCE = 60.0
 _STARTS = 5
 # While it starts, whoever took its port may never answer.
-_IMPATIENT = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1})
+_IMPATIENT = Config(connect_timeout=30, read_timeout=30, retries={"total_max_attempts": 1})
 # Below the ports that the system hands out to connections; each server also opens a gRPC port
 # 10000 above its own.
 _PORTS = range(12_000, 22_000)
@@ -113,7 +114,7 @@ def _start(folder: Path) -> "tuple[ObjectStore, subprocess.Popen[bytes]]":
 def _wait(store: ObjectStore, bucket: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
     client = store.client(_IMPATIENT)
     made = client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + HANG
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise _EndedEarlyError(log.read_text()[-2000:])

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.patience import HANG
+
 
 @dataclass(frozen=True)
 class Distribution:
@@ -48,6 +50,6 @@ def install(folder: Path, distributions: Sequence[Distribution]) -> Path:
     target = folder / "installed"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     command += ["--disable-pip-version-check", "--no-compile", "--target", str(target), *wheels]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stderr
     return target

@@ -22,6 +22,7 @@ from deepsigns_registry.audit.store import read_report
 from deepsigns_registry.audit.verify import find_candidates
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, NotFoundError
+from tests.support.patience import HANG
 
 pytestmark = pytest.mark.integration
 
@@ -297,7 +298,7 @@ def test_two_schedulers_at_once_audit_once(home: Path, audited: Audited, tmp_pat
         for _ in range(2)
     ]
     answers = [
-        json.loads(entry.communicate(timeout=120)[0].splitlines()[-1]) for entry in schedulers
+        json.loads(entry.communicate(timeout=HANG)[0].splitlines()[-1]) for entry in schedulers
     ]
     assert sorted(answers) == [[0, 0], [1, 0]]
     reports = [entry for entry in (tmp_path / "audits/app").iterdir() if entry.name != ".lock"]

@@ -1,15 +1,41 @@
 """A real Ray instance on this machine gives what the local engine gives."""
 
+import time
+from typing import Any
+
 import pytest
 
 from deepsigns_registry.config import EngineSettings
 from deepsigns_registry.engine import open_engine
 from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.errors import CouldNotCheckError, DataError
+from tests.support.patience import HANG
 
 pytestmark = pytest.mark.integration
 
 
+class _Slow:
+    """The module `time` with a clock that hardly moves."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def monotonic(self) -> float:
+        return time.monotonic() / 100
+
+
+@pytest.fixture
+def patient_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gives its own processes half a minute to start, fixed in its code, and then gives up."""
+    import ray._private.node
+
+    monkeypatch.setattr(ray._private.node, "time", _Slow())
+    monkeypatch.setenv("RAY_worker_register_timeout_seconds", str(int(HANG)))
+    monkeypatch.setenv("RAY_agent_register_timeout_ms", str(int(1000 * HANG)))
+    monkeypatch.setenv("RAY_health_check_timeout_ms", str(int(1000 * HANG)))
+
+
+@pytest.mark.usefixtures("patient_ray")
 def test_ray_runs_jobs_and_brings_their_errors_home() -> None:
     import ray
 

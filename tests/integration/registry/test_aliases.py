@@ -17,6 +17,7 @@ from deepsigns_registry.errors import (
 )
 from deepsigns_registry.registry.aliases import set_alias, wait_for
 from deepsigns_registry.registry.requests import claim, promote
+from tests.support.patience import HANG
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +49,7 @@ def test_a_queued_version_is_waited_for_until_it_is_promoted(
         kwargs={"marked_version": marked},
     )
     worker.start()
-    done = wait_for(settings, queued, seconds=60)
+    done = wait_for(settings, queued, seconds=HANG)
     worker.join()
     assert (done.state, done.version.version) == ("promoted", marked)
     assert wait_for(settings, set_alias(settings, f"{name}/{marked}", "blue"), seconds=0) == (
@@ -62,7 +63,7 @@ def test_a_superseded_request_is_not_waited_for(
     queued = set_alias(settings, f"{name}/{register(name, plain_model)}", "champion")
     client.delete_registered_model_alias(name, "champion")
     with pytest.raises(RefusedError, match="not promoted: alias deleted"):
-        wait_for(settings, queued, seconds=60)
+        wait_for(settings, queued, seconds=HANG)
 
 
 @pytest.mark.parametrize("alias", ["bad alias!", "v1"])

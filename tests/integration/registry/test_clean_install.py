@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.requests import status
 from deepsigns_registry.registry.server import Server, start_server
+from tests.support.patience import HANG
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +31,7 @@ print([name for name in ("torch", "onnx", "onnxruntime") if importlib.util.find_
 
 def run(*command: str | Path) -> str:
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=600, check=False
+        list(map(str, command)), capture_output=True, text=True, timeout=HANG, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.registry.requests import pending_requests, status
 from deepsigns_registry.registry.server import Server
+from tests.support.patience import HANG
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +19,7 @@ Register = Callable[[str, Path], str]
 
 
 def post(server: Server, path: str, **body: str | bool) -> requests.Response:
-    return requests.post(f"{server.uri}/api/2.0/mlflow/{path}", json=body, timeout=30)
+    return requests.post(f"{server.uri}/api/2.0/mlflow/{path}", json=body, timeout=HANG)
 
 
 def test_a_protected_alias_on_an_unmarked_version_is_queued_and_answered_409(
@@ -245,7 +246,7 @@ def test_prompts_are_left_alone_and_a_model_cannot_pose_as_one(
     answer = requests.delete(
         f"{server.uri}/api/2.0/mlflow/registered-models/delete-tag",
         json={"name": prompt.name, "key": flip["key"]},
-        timeout=30,
+        timeout=HANG,
     )
     assert answer.status_code == 409
     assert "cannot be turned into a prompt or back" in answer.json()["message"]
@@ -267,7 +268,7 @@ def test_mlflows_own_not_found_errors_stay(
     assert ask(name=name, alias="v1", version="9")[:2] == (400, "INVALID_PARAMETER_VALUE")
     body = {"name": "no-such-model", "new_name": "prod-x"}
     answer = requests.post(
-        f"{server.uri}/api/2.0/mlflow/registered-models/rename", json=body, timeout=30
+        f"{server.uri}/api/2.0/mlflow/registered-models/rename", json=body, timeout=HANG
     )
     assert answer.status_code == 404
 

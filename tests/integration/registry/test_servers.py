@@ -13,6 +13,7 @@ from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.protocol import PromotionRequest
 from deepsigns_registry.registry.requests import claim
 from deepsigns_registry.registry.server import start_server
+from tests.support.patience import HANG
 
 pytestmark = pytest.mark.integration
 
@@ -22,7 +23,7 @@ def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     backend = f"sqlite:///{tmp_path}/file/mlflow.db"
     with (
         pytest.raises(CouldNotCheckError, match=r"ended with status \d+: .*File exists"),
-        start_server(tmp_path, config=None, backend_uri=backend, patience=60),
+        start_server(tmp_path, config=None, backend_uri=backend, patience=HANG),
     ):
         pass
 

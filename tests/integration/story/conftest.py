@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepsigns_registry.registry.server import start_server
+from tests.support.patience import HANG
 from tests.support.story import Deepsigns, Demo, Done
 
 
@@ -30,7 +31,7 @@ def deepsigns() -> Deepsigns:
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=HANG,
         )
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -9,6 +9,7 @@ from benchmarks.measurement import Row
 KEYS = {"criterion", "model", "scheme", "setting", "metric", "value", "bar", "met"}
 
 
+@pytest.mark.deep
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = ["criteria", "--data", "digits", "--quick", "--seeds", "2", "--workers", "1"]
     command += ["--models", "mlp", "--only", "reliability", "--out", str(tmp_path)]

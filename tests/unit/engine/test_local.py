@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from deepsigns_registry.engine import open_engine
 from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.engine.local import LocalEngine
 from deepsigns_registry.errors import CouldNotCheckError, DataError
+from tests.support.patience import HANG
 
 
 def square(*, progress: JobProgress, number: int, seconds: float = 0.0) -> tuple[int, int]:
@@ -34,15 +36,15 @@ def die(*, progress: JobProgress) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def sleep_for_ever(*, progress: JobProgress) -> None:
-    progress(0.0, str(os.getpid()))
-    time.sleep(3600)
-
-
-def fail_soon(*, progress: JobProgress, seconds: float) -> None:
-    if seconds > 10:
-        sleep_for_ever(progress=progress)
-    time.sleep(seconds)
+def fail_soon(*, progress: JobProgress, note: Path, sleeps: bool) -> None:
+    del progress
+    if sleeps:
+        draft = note.with_suffix(".draft")
+        draft.write_text(str(os.getpid()))
+        draft.replace(note)
+        time.sleep(HANG)
+    while not note.exists():
+        time.sleep(0.05)
     raise DataError("too soon")
 
 
@@ -77,18 +79,13 @@ def test_a_killed_job_is_said_to_be_killed() -> None:
         LocalEngine().run(die, [{}])
 
 
-def test_one_failure_stops_the_other_jobs() -> None:
-    pids: list[int] = []
+def test_one_failure_stops_the_other_jobs(tmp_path: Path) -> None:
+    note = tmp_path / "sleeper"
     engine = LocalEngine(slots=2)
     with pytest.raises(DataError, match="too soon"):
-        engine.run(
-            fail_soon,
-            [{"seconds": 100.0}, {"seconds": 3.0}],
-            on_progress=lambda _index, _fraction, message, _figures=None: pids.append(int(message)),
-        )
-    assert len(pids) == 1
+        engine.run(fail_soon, [{"note": note, "sleeps": True}, {"note": note, "sleeps": False}])
     with pytest.raises(ProcessLookupError):
-        os.kill(pids[0], 0)
+        os.kill(int(note.read_text()), 0)
 
 
 def test_the_settings_choose_the_engine() -> None:

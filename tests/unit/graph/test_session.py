@@ -1,6 +1,5 @@
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +12,12 @@ from onnx import ModelProto, TensorProto, helper
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.session import OnnxSuspect
+from tests.support.patience import HANG
 
 Build = Callable[..., ModelProto]
 Vectors = NDArray[np.float32]
 
-SMALL = Limits(memory_bytes=2**30, seconds=60, result_bytes=2**24)
+SMALL = Limits(memory_bytes=2**30, seconds=HANG, result_bytes=2**24)
 
 
 def write(path: Path, model: ModelProto) -> Path:
@@ -133,10 +133,9 @@ def test_a_graph_that_doubles_a_tensor_ends_at_the_memory_limit(
     ]
     nodes.append(helper.make_node("Relu", [names[-1]], ["output"]))
     path = write(tmp_path / "bomb.onnx", build(nodes))
-    started = time.monotonic()
-    with pytest.raises(CouldNotCheckError, match="bomb"):
+    with pytest.raises(CouldNotCheckError, match="bomb") as caught:
         OnnxSuspect(path, limits=SMALL).run(np.ones((2, 4), np.float32), tap=None)
-    assert time.monotonic() - started < 60
+    assert "was stopped after" not in str(caught.value)
     assert not list(private.iterdir())
 
 
@@ -164,10 +163,8 @@ def test_a_graph_without_end_is_stopped_by_the_clock(
     nodes.append(helper.make_node("Add", ["input", "m"], ["output"]))
     path = write(tmp_path / "long.onnx", build(nodes))
     limits = Limits(memory_bytes=2**31, seconds=1)
-    started = time.monotonic()
-    with pytest.raises(CouldNotCheckError, match="stopped after 1 seconds"):
+    with pytest.raises(CouldNotCheckError, match="was stopped after 1 seconds"):
         OnnxSuspect(path, limits=limits).run(np.ones((2, 4), np.float32), tap=None)
-    assert time.monotonic() - started < 30
     assert not list(private.iterdir())
 
 

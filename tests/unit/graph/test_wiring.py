@@ -88,4 +88,4 @@ def test_a_hostile_graph_costs_a_bounded_time(build: Build, nodes: list[NodeProt
     with pytest.raises(CouldNotCheckError, match="file: "):
         read_network(model, where="file")
     # Measured 0.2 to 1.5 s; a walk over the graph for each layer takes minutes.
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 60

@@ -19,6 +19,7 @@ from mlflow_deepsigns.store import DeepSignsStore, DeepSignsWorkspaceStore
 from mlflow_deepsigns.transactions import database_time
 
 from deepsigns_registry.registry.transitions import PromotionState
+from tests.support.patience import HANG
 
 
 def test_mlflow_discovers_the_store() -> None:
@@ -30,7 +31,7 @@ def test_mlflow_discovers_the_store() -> None:
 def test_every_client_loads_the_package_so_it_loads_nothing() -> None:
     code = "import sys, mlflow_deepsigns; print(sorted({m.split('.')[0] for m in sys.modules}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG
     )
     assert "mlflow_deepsigns" in done.stdout
     assert "'mlflow'" not in done.stdout

@@ -1,5 +1,6 @@
 """What is refused before any training, and what the person is told."""
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,15 @@ from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.density import Density
+from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.task import are_probabilities
 from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.support.training import train
 
 if TYPE_CHECKING:
     from tests.unit.watermark.conftest import Marked
@@ -98,7 +103,7 @@ def test_one_class_has_no_black_box(data: TrainingData, settings: MarkSettings) 
     vectors = TrainingData(
         LabelledData.without_labels(data.train.inputs),
         LabelledData.without_labels(data.validation.inputs),
-        CLASSES,
+        6,
     )
     model, told = EagerTappedModel(layers(96), "1"), []
     record = prepare_record(
@@ -135,8 +140,6 @@ class Broken(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.head(torch.relu(self.hidden(inputs)))
-        if self.kind == "probabilities":
-            return outputs.softmax(dim=1)
         if self.kind == "nan":
             return outputs * float("nan")
         return outputs.reshape(64, 6)
@@ -145,7 +148,6 @@ class Broken(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("probabilities", "register the model without its final softmax"),
         ("nan", "gives NaN or infinity"),
         ("batch", "does not accept a batch"),
     ],
@@ -266,7 +268,9 @@ def test_probabilities_are_told_by_one_rule(sums: float, probable: bool) -> None
     assert are_probabilities(outputs) == probable
     parent = np.eye(4, 5, dtype=np.float32)
     shown = calibrated._logits(outputs.astype(np.float64))
-    assert (shown.max() < 0) == probable
+    # What does not sum to one is read as probabilities of their own.
+    expected = np.log(sums / 5) if probable else np.log(sums / 5) - np.log(1 - sums / 5)
+    np.testing.assert_allclose(shown, expected, rtol=1e-5)
     assert losses._gives_probabilities(torch.from_numpy(outputs)) == probable
     assert not are_probabilities(parent - 0.5)
 

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.patience import HANG
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import importlib, pkgutil, sys
@@ -74,7 +76,7 @@ def test_a_mark_is_embedded_and_read_with_torch_numpy_and_scipy_alone() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "present"

@@ -1,0 +1,1 @@
+"""What the method does on an accelerator, with torch, numpy and scipy alone: one file a phase."""
