@@ -213,21 +213,6 @@ def test_a_refusal_says_whether_it_came_after_training(
     assert (trial.outcome, trial.reason, trial.late) == ("refused", "no; why", late)
 
 
-def test_an_ordinary_model_goes_all_the_way(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    command = ["ordinary", "--quick", "--json", "--workers", "1", "--out", str(tmp_path)]
-    assert main([*command, "--only", "breast-512-brief"]) == 0
-    said = capfd.readouterr()
-    content = json.loads(said.out)
-    (row,) = content["rows"]
-    assert (content["models"], content["marked"], content["twins_present"]) == (1, 1, 0)
-    assert row["whitebox_log10_p"] <= -9
-    assert row["seconds"] > row["plain_seconds"] > 0
-    assert "1/1 breast-512-brief, seed 0: marked" in said.err
-    assert json.loads((tmp_path / "ordinary.json").read_bytes()) == content
-
-
 def test_a_page_is_for_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"{BEGIN}\n{END}\n")
