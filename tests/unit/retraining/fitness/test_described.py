@@ -29,7 +29,7 @@ def test_a_version_logged_by_mlflow(tmp_path: Path) -> None:
 
     example = np.random.default_rng(0).standard_normal((4, 1, 3)).astype(np.float32)
     net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval()
-    mlflow.pytorch.save_model(net, tmp_path / "m", input_example=example)  # type: ignore[attr-defined]
+    mlflow.pytorch.save_model(net, tmp_path / "m", input_example=example)
     described = Described.of(tmp_path / "m", {"accuracy": 0.9, "broken": float("nan")})
     assert described.example is not None
     assert np.array_equal(described.example, example)
