@@ -19,12 +19,14 @@ from deepsigns_registry.retraining.fitness.exact import (
 )
 from deepsigns_registry.retraining.fitness.finding import Finding
 from deepsigns_registry.retraining.fitness.neighbours import vote
+from deepsigns_registry.retraining.fitness.seen import log_shares
 
-__all__ = ["Surest", "judge_contradictions", "surer_than_right", "surest_half"]
+__all__ = ["Surest", "evened", "judge_contradictions", "surer_than_right", "surest_half"]
 
 _ASKED = 500
 _LEAST_ROWS = 20
 _ONE_SIDED = 1e-3
+_STEPS = 30
 
 
 class Surest(NamedTuple):
@@ -55,13 +57,35 @@ def surest_half(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Sures
     return Surest(np.asarray(rows, dtype=np.int64), int(wrong.sum()), float(doubts.sum()))
 
 
-def surer_than_right(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> bool:
-    """Whether the parent is wrong more often than it admits, at `RATE`, on all rows or the surest.
+def evened(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The shares with the bias of each class that makes the labels likeliest.
+
+    A parent trained with weights for its classes prefers some of them on purpose.
 
     Args:
         labels: int64 [samples].
         shares: float64 [samples, classes], logarithms.
     """
+    wanted = np.log(np.bincount(labels, minlength=shares.shape[1]) + 0.5)
+    even = shares
+    for _ in range(_STEPS):
+        even = log_shares(even + wanted - np.log(np.exp(even).sum(axis=0) + 0.5))
+    return even
+
+
+def surer_than_right(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> bool:
+    """Whether the parent is wrong more often than it admits, on all rows or the surest.
+
+    At `RATE`, and as well with its classes evened (see `evened`).
+
+    Args:
+        labels: int64 [samples].
+        shares: float64 [samples, classes], logarithms.
+    """
+    return _surer(labels, shares) and _surer(labels, evened(labels, shares))
+
+
+def _surer(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> bool:
     surest = surest_half(labels, shares)
     wrong = int((shares.argmax(axis=1) != labels).sum())
     due = float((1 - np.exp(shares.max(axis=1))).sum())
@@ -78,9 +102,10 @@ def judge_contradictions(
         labels: int64 [samples].
         shares: float64 [samples, classes], logarithms.
     """
-    surest = surest_half(labels, shares)
-    if len(surest.rows) < _LEAST_ROWS or not surer_than_right(labels, shares):
+    if len(labels) < 2 * _LEAST_ROWS or not surer_than_right(labels, shares):
         return []
+    shares = evened(labels, shares)
+    surest = surest_half(labels, shares)
     answers = np.asarray(shares.argmax(axis=1), dtype=np.int64)
     return _wrong_labels(inputs, labels, answers, surest) or _strange(inputs, labels, answers)
 
