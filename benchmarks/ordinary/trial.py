@@ -93,7 +93,7 @@ def _marked(entry: Entry, seed: int, folder: Path, progress: JobProgress) -> Tri
     except DeepSignsError as error:
         return Trial(entry.name, seed, "refused", str(error))
     try:
-        journey.train()
+        journey.train(root)
         seconds = _processor_time() - started
         marked = journey.read()
     except DeepSignsError as error:

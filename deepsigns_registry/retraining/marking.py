@@ -62,11 +62,11 @@ if TYPE_CHECKING:
     from deepsigns_registry.engine.jobs import Figures, OnProgress
     from deepsigns_registry.watermark.record import WatermarkRecord
 
-__all__ = ["Marked", "MarkingProgress", "mark_version"]
+__all__ = ["MOST_LAYERS", "Marked", "MarkingProgress", "mark_version"]
 
 _ROOT_BYTES = 32
-# Hidden activations that are tried in one go, each with a marking of its own.
-_MOST_LAYERS = 3
+MOST_LAYERS = 3
+"""Hidden activations that are tried in one go, each with a marking of its own."""
 
 
 class MarkingProgress(Protocol):
@@ -187,7 +187,7 @@ class _Session:
             except NotConvergedError as error:
                 self._keystore.give_up(marking)
                 refused.append(error)
-            if len(refused) >= min(prepared.choices, _MOST_LAYERS):
+            if len(refused) >= min(prepared.choices, MOST_LAYERS):
                 raise _nowhere(refused)
             progress(0.02, f"trying elsewhere, {refused[-1].public}")
 

@@ -16,7 +16,7 @@ import torch
 from deepsigns_registry.errors import CheckpointError, NotConvergedError, RefusedError
 from deepsigns_registry.watermark.checkpoint import fingerprint, pack, unpack
 from deepsigns_registry.watermark.data import TrainingData
-from deepsigns_registry.watermark.embed import Checkpoint, Course, embed
+from deepsigns_registry.watermark.embed import Checkpoint, Course, embed, fitting_targets
 from deepsigns_registry.watermark.fidelity import Cost
 from deepsigns_registry.watermark.observe import Observation, Observer
 from deepsigns_registry.watermark.plan import (
@@ -148,6 +148,7 @@ class _Marking:
         belongs_to = ""
         if self.checkpoint is not None or resume is not None:
             belongs_to = fingerprint(self.model, self.data, self.record, self.settings, self.goal)
+        targets = fitting_targets(self.model, self.data, self.settings, self.device)
         rounds: list[Round] = []
         course: Course | None = Course()
         start: dict[str, Any] | None = None
@@ -173,6 +174,7 @@ class _Marking:
                 resume=inner,
                 course=course,
                 watcher=self,
+                targets=targets,
             )
             rounds.append(Round(course, trained.steps, self.observer.look(self.model)))
             self._keep(rounds[-1].seen)

@@ -22,9 +22,9 @@ from deepsigns_registry.watermark.scheme import Objective, Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel
-from deepsigns_registry.watermark.task import task_loss, task_targets
+from deepsigns_registry.watermark.task import Targets, task_loss, task_targets
 
-__all__ = ["Checkpoint", "Course", "EmbedResult", "Watcher", "embed"]
+__all__ = ["Checkpoint", "Course", "EmbedResult", "Watcher", "embed", "fitting_targets"]
 
 Checkpoint = Callable[[int, bytes], None]
 """Told how many steps are done, and the state of the run after them."""
@@ -34,6 +34,8 @@ _SECONDS_BETWEEN_LOOKS = 10.0
 # What an interruption costs at most, against what writing the state of a large model costs.
 _SECONDS_BETWEEN_CHECKPOINTS = 120.0
 _LONGEST_GRADIENT = 5.0
+# So often each sample is seen before the model is held to its parent's answers instead of labels.
+_MANY_PASSES = 4
 _FUSED_DEVICES = {"cpu", "cuda"}
 
 
@@ -92,6 +94,7 @@ def embed(
     resume: bytes | None = None,
     course: Course | None = None,
     watcher: Watcher | None = None,
+    targets: Targets | None = None,
 ) -> EmbedResult:
     """Fine-tunes a model in place so that it carries a record's mark.
 
@@ -118,6 +121,8 @@ def embed(
         resume: A state that `checkpoint` was given, to go on from.
         course: How this run differs from the settings.
         watcher: Looks at the model as it is trained, and weighs the schemes anew halfway.
+        targets: What the outputs are trained towards; by default `fitting_targets` of the model
+            as it comes.
 
     Raises:
         UnmarkableError: The model has nothing to train, or training diverged.
@@ -127,7 +132,16 @@ def embed(
     resumable = checkpoint is not None or resume is not None
     course = course or Course()
     belongs_to = fingerprint(model, data, record, settings, course) if resumable else ""
-    run = _Run(model, data, record, settings, course, device=torch.device(device), schemes=schemes)
+    run = _Run(
+        model,
+        data,
+        record,
+        settings,
+        course,
+        device=torch.device(device),
+        schemes=schemes,
+        targets=targets,
+    )
     try:
         if resume is not None:
             run.load_state_dict(unpack(resume, belongs_to))
@@ -153,6 +167,32 @@ def embed(
     return EmbedResult(tuple(run.losses), run.steps)
 
 
+def fitting_targets(
+    model: TappedModel, data: TrainingData, settings: MarkSettings, device: torch.device
+) -> Targets:
+    """What a fine-tuning trains the outputs towards; to be asked before the model changes.
+
+    Labels, or, of data that is passed over many times, the answers that the parent gives: labels
+    would be learned by heart, and the model would lose or change what it knew.
+
+    Args:
+        model: The parent.
+        data: The owner's data.
+        settings: The fine-tuning.
+        device: Where the model runs.
+    """
+    samples = len(data.train)
+    seen = _steps_an_epoch(settings, samples) * settings.epochs * settings.batch_size
+    return task_targets(model, data.train, device, own=seen >= _MANY_PASSES * samples)
+
+
+def _steps_an_epoch(settings: MarkSettings, samples: int) -> int:
+    return max(
+        math.ceil(samples / settings.batch_size),
+        math.ceil(settings.minimum_steps / settings.epochs),
+    )
+
+
 class _Run:
     """A fine-tuning between two steps."""
 
@@ -166,6 +206,7 @@ class _Run:
         *,
         device: torch.device,
         schemes: Iterable[Scheme] | None,
+        targets: Targets | None,
     ) -> None:
         self.model = model.to(device).eval()
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -176,10 +217,7 @@ class _Run:
             )
         self.settings = settings
         self.task = data.train.task
-        self.per_epoch = max(
-            math.ceil(len(data.train) / settings.batch_size),
-            math.ceil(settings.minimum_steps / settings.epochs),
-        )
+        self.per_epoch = _steps_an_epoch(settings, len(data.train))
         self.epochs = settings.epochs
         self.steps = self.per_epoch * settings.epochs
         if course.steps is not None:
@@ -187,7 +225,8 @@ class _Run:
             self.per_epoch = max(1, math.ceil(course.steps / self.epochs))
             self.steps = self.per_epoch * self.epochs
         self.factors = dict(course.factors)
-        targets = task_targets(model, data.train, device)
+        if targets is None:
+            targets = fitting_targets(model, data, settings, device)
         self.spread = targets.spread
         groups = training_groups(record.manifest, data.train) if record else data.train.labels
         self.batches = Batches(

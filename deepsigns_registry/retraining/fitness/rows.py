@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.retraining.fitness.exact import RATE, least_share, sign_test
 from deepsigns_registry.retraining.fitness.finding import Finding
+from deepsigns_registry.watermark.carriers import LEAST_GROUPS
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.settings import MarkSettings
 
@@ -93,25 +94,13 @@ def judge_amount(data: TrainingData, options: MarkSettings) -> list[Finding]:
 
     Args:
         data: Both splits.
-        options: Says how many samples are needed of how many classes, or in all.
+        options: Says how many samples a group needs that carries bits.
     """
-    digests, wanted = row_digests(data.train.inputs), options.triggers_per_class
-    if data.task != "classification":
-        found, needed = len(np.unique(digests)), options.carriers * wanted
-        said = f"the data has {found} different samples, {needed} are needed"
-    else:
-        labels = data.train.labels
-        different = [len(np.unique(digests[labels == label])) for label in range(data.classes)]
-        found = sum(count >= wanted for count in different)
-        needed = min(options.carriers, data.classes)
-        said = (
-            f"the data has {wanted} different samples of {found} of the {data.classes} classes, "
-            f"and of {needed} they are needed"
-        )
-        if different.count(0):
-            said += f"; {different.count(0)} classes have no sample at all"
+    found = len(np.unique(row_digests(data.train.inputs)))
+    needed = LEAST_GROUPS * options.triggers_per_class
     if found >= needed:
         return []
+    said = f"the data has {found} different samples, {needed} are needed"
     return [
         Finding(
             "too-few-samples",
