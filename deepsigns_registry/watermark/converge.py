@@ -29,10 +29,15 @@ from deepsigns_registry.watermark.plan import (
     shortfall,
 )
 from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.rounds import (
+    observation_of,
+    plain_observation,
+    plain_round,
+    round_of,
+)
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
-from deepsigns_registry.watermark.verdict import Evidence
 
 __all__ = ["Control", "Converged", "MarkProgress", "converge"]
 
@@ -253,8 +258,8 @@ class _Marking:
         start: dict[str, Any] | None,
         belongs_to: str,
     ) -> Checkpoint:
-        known = json.dumps([_described(each) for each in rounds])
-        kept = None if self._kept is None else (_seen_as_json(self._kept[0]), self._kept[1])
+        known = json.dumps([plain_round(each) for each in rounds])
+        kept = None if self._kept is None else (plain_observation(self._kept[0]), self._kept[1])
 
         def save(step: int, state: bytes) -> None:
             content = {
@@ -270,9 +275,9 @@ class _Marking:
 
     def _restored(self, state: dict[str, Any]) -> tuple[list[Round], dict[str, Any] | None, bytes]:
         try:
-            rounds = [_round(each) for each in json.loads(state["rounds"])]
+            rounds = [round_of(each) for each in json.loads(state["rounds"])]
             if state["kept"] is not None:
-                self._kept = _observation(json.loads(state["kept"])), state["kept_state"]
+                self._kept = observation_of(json.loads(state["kept"])), state["kept_state"]
             if state["start"] is not None:
                 self.model.load_state_dict(state["start"])
             return rounds, state["start"], state["inner"]
@@ -377,39 +382,3 @@ def _remedy(short: list[str]) -> str:
 
 def _distance(seen: Observation, schemes: list[str], goal: Goal) -> tuple[int, bool, float]:
     return len(shortfall(seen, schemes, goal.needed)), bool(seen.unread), seen.cost.drop
-
-
-def _described(each: Round) -> dict[str, Any]:
-    course = each.course
-    return {
-        "course": [course.steps, course.learning_rate, dict(course.factors)],
-        "steps": each.steps,
-        "seen": _seen_as_json(each.seen),
-    }
-
-
-def _seen_as_json(seen: Observation) -> dict[str, Any]:
-    return {
-        "evidence": [
-            [entry.scheme, entry.trials, entry.matches, entry.chance, entry.level]
-            for entry in seen.evidence
-        ],
-        "unread": list(seen.unread),
-        "cost": list(seen.cost),
-        "changed": seen.changed,
-        "tries": seen.tries,
-    }
-
-
-def _observation(content: dict[str, Any]) -> Observation:
-    return Observation(
-        evidence=tuple(Evidence(*entry) for entry in content["evidence"]),
-        unread=tuple(content["unread"]),
-        cost=Cost(*content["cost"]),
-        changed=content["changed"],
-        tries=content["tries"],
-    )
-
-
-def _round(content: dict[str, Any]) -> Round:
-    return Round(Course(*content["course"]), content["steps"], _observation(content["seen"]))
