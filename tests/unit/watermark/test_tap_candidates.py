@@ -79,8 +79,16 @@ KINDS: dict[str, tuple[nn.Module, tuple[int, ...], list[tuple[int, Layout]]]] = 
     "lstm": (Recurrent(nn.LSTM), (5, 4), [(32, Layout()), (24, Layout()), (16, Layout())]),
     "transformer": (Attentive(), (5, 4), [(32, Layout()), (16, Layout()), (16, Layout())]),
     "tokens": (Tokens(), (5, 4), [(40, Layout(5, 1))]),
-    "batch norm": (convolutional(nn.BatchNorm2d(8)), (1, 8, 8), [(256, Layout(1, 16)), (8, Layout())]),
-    "group norm": (convolutional(nn.GroupNorm(2, 8)), (1, 8, 8), [(256, Layout(1, 16)), (8, Layout())]),
+    "batch norm": (
+        convolutional(nn.BatchNorm2d(8)),
+        (1, 8, 8),
+        [(256, Layout(1, 16)), (8, Layout())],
+    ),
+    "group norm": (
+        convolutional(nn.GroupNorm(2, 8)),
+        (1, 8, 8),
+        [(256, Layout(1, 16)), (8, Layout())],
+    ),
     "1-D": (signal(), (1, 16), [(96, Layout(1, 8))]),
     "perceptron": (
         nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 24), nn.GELU(), nn.Linear(24, 3)),
@@ -139,9 +147,7 @@ def test_the_positions_of_a_channel_stand_together(norm: nn.Module, tmp_path: Pa
     inputs = rows((1, 8, 8))
     model = EagerTappedModel(layers, "3")
     flat = model(inputs).activation
-    torch.testing.assert_close(
-        flat.unflatten(1, (-1, 36)), layers[:3](inputs).flatten(2)
-    )
+    torch.testing.assert_close(flat.unflatten(1, (-1, 36)), layers[:3](inputs).flatten(2))
     tap = export_onnx(model, inputs.numpy(), tmp_path / "m.onnx")
     graph = OnnxTappedModel.from_file(tmp_path / "m.onnx", tap)
     with pytest.raises(RuntimeError, match="run a batch"):
