@@ -129,6 +129,10 @@ class ModelSettings(_Section):
     pruning_masks: float = Field(default=0.0, ge=0, lt=1)
     weight_noise: float = Field(default=0.0, ge=0)
     max_accuracy_drop: float = Field(default=0.01, ge=0, le=1)
+    # Beyond what plain fine-tuning changes.
+    max_changed_answers: float = Field(default=0.05, ge=0, le=1)
+    # Of fine-tuning after the first, while the mark is too weak or costs too much.
+    rounds: int = Field(default=4, ge=0, le=20)
     seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool = True

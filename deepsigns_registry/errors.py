@@ -14,6 +14,7 @@ __all__ = [
     "DataError",
     "DeepSignsError",
     "InapplicableError",
+    "NotConvergedError",
     "NotFoundError",
     "RefusedError",
     "TamperedError",
@@ -108,6 +109,12 @@ class RefusedError(DeepSignsError):
 
     code = "refused"
     exit_code = 1
+
+
+class NotConvergedError(RefusedError):
+    """A marking went through all its rounds, and the mark is too weak or costs too much."""
+
+    code = "not-converged"
 
 
 class CouldNotCheckError(DeepSignsError):

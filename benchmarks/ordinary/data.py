@@ -16,6 +16,8 @@ _FRAUD_TRAINING, _FRAUD_VALIDATION = 4800, 1200
 _RARE_TRAINING, _RARE_VALIDATION = 16_000, 4_000
 _FRAUD_NOISE = 0.5
 
+_Draw = Callable[[int], tuple[LabelledData, LabelledData]]
+
 
 class DataSet(NamedTuple):
     """A data set that every seed draws or splits anew.
@@ -32,7 +34,7 @@ class DataSet(NamedTuple):
     task: Task
     shape: tuple[int, ...]
     outputs: int
-    draw: Callable[[int], tuple[LabelledData, LabelledData]]
+    draw: _Draw
 
 
 def load(name: str, seed: int) -> TrainingData:
@@ -53,13 +55,15 @@ def load(name: str, seed: int) -> TrainingData:
 def _breast_cancer(seed: int) -> tuple[LabelledData, LabelledData]:
     from sklearn.datasets import load_breast_cancer
 
-    return _standardised(*_split(*load_breast_cancer(return_X_y=True), seed))
+    inputs, labels = load_breast_cancer(return_X_y=True)
+    return _standardised(*_split(inputs, labels, seed))
 
 
 def _wine(seed: int) -> tuple[LabelledData, LabelledData]:
     from sklearn.datasets import load_wine
 
-    return _standardised(*_split(*load_wine(return_X_y=True), seed))
+    inputs, labels = load_wine(return_X_y=True)
+    return _standardised(*_split(inputs, labels, seed))
 
 
 def _diabetes(seed: int) -> tuple[LabelledData, LabelledData]:
@@ -86,7 +90,7 @@ def _linear_targets(seed: int) -> tuple[LabelledData, LabelledData]:
     return _standardised(*_split(inputs, targets, seed))
 
 
-def _digits(shape: tuple[int, ...]) -> Callable[[int], tuple[LabelledData, LabelledData]]:
+def _digits(shape: tuple[int, ...]) -> _Draw:
     def draw(seed: int) -> tuple[LabelledData, LabelledData]:
         from sklearn.datasets import load_digits
 
@@ -96,7 +100,7 @@ def _digits(shape: tuple[int, ...]) -> Callable[[int], tuple[LabelledData, Label
     return draw
 
 
-def _fraud(share: float, training: int, validation: int) -> Callable[..., Any]:
+def _fraud(share: float, training: int, validation: int) -> _Draw:
     """Positive is the share of the rows with the largest value of a noisy linear function."""
 
     def draw(seed: int) -> tuple[LabelledData, LabelledData]:
@@ -114,7 +118,7 @@ def _fraud(share: float, training: int, validation: int) -> Callable[..., Any]:
     return draw
 
 
-def _many_classes(classes: int, rows: int, informative: int) -> Callable[..., Any]:
+def _many_classes(classes: int, rows: int, informative: int) -> _Draw:
     def draw(seed: int) -> tuple[LabelledData, LabelledData]:
         from sklearn.datasets import make_classification
 
@@ -159,7 +163,7 @@ def _standardised(
     """Features, and the targets of a regressor, with mean 0 and deviation 1."""
 
     def scaled(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
-        return (values - like.mean(axis=0)) / np.maximum(like.std(axis=0), 1e-9)
+        return np.asarray((values - like.mean(axis=0)) / np.maximum(like.std(axis=0), 1e-9))
 
     def part(data: LabelledData) -> LabelledData:
         numbers = data.task == "regression"

@@ -4,7 +4,6 @@ Every call of the product that a trial makes stands here, in the order in which 
 them. The jobs of the training child are called in this process.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +12,21 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deepsigns_registry.config import load_settings
-from deepsigns_registry.errors import RefusedError
+from deepsigns_registry.engine.jobs import JobProgress
+from deepsigns_registry.errors import NotConvergedError, RefusedError
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.registry.assemble import assemble, onnx_file
+from deepsigns_registry.retraining.marking import MOST_LAYERS
+from deepsigns_registry.retraining.names import MarkingNames
+from deepsigns_registry.retraining.options import mark_settings, training_device
 from deepsigns_registry.retraining.stage import (
     MARKED_ONNX,
     MARKED_PROGRAM,
     mark_model,
-    mark_settings,
     open_model,
     prepare_mark,
     run_program,
-    training_device,
 )
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.embed import embed
@@ -41,8 +42,6 @@ __all__ = ["Journey", "Reading"]
 _MODEL = "model"
 _OWNER = bytes(32)
 _EXAMPLE_ROWS = 4
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,15 @@ class Journey:
     """
 
     def __init__(
-        self, network: nn.Module, data: TrainingData, folder: Path, progress: Progress
+        self, network: nn.Module, data: TrainingData, folder: Path, progress: JobProgress
     ) -> None:
         self._folder, self._data, self._progress = folder, data, progress
         self._source, self._config = folder / "source", folder / "deepsigns.toml"
         self._marked, self._record = folder / "marked", b""
         _log_version(network, data, self._source)
         _write_settings(data, self._config)
+        self._names = MarkingNames.of("ordinary")
+        self._data_digest, self._choices = "", 1
         self._parent_outputs: NDArray[np.float32] | None = None
 
     @property
@@ -98,8 +99,8 @@ class Journey:
             DeepSignsError: The model or its data is refused.
         """
         scratch = self._folder / "scratch"
-        scratch.mkdir()
-        self._record = prepare_mark(
+        scratch.mkdir(exist_ok=True)
+        prepared = prepare_mark(
             progress=self._progress,
             source=self._source,
             config=self._config,
@@ -107,15 +108,35 @@ class Journey:
             root=root,
             owner=_OWNER,
             scratch=scratch,
+            names=self._names,
         )
+        prepared.judgement.require()
+        self._record, self._data_digest = prepared.record, prepared.data
+        self._choices = prepared.choices
 
-    def train(self) -> None:
+    def train(self, root: bytes) -> None:
         """Embeds the mark, and writes the files that would be signed.
+
+        Args:
+            root: Of the secret, should another layer be tried.
 
         Raises:
             DeepSignsError: The model is refused after all.
         """
-        stage = self._folder / "stage"
+        given_up: list[str] = []
+        while True:
+            try:
+                self._train(self._folder / f"stage-{len(given_up)}")
+            except NotConvergedError:
+                given_up.append(f"{self._names.base(self._data_digest)}-{len(given_up)}")
+                if len(given_up) >= min(self._choices, MOST_LAYERS):
+                    raise
+                self._names = self._names.knowing(kept=(), given_up=given_up)
+                self.prepare(root)
+            else:
+                return
+
+    def _train(self, stage: Path) -> None:
         stage.mkdir()
         mark_model(
             progress=self._progress,
@@ -123,7 +144,7 @@ class Journey:
             config=self._config,
             model=_MODEL,
             record=self._record,
-            checkpoints=self._folder / "checkpoints",
+            checkpoints=stage / "checkpoints",
             marking="ordinary",
             out=stage,
         )
@@ -195,10 +216,8 @@ class Journey:
         return run_program(
             progress=self._progress,
             folder=folder,
-            config=self._config,
-            model=_MODEL,
             inputs=inputs,
-        )
+        ).outputs
 
 
 def _log_version(network: nn.Module, data: TrainingData, folder: Path) -> None:

@@ -12,6 +12,7 @@ from threading import Thread
 
 from benchmarks.ordinary.trial import Trial, try_entry
 from benchmarks.ordinary.zoo import ZOO
+from deepsigns_registry.engine.jobs import Figures
 
 __all__ = ["run_trials"]
 
@@ -97,5 +98,10 @@ def _try(name: str, seed: int) -> Trial:
     return try_entry(ZOO[name], seed, _silent)
 
 
-def _silent(_fraction: float, _message: str) -> None:
+def _silent(
+    _fraction: float,
+    _message: str,
+    /,
+    figures: Figures | None = None,
+) -> None:
     """The product's own progress is not shown: trials go on side by side."""

@@ -65,11 +65,16 @@ class Summary:
 
     Attributes:
         rows: In the order of the zoo.
-        accuracy_drop: Mean over everything that was marked; None where nothing was.
+        trials: What the rows are made of.
     """
 
     rows: tuple[Row, ...]
-    accuracy_drop: float | None
+    trials: tuple[Trial, ...]
+
+    @property
+    def accuracy_drop(self) -> float | None:
+        """Mean over everything that was marked, in points / 100; None where nothing was."""
+        return _mean(trial.accuracy_drop for trial in _marked(self.trials))
 
     def total(self, count: str) -> int:
         """A count over all rows, such as `marked`."""
@@ -107,6 +112,7 @@ class Summary:
             "accuracy_drop": self.accuracy_drop,
             "shortfalls": self.shortfalls(),
             "rows": [asdict(row) for row in self.rows],
+            "trials": [asdict(trial) for trial in self.trials],
         }
 
 
@@ -117,10 +123,11 @@ def summarised(trials: Iterable[Trial], data: Mapping[str, str]) -> Summary:
         trials: In any order.
         data: The data set of every model, in the order of the tables.
     """
-    every = list(trials)
+    order = {name: place for place, name in enumerate(data)}
+    every = sorted(trials, key=lambda trial: (order[trial.name], trial.seed))
     grouped = {name: [trial for trial in every if trial.name == name] for name in data}
     rows = tuple(_row(data[name], found) for name, found in grouped.items() if found)
-    return Summary(rows, _mean(trial.accuracy_drop for trial in _marked(every)))
+    return Summary(rows, tuple(every))
 
 
 def read_json(text: str) -> Summary:
@@ -131,7 +138,10 @@ def read_json(text: str) -> Summary:
     """
     try:
         content: dict[str, Any] = json.loads(text)
-        return Summary(tuple(Row(**row) for row in content["rows"]), content["accuracy_drop"])
+        return Summary(
+            tuple(Row(**row) for row in content["rows"]),
+            tuple(Trial(**trial) for trial in content["trials"]),
+        )
     except (KeyError, TypeError) as error:
         raise ValueError(f"no results of ordinary models: {error}") from None
 

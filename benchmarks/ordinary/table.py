@@ -59,7 +59,7 @@ def _total(summary: Summary) -> str:
     """One sentence with the whole run's figures.
 
     Examples:
-        >>> _total(Summary((), None))
+        >>> _total(Summary((), ()))
         '0 of 0 marked, 0 refused (0 of them after training), 0 crashed.'
     """
     count = summary.total

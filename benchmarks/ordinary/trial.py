@@ -5,7 +5,6 @@ import math
 import os
 import tempfile
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from benchmarks.ordinary.data import load
 from benchmarks.ordinary.parents import train_parent
 from benchmarks.ordinary.path import Journey, Reading
 from benchmarks.ordinary.zoo import Entry
+from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.errors import DeepSignsError
 from deepsigns_registry.watermark.verdict import PRESENT_AT
 
@@ -65,7 +65,7 @@ class Trial:
     plain_seconds: float | None = None
 
 
-def try_entry(entry: Entry, seed: int, progress: Callable[[float, str], None]) -> Trial:
+def try_entry(entry: Entry, seed: int, progress: JobProgress) -> Trial:
     """Trains a parent and marks it; whatever happens is an outcome.
 
     Args:
@@ -83,9 +83,7 @@ def try_entry(entry: Entry, seed: int, progress: Callable[[float, str], None]) -
         return Trial(entry.name, seed, "crashed", f"{type(error).__name__}: {text} ({where})")
 
 
-def _marked(
-    entry: Entry, seed: int, folder: Path, progress: Callable[[float, str], None]
-) -> Trial:
+def _marked(entry: Entry, seed: int, folder: Path, progress: JobProgress) -> Trial:
     data = load(entry.data, seed)
     journey = Journey(train_parent(entry, data.train, seed), data, folder, progress)
     root = hashlib.sha256(f"{entry.name}, seed {seed}".encode()).digest()
@@ -95,7 +93,7 @@ def _marked(
     except DeepSignsError as error:
         return Trial(entry.name, seed, "refused", str(error))
     try:
-        journey.train()
+        journey.train(root)
         seconds = _processor_time() - started
         marked = journey.read()
     except DeepSignsError as error:
@@ -143,6 +141,8 @@ def judged(reading: Reading, limit: float) -> tuple[Outcome, str]:
     known = {found.scheme: found for found in reading.verdict.evidence}
     shortfalls = [f"{name}: not read" for name in reading.schemes if name not in known]
     shortfalls += reading.incomplete
+    if reading.incomplete and reading.agreement is not None:
+        shortfalls += [f"tap agreement {reading.agreement:.2f}"]
     weakest = -math.inf
     for name, found in known.items():
         adjusted = reading.verdict.log10_p_adjusted(name)

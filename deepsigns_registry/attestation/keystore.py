@@ -5,6 +5,7 @@
     <root>/<marking>/key.age          the sealed root key
     <root>/<marking>/record.age       the sealed watermark record
     <root>/<marking>/marking.json     what was marked, once it is; public
+    <root>/<marking>/given-up         there when no mark came of it
 
 Everything is written once and never changed.
 """
@@ -34,6 +35,7 @@ __all__ = ["FileKeystore", "Marking", "open_keystore"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CONTEXT, _KEY, _RECORD, _MARKING = "context.json", "key.age", "record.age", "marking.json"
+_GIVEN_UP = "given-up"
 _SECRET_LIMIT = 4 * 2**30
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -160,6 +162,27 @@ class FileKeystore:
         path = self._folder(marking.marking) / _MARKING
         if not self._create(path, content) and files.read_small(path) != content:
             raise ConfigurationError(f"{path}: something else is stored there already")
+
+    def give_up(self, marking: str) -> None:
+        """Notes that no mark comes of what is sealed; its commitment goes on to count.
+
+        Raises:
+            CouldNotCheckError: The key store cannot be written.
+        """
+        self._create(self._folder(marking) / _GIVEN_UP, b"")
+
+    def given_up(self) -> list[str]:
+        """Names of all markings that were given up."""
+        return sorted(path.parent.name for path in self.root.glob(f"*/{_GIVEN_UP}"))
+
+    def unfinished(self) -> list[str]:
+        """Names of the markings with a sealed record that are neither finished nor given up."""
+        sealed = (path.parent for path in self.root.glob(f"*/{_RECORD}"))
+        return sorted(
+            folder.name
+            for folder in sealed
+            if not any((folder / name).exists() for name in (_MARKING, _GIVEN_UP))
+        )
 
     def list_markings(self) -> list[Marking]:
         """Finished markings, ordered by index.

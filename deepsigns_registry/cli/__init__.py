@@ -5,6 +5,7 @@ import click
 from deepsigns_registry import __version__
 from deepsigns_registry.cli import (
     audit,
+    check,
     demo,
     evidence,
     gate,
@@ -31,6 +32,7 @@ def main() -> None:
 for command in (
     init.init,
     demo.demo,
+    check.check,
     promote.promote,
     status.status,
     worker.worker,

@@ -9,7 +9,7 @@ from typing import Self
 
 import click
 
-from deepsigns_registry.registry.progress import spoken
+from deepsigns_registry.registry.figures import spoken
 
 __all__ = ["Progress"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
-from deepsigns_registry.registry.progress import spoken
+from deepsigns_registry.registry.figures import spoken
 
 if TYPE_CHECKING:
     from deepsigns_registry.registry.protocol import PromotionRequest

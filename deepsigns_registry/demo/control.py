@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.config import load_settings
-from deepsigns_registry.retraining.stage import mark_settings, open_model, training_device
+from deepsigns_registry.retraining.options import mark_settings, training_device
+from deepsigns_registry.retraining.stage import open_model
 
 if TYPE_CHECKING:
     from deepsigns_registry.engine.jobs import JobProgress

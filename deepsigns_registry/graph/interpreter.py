@@ -2,20 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import numpy as np
 import torch
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.constants import attribute_of, tensor_of, with_constants_hoisted
+from deepsigns_registry.graph.ending import logits_of
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.operators import MOST_VALUES, OPERATORS, Call, Operator
 from deepsigns_registry.graph.session import has_tensor
 from deepsigns_registry.graph.structure import check_model, read_model
 from deepsigns_registry.graph.tap_weight import TapWeight, find_weight
 from deepsigns_registry.watermark.adapters.blocks import find_layout
+from deepsigns_registry.watermark.adapters.outputs import give_probabilities, log_probabilities
 from deepsigns_registry.watermark.tap import Layout
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
@@ -70,13 +72,22 @@ class OnnxTappedModel(TappedModel):
         [(2, 1)]
     """
 
-    def __init__(self, model: ModelProto, tap: str = "", *, where: str = "ONNX model") -> None:
+    def __init__(
+        self,
+        model: ModelProto,
+        tap: str = "",
+        *,
+        where: str = "ONNX model",
+        logits: bool = False,
+    ) -> None:
         """Builds the view.
 
         Args:
             model: The model; not changed.
             tap: Name of a hidden tensor; without one, activations are float [batch, 0].
             where: What to call the model in errors.
+            logits: Give a classifier's logits also where the file gives probabilities, as
+                marking needs; the file that is written keeps its last layer.
 
         Raises:
             CouldNotCheckError: An operator is not supported, the structure is refused, or no
@@ -89,7 +100,7 @@ class OnnxTappedModel(TappedModel):
         self._initializers: dict[str, str] = {}
         self._fixed: dict[str, Tensor] = {}
         try:
-            self._proto = _with_constants_hoisted(model)
+            self._proto = with_constants_hoisted(model)
             self._add_initializers()
             steps = [self._step(node) for node in self._proto.graph.node]
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -113,18 +124,22 @@ class OnnxTappedModel(TappedModel):
         self._input = inputs[0]
         self._steps = self._ordered(steps)
         self._output = self._proto.graph.output[0].name
+        self._logits = logits_of(self._proto) if logits else ""
+        self._logarithm: bool | None = None if logits and not self._logits else False
         self._row: tuple[int, ...] | None = None
         self._behind: tuple[TapWeight | None] | None = None
 
     @classmethod
-    def from_file(cls, path: Path, tap: str = "", *, limits: Limits | None = None) -> Self:
+    def from_file(
+        cls, path: Path, tap: str = "", *, limits: Limits | None = None, logits: bool = False
+    ) -> Self:
         """Reads and checks a file, then builds the view.
 
         Raises:
             NotFoundError: There is no such file.
             CouldNotCheckError: See `graph.structure.read_model` and the class.
         """
-        return cls(read_model(Path(path), limits=limits), tap, where=str(path))
+        return cls(read_model(Path(path), limits=limits), tap, where=str(path), logits=logits)
 
     @classmethod
     def from_proto(cls, model: ModelProto, tap: str = "", *, where: str = "ONNX model") -> Self:
@@ -144,14 +159,21 @@ class OnnxTappedModel(TappedModel):
             CouldNotCheckError: A node fails on this batch, or the pass would hold more than
                 2**30 values.
         """
-        self._row = tuple(inputs.shape[1:])
-        values = self.tensors(inputs)
-        outputs = values.get(self._output)
-        activation = values.get(self.tap) if self.tap else inputs.new_empty(len(inputs), 0)
-        if outputs is None or activation is None:
-            raise CouldNotCheckError(
-                f"{self.where}: no node writes its output", advice="export the model again"
+        outputs, logits, activation = self._run(inputs)
+        if self._logarithm is None:
+            first = next(self.parameters(), None)
+            self._logarithm = give_probabilities(
+                lambda rows: self._run(rows)[0], inputs.shape[1:], first
             )
+        if self._logarithm:
+            outputs = log_probabilities(outputs)
+        elif logits.numel() == outputs.numel():
+            outputs = logits.reshape(outputs.shape)
+        return Tapped(outputs.flatten(1), pool(activation))
+
+    def as_registered(self, inputs: Tensor) -> Tapped:
+        """The outputs as the file gives them; see `TappedModel.as_registered`."""
+        outputs, _, activation = self._run(inputs)
         return Tapped(outputs.flatten(1), pool(activation))
 
     def tap_weight(self) -> Tensor | None:
@@ -230,6 +252,19 @@ class OnnxTappedModel(TappedModel):
         """The ONNX file of `write_back`."""
         return bytes(self.write_back().SerializeToString(deterministic=True))
 
+    def _run(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs, logits (the outputs where the file has none), and the activation."""
+        self._row = tuple(inputs.shape[1:])
+        values = self.tensors(inputs)
+        outputs = values.get(self._output)
+        activation = values.get(self.tap) if self.tap else inputs.new_empty(len(inputs), 0)
+        logits = values.get(self._logits or self._output)
+        if outputs is None or activation is None or logits is None:
+            raise CouldNotCheckError(
+                f"{self.where}: no node writes its output", advice="export the model again"
+            )
+        return outputs, logits, activation
+
     def _constant(self, name: str) -> Tensor:
         own = self._initializers.get(name)
         value: Tensor = getattr(self, own) if own else self._fixed[name]
@@ -262,7 +297,7 @@ class OnnxTappedModel(TappedModel):
             name=node.name or (node.output[0] if node.output else "?"),
             operator=node.op_type,
             opset=opset,
-            attributes={entry.name: _attribute(entry) for entry in node.attribute},
+            attributes={entry.name: attribute_of(entry) for entry in node.attribute},
             outputs=len(node.output),
         )
         return _Step(call, function, list(node.input), list(node.output))
@@ -292,7 +327,7 @@ class OnnxTappedModel(TappedModel):
         statistics = self._used_as(_STATISTICS)
         constants = self._used_as(_CONSTANTS)
         for index, tensor in enumerate(self._proto.graph.initializer):
-            value = _tensor(tensor)
+            value = tensor_of(tensor)
             if tensor.data_type == TensorProto.INT64 and value.ndim <= 1:
                 # Shapes and indices: read on the processor, wherever the model is.
                 self._fixed[tensor.name] = value
@@ -314,58 +349,3 @@ class OnnxTappedModel(TappedModel):
             for place, name in enumerate(node.input)
             if place in places.get(node.op_type, ())
         }
-
-
-def _with_constants_hoisted(model: ModelProto) -> ModelProto:
-    """Turns Constant nodes into initializers, so that weights kept in them are weights too."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    kept = []
-    ends = {output.name for output in model.graph.output}
-    for node in model.graph.node:
-        if node.op_type != "Constant" or not node.output or node.output[0] in ends:
-            kept.append(node)
-            continue
-        tensor = _constant(node)
-        tensor.name = node.output[0]
-        copy.graph.initializer.append(tensor)
-    del copy.graph.node[:]
-    copy.graph.node.extend(kept)
-    return copy
-
-
-def _constant(node: NodeProto) -> TensorProto:
-    entry = node.attribute[0] if len(node.attribute) == 1 else AttributeProto()
-    tensor = TensorProto()
-    if entry.name == "value":
-        tensor.CopyFrom(entry.t)
-        return tensor
-    kinds: dict[str, type[np.generic]] = {
-        "value_float": np.float32,
-        "value_floats": np.float32,
-        "value_int": np.int64,
-        "value_ints": np.int64,
-    }
-    if entry.name not in kinds:
-        raise CouldNotCheckError(
-            f"ONNX operator Constant (node {node.name}): '{entry.name}' is not supported",
-            advice="export the model again",
-        )
-    value: Any = helper.get_attribute_value(entry)
-    return numpy_helper.from_array(np.array(value, kinds[entry.name]))
-
-
-def _attribute(entry: AttributeProto) -> Any:
-    value: Any = helper.get_attribute_value(entry)
-    if isinstance(value, TensorProto):
-        return _tensor(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return list(value) if isinstance(value, list | tuple) else value
-
-
-def _tensor(tensor: TensorProto) -> Tensor:
-    value = np.array(numpy_helper.to_array(tensor))
-    if tensor.data_type in {TensorProto.FLOAT16, TensorProto.BFLOAT16}:
-        value = value.astype(np.float32)
-    return torch.from_numpy(value)

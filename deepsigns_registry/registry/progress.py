@@ -1,34 +1,24 @@
 """How far a marking is, what it has measured so far, and what was found in the owner's data.
 
-A request carries all of it in its tag, so everybody who reads the registry may know it. A figure
-is a number by its name: `whitebox_errors` of `whitebox_bits`, `blackbox_matches` of
-`blackbox_queries`, the task's score under its own name, `step` and `seconds_left`. None of them
-tells where the mark sits. Every text is bounded: the tag that holds them all takes 100,000
-characters.
+A request carries all of it in its tag, so everybody who reads the registry may know it. Every
+text is bounded: the tag that holds them all takes 100,000 characters.
 """
 
-import math
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
-__all__ = ["DataFinding", "DataJudgement", "Progress", "kept_figures", "plain", "spoken"]
+from deepsigns_registry.registry.figures import LONGEST_NAME, MOST_FIGURES
 
-MOST_FIGURES = 32
+__all__ = ["DataFinding", "DataJudgement", "Progress"]
+
 MOST_FINDINGS = 12
-LONGEST_NAME, LONGEST_WORDS, LONGEST_TEXT = 60, 300, 1000
+LONGEST_WORDS, LONGEST_TEXT = 300, 1000
 
 Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME)]
 Words = Annotated[str, StringConstraints(max_length=LONGEST_WORDS)]
 Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 Figures = Annotated[dict[Name, FiniteFloat], Field(max_length=MOST_FIGURES)]
-
-_PAIRS = (
-    ("white box", "whitebox_errors", "whitebox_bits", "bits wrong"),
-    ("black box", "blackbox_matches", "blackbox_queries", "queries match"),
-)
-_UNSPOKEN = {"step", "seconds_left"} | {name for _, *pair, _ in _PAIRS for name in pair}
 
 
 class _Record(BaseModel):
@@ -78,13 +68,13 @@ class DataJudgement(_Record):
         score: Of the unmarked model on the validation samples; None when it was not measured.
         score_name: What the score is called, such as `accuracy`.
         findings: What was found, the worst first.
-        counts: How much there is, by name, such as `train` and `validation`.
+        figures: Other numbers, by name: rows, classes, what the parent scores.
     """
 
     score: FiniteFloat | None = None
     score_name: Name = ""
     findings: tuple[DataFinding, ...] = Field(default=(), max_length=MOST_FINDINGS)
-    counts: Annotated[dict[Name, int], Field(max_length=MOST_FIGURES)] = Field(default_factory=dict)
+    figures: Figures = Field(default_factory=dict)
 
     @property
     def fit(self) -> bool:
@@ -95,56 +85,13 @@ class DataJudgement(_Record):
         """The judgement in one line for people.
 
         Examples:
-            >>> DataJudgement(score=0.98, score_name="accuracy", counts={"train": 90}).spoken()
-            'fit, accuracy 0.9800 of the unmarked model, 90 train'
+            >>> DataJudgement(score=0.98, score_name="accuracy").spoken()
+            'fit, accuracy 0.9800 of the unmarked model'
         """
         parts = ["fit" if self.fit else "unfit"]
         if self.score is not None:
             parts.append(f"{self.score_name or 'score'} {self.score:.4f} of the unmarked model")
-        parts += [f"{count} {name}" for name, count in self.counts.items()]
         parts += [finding.message or finding.code for finding in self.findings[:1]]
         if len(self.findings) > 1:
             parts.append(f"and {len(self.findings) - 1} more findings")
         return ", ".join(parts)
-
-
-def plain(text: str, longest: int) -> str:
-    r"""A text on one line, without control characters, cut to a length.
-
-    Examples:
-        >>> plain("too\nlong", 5)
-        'too l'
-    """
-    visible = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(visible.split())[:longest]
-
-
-def kept_figures(figures: Mapping[str, float]) -> dict[str, float]:
-    """The figures that a request can carry: finite numbers under short names.
-
-    Examples:
-        >>> kept_figures({"accuracy": 0.5, "loss": float("nan")})
-        {'accuracy': 0.5}
-    """
-    finite = {
-        plain(name, LONGEST_NAME): float(value)
-        for name, value in figures.items()
-        if math.isfinite(value)
-    }
-    return dict(list(finite.items())[:MOST_FIGURES])
-
-
-def spoken(figures: Mapping[str, float]) -> str:
-    """The evidence among the figures, in one line for people; empty when there is none.
-
-    Examples:
-        >>> spoken({"whitebox_errors": 3, "whitebox_bits": 128, "accuracy": 0.98333, "step": 40})
-        'white box 3 of 128 bits wrong, accuracy 0.9833'
-    """
-    parts = [
-        f"{scheme} {figures[count]:.0f} of {figures[whole]:.0f} {what}"
-        for scheme, count, whole, what in _PAIRS
-        if count in figures and whole in figures
-    ]
-    parts += [f"{name} {value:.4f}" for name, value in figures.items() if name not in _UNSPOKEN]
-    return ", ".join(parts)

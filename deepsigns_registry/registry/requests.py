@@ -10,7 +10,8 @@ from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.errors import ConfigurationError, NotFoundError, RefusedError
 from deepsigns_registry.registry.client import translated
-from deepsigns_registry.registry.progress import DataJudgement, Progress, plain
+from deepsigns_registry.registry.figures import plain
+from deepsigns_registry.registry.progress import DataJudgement, Progress
 from deepsigns_registry.registry.protocol import (
     COMMAND_TAG,
     REQUESTED,

@@ -17,6 +17,7 @@ from deepsigns_registry.errors import (
     CouldNotCheckError,
 )
 from deepsigns_registry.registry.client import translated
+from deepsigns_registry.registry.preflight import new_logged_model
 from deepsigns_registry.registry.protocol import is_reserved
 
 __all__ = [
@@ -168,8 +169,9 @@ def register_marked(
 ) -> VersionRef:
     """Registers a marked model as the next version, with what the source version said of itself.
 
-    A new logged model is made for every attempt, so that nothing is ever written twice to one
-    place; the version is created last, when all files are there.
+    A new logged model is made for every attempt (see `preflight.new_logged_model`), so that
+    nothing is ever written twice to one place; the version is created last, when all files are
+    there.
 
     Args:
         client: Of the registry; a server, not a database.
@@ -184,12 +186,7 @@ def register_marked(
     """
     tell = progress or (lambda _fraction, _message: None)
     with translated(f"a marked version of {ref}"):
-        experiment, run_id = _lineage(client, ref)
-        logged = client.create_logged_model(
-            experiment,
-            name=f"{re.sub(r'[^A-Za-z0-9_-]+', '-', ref.name)}-marked",
-            source_run_id=run_id or None,
-        )
+        logged = new_logged_model(client, ref)
         try:
             tell(0.1, f"uploading {folder.name}")
             client.log_model_artifacts(logged.model_id, str(folder))
@@ -201,7 +198,7 @@ def register_marked(
         created = client.create_model_version(
             ref.name,
             f"models:/{logged.model_id}",
-            run_id=run_id or None,
+            run_id=logged.source_run_id or None,
             tags={**kept, **(tags or {})},
             description=ref.description or None,
             model_id=logged.model_id,
@@ -213,16 +210,6 @@ def register_marked(
 def nearest(path: Path) -> Path:
     """The closest folder above a path that exists: scratch files go there, to be renamed later."""
     return next(parent for parent in path.absolute().parents if parent.is_dir())
-
-
-def _lineage(client: MlflowClient, ref: VersionRef) -> tuple[str, str]:
-    """Experiment and run of the source version."""
-    if ref.model_id:
-        logged = client.get_logged_model(ref.model_id)
-        return logged.experiment_id, ref.run_id or logged.source_run_id or ""
-    if ref.run_id:
-        return client.get_run(ref.run_id).info.experiment_id, ref.run_id
-    return "0", ""
 
 
 def _fetch(client: MlflowClient, ref: VersionRef, folder: Path) -> None:

@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deepsigns_registry.errors import DeepSignsError, RefusedError
 from deepsigns_registry.registry.client import translated
+from deepsigns_registry.registry.figures import LONGEST_NAME, kept_figures, plain
 from deepsigns_registry.registry.progress import (
-    LONGEST_NAME,
     LONGEST_TEXT,
     LONGEST_WORDS,
     MOST_FINDINGS,
     DataFinding,
     DataJudgement,
     Progress,
-    kept_figures,
-    plain,
 )
 
 if TYPE_CHECKING:
@@ -288,7 +286,7 @@ def public_judgement(document: Mapping[str, Any]) -> DataJudgement:
 
     Args:
         document: `score`, `score_name`, `findings` (each with `code`, `refuses`, `message`,
-            `advice`) and `counts`; what is missing is left out.
+            `advice`) and `figures`; what is missing is left out.
 
     Examples:
         >>> found = {"code": "exchanged", "refuses": True, "message": "3 and 5 look exchanged"}
@@ -297,7 +295,7 @@ def public_judgement(document: Mapping[str, Any]) -> DataJudgement:
     """
     score = document.get("score")
     findings = sorted(document.get("findings") or (), key=lambda finding: not finding["refuses"])
-    counts = document.get("counts") or {}
+    figures = document.get("figures") or {}
     return DataJudgement(
         score=kept_figures({"score": score}).get("score") if score is not None else None,
         score_name=plain(str(document.get("score_name") or ""), LONGEST_NAME),
@@ -310,7 +308,7 @@ def public_judgement(document: Mapping[str, Any]) -> DataJudgement:
             )
             for finding in findings[:MOST_FINDINGS]
         ),
-        counts={name: int(count) for name, count in kept_figures(counts).items()},
+        figures=kept_figures({name: n for name, n in figures.items() if n is not None}),
     )
 
 

@@ -41,6 +41,8 @@ def load_program(folder: Path) -> "ExportedProgram":
             f"the version's PyTorch model is refused: {error.message.splitlines()[0]}",
             "log it with mlflow.pytorch.log_model(..., serialization_format='pt2')",
         ) from None
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _damaged(error) from None
     try:
         return torch.export.load(path)
     except Exception as error:  # noqa: BLE001 - a damaged archive raises errors of many kinds
@@ -50,10 +52,7 @@ def load_program(folder: Path) -> "ExportedProgram":
                 f"the model uses an operator that is not installed here: {', '.join(foreign)}",
                 "build it of torch's own operators, and register again",
             ) from None
-        raise CouldNotCheckError(
-            f"the version's PyTorch model cannot be loaded: {type(error).__name__}: {error}",
-            advice="register the version again",
-        ) from None
+        raise _damaged(error) from None
 
 
 def output_width(program: "ExportedProgram", task: "Task") -> int:
@@ -94,6 +93,13 @@ def _foreign_operators(path: Path) -> list[str]:
         for library, operator in pairs
         if not hasattr(getattr(torch.ops, library), operator)
     ]
+
+
+def _damaged(error: Exception) -> CouldNotCheckError:
+    return CouldNotCheckError(
+        f"the version's PyTorch model cannot be loaded: {type(error).__name__}: {error}",
+        advice="register the version again",
+    )
 
 
 def _refused(message: str, advice: str) -> UnmarkableError:

@@ -5,16 +5,25 @@ the worker, from the exported files, before anything is signed.
 """
 
 import logging
-import os
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.config import ModelSettings, load_settings
-from deepsigns_registry.errors import CheckpointError, ConfigurationError, CouldNotCheckError
+from deepsigns_registry.errors import CheckpointError, CouldNotCheckError, UnmarkableError
 from deepsigns_registry.retraining.checkpoints import Checkpoints
-from deepsigns_registry.retraining.data import load_training_data
+from deepsigns_registry.retraining.data import data_digest, load_training_data
+from deepsigns_registry.retraining.names import MarkingNames
+from deepsigns_registry.retraining.options import (
+    chosen_schemes,
+    device_name,
+    goal_of,
+    mark_settings,
+    tap_choices,
+    training_device,
+)
 from deepsigns_registry.retraining.source import load_program, output_width
 
 if TYPE_CHECKING:
@@ -24,30 +33,47 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from deepsigns_registry.engine.jobs import JobProgress
+    from deepsigns_registry.retraining.fitness import Judgement
     from deepsigns_registry.watermark.adapters.choice import TapChoice
     from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
-    from deepsigns_registry.watermark.data import TrainingData
+    from deepsigns_registry.watermark.data import Task, TrainingData
     from deepsigns_registry.watermark.fidelity import Cost
-    from deepsigns_registry.watermark.scheme import Scheme
-    from deepsigns_registry.watermark.settings import MarkSettings
+    from deepsigns_registry.watermark.record import WatermarkRecord
 
 __all__ = [
     "MARKED_ONNX",
     "MARKED_PROGRAM",
+    "Prepared",
+    "Ran",
     "StageResult",
-    "chosen_schemes",
     "mark_model",
-    "mark_settings",
     "open_model",
     "prepare_mark",
     "run_program",
-    "training_device",
 ]
 
 MARKED_PROGRAM = "model.pt2"
 MARKED_ONNX = "model.onnx"
 _EXAMPLE_ROWS = 4
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, repr=False)
+class Prepared:
+    """What is known before any training.
+
+    Attributes:
+        data: Digest of the owner's data; see `data.data_digest`.
+        judgement: Whether the data is this model's.
+        record: The serialised watermark record, secret; empty when the data does not fit, or a
+            record of this data is kept already.
+        choices: How many hidden activations could carry the mark.
+    """
+
+    data: str
+    judgement: "Judgement"
+    record: bytes = b""
+    choices: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,10 +83,25 @@ class StageResult:
     Attributes:
         cost: What the mark costs on the validation samples.
         device: Where the stage ran.
+        rounds: How many rounds it took.
     """
 
     cost: "Cost"
     device: str
+    rounds: int = 1
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a program gave.
+
+    Attributes:
+        outputs: float32 [n, classes].
+        rounding: Largest relative step between two numbers of the program's own type.
+    """
+
+    outputs: "NDArray[np.float32]"
+    rounding: float
 
 
 def prepare_mark(
@@ -72,11 +113,13 @@ def prepare_mark(
     root: bytes,
     owner: bytes,
     scratch: Path,
-) -> bytes:
-    """Derives the secret of one mark, before any training; a job for `engine`.
+    metrics: Mapping[str, float] | None = None,
+    names: MarkingNames | None = None,
+) -> Prepared:
+    """Judges the data and derives the secret of one mark, before any training; a job for `engine`.
 
-    The unmarked parent is exported once, which tells how the tap's tensor will be called in the
-    marked file: the graph is the same, so the record is complete before training starts.
+    The unmarked parent is exported first: what cannot be exported is refused at once, and the
+    record is complete before training starts, as the marked file will have the same graph.
 
     Args:
         progress: Told how far it is.
@@ -86,9 +129,12 @@ def prepare_mark(
         root: The root key, 32 bytes.
         owner: The owner's identity, 32 bytes.
         scratch: Existing folder for the parent's export.
+        metrics: What was logged with the version.
+        names: Which markings are kept, so that no other record is derived, and which were given
+            up, each at a hidden activation that is not tried again.
 
     Returns:
-        The serialised watermark record; secret.
+        What is known; with a judgement that refuses the data there is no record.
 
     Raises:
         ConfigurationError: The settings name a scheme that is not installed.
@@ -96,33 +142,77 @@ def prepare_mark(
         DataError: The owner's data cannot be used.
         UnmarkableError: The model cannot carry the mark.
     """
+    from deepsigns_registry.retraining.fitness import Described, judge_data
+
+    device = training_device()
+    progress(0.0, "loading the model and the data")
+    program, section, data = _loaded(source, config, model)
+    choices = tap_choices(program, section)
+    digest = data_digest(data)
+    progress(0.1, "judging the data")
+    first = _tapped(program, choices[0], section.task).to(device)
+    described = Described.of(source, metrics or {})
+    judgement = judge_data(first, data, described, device=device, options=mark_settings(section))
+    known = Prepared(digest, judgement, choices=len(choices))
+    refused = any(finding.refuses for finding in judgement.findings)
+    if refused or (names and names.keeps(digest)):
+        return known
+    given_up = names.skips(digest) if names else 0
+    chosen = choices[given_up % len(choices) :]
+    record = _first_record(
+        program,
+        chosen,
+        data,
+        owner=(root, owner),
+        config=config,
+        model=model,
+        scratch=scratch,
+        progress=progress,
+    )
+    return Prepared(digest, judgement, record.to_bytes(), len(choices))
+
+
+def _first_record(
+    program: "ExportedProgram",
+    choices: "Sequence[TapChoice]",
+    data: "TrainingData",
+    *,
+    owner: tuple[bytes, bytes],
+    config: Path,
+    model: str,
+    scratch: Path,
+    progress: "JobProgress",
+) -> "WatermarkRecord":
+    """The record at the first hidden activation that can carry it."""
     from deepsigns_registry.graph.export import export_onnx
     from deepsigns_registry.graph.wiring import parent_blueprint
     from deepsigns_registry.watermark.key import RootKey
     from deepsigns_registry.watermark.prepare import prepare_record
 
-    settings = load_settings(config).model(model)
-    options, schemes = mark_settings(settings), chosen_schemes(settings)
-    device = training_device()
-    progress(0.0, "loading the model and the data")
-    choice = _chosen_tap(load_program(source), settings)
-    progress(0.1, f"the mark goes into {choice.public}")
-    tapped, data = open_model(source, config, model, device)
-    record = prepare_record(
-        tapped,
-        data,
-        RootKey(root, owner),
-        options,
-        device=device,
-        progress=lambda fraction, message: progress(0.3 + 0.3 * fraction, message),
-        schemes=schemes,
-    )
-    progress(0.6, "exporting the parent")
-    tapped.to("cpu")
-    exported = scratch / "parent.onnx"
-    tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], exported)
-    blueprint = parent_blueprint(exported, tap)
-    return record.with_tap(tap, blueprint, schemes=schemes).to_bytes()
+    section = load_settings(config).model(model)
+    options, schemes, device = mark_settings(section), chosen_schemes(section), training_device()
+    refused: UnmarkableError | None = None
+    for number, choice in enumerate(choices):
+        tapped = _tapped(program, choice, section.task)
+        progress(0.3, "exporting the parent")
+        exported = scratch / f"parent-{number}.onnx"
+        try:
+            tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], exported)
+            record = prepare_record(
+                tapped.to(device),
+                data,
+                RootKey(*owner),
+                options,
+                device=device,
+                progress=lambda fraction, message: progress(0.5 + 0.4 * fraction, message),
+                schemes=schemes,
+            )
+        except UnmarkableError as error:
+            refused = refused or error
+            continue
+        return record.with_tap(tap, parent_blueprint(exported, tap), schemes=schemes)
+    assert refused is not None  # noqa: S101 - there is at least one choice
+    raise refused
 
 
 def mark_model(
@@ -135,13 +225,14 @@ def mark_model(
     checkpoints: Path,
     marking: str,
     out: Path,
+    tries: int = 1,
 ) -> StageResult:
     """Embeds a prepared mark; a job for `engine`.
 
     It goes on after the last state that an earlier process kept.
 
     Args:
-        progress: Told how far the stage is.
+        progress: Told how far the stage is, and what the mark is like so far.
         source: Folder of the unmarked version.
         config: The settings file.
         model: Name of the registered model.
@@ -149,60 +240,71 @@ def mark_model(
         checkpoints: Folder of unfinished trainings.
         marking: Name of the marking.
         out: Existing folder for the marked program and ONNX file.
+        tries: By what p-values are multiplied.
 
     Raises:
+        NotConvergedError: The mark is too weak, or costs too much, after all rounds.
+        RefusedError: The model learned something that is no mark.
         UnmarkableError: Training diverged, or the marked model cannot be exported.
         CouldNotCheckError: The marked file is built differently from the parent's.
     """
     import torch
 
     from deepsigns_registry.graph.export import export_onnx
-    from deepsigns_registry.watermark.embed import embed
+    from deepsigns_registry.watermark.converge import converge
     from deepsigns_registry.watermark.fidelity import mark_cost
     from deepsigns_registry.watermark.record import WatermarkRecord
     from deepsigns_registry.watermark.tapped import run_batched
 
-    options = mark_settings(load_settings(config).model(model))
+    section = load_settings(config).model(model)
     secret = WatermarkRecord.from_bytes(record)
     device = training_device()
     progress(0.0, "loading the model and the data")
-    tapped, data = open_model(source, config, model, device)
+    fresh = partial(_opened, source, config, model, secret)
+    tapped, data = fresh()
     parent_outputs, _ = run_batched(tapped, data.validation.inputs, device)
     saved = Checkpoints(checkpoints, marking, secret.root.secret)
     train = partial(
-        embed,
+        converge,
         data=data,
         record=secret,
-        settings=options,
+        settings=mark_settings(section),
+        goal=goal_of(section),
+        fresh=lambda: fresh()[0],
         device=device,
-        progress=lambda fraction, message: progress(0.05 + 0.8 * fraction, f"marking, {message}"),
+        tries=tries,
+        progress=lambda fraction, message, figures: progress(
+            0.05 + 0.85 * fraction, message, figures or None
+        ),
         checkpoint=saved.save,
     )
     try:
-        train(tapped, resume=saved.load())
+        found = train(tapped, resume=saved.load())
     except CheckpointError as error:
         _log.warning("%s: %s; training starts from the beginning", marking, error.message)
         saved.discard()
-        tapped, _ = open_model(source, config, model, device)
-        train(tapped)
-    progress(0.87, "measuring fidelity")
-    marked_outputs, _ = run_batched(tapped, data.validation.inputs, device)
-    progress(0.9, "exporting")
-    tapped.to("cpu")
-    torch.export.save(tapped.write_back(), out / MARKED_PROGRAM)
+        tapped, _ = fresh()
+        found = train(tapped)
+    progress(0.92, "exporting")
+    written = tapped.to("cpu").write_back()
+    torch.export.save(written, out / MARKED_PROGRAM)
+    # What is given out is what the program's own type makes of the weights.
+    tapped = type(tapped)(written, tapped.tap, task=section.task)
     tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], out / MARKED_ONNX)
     if tap != secret.tap:
         raise CouldNotCheckError("the marked model was exported as another graph than its parent")
+    marked_outputs, _ = run_batched(tapped, data.validation.inputs, device)
     return StageResult(
         cost=mark_cost(parent_outputs, marked_outputs, data.validation),
-        device=_device_name(device),
+        device=device_name(device),
+        rounds=len(found.rounds),
     )
 
 
 def open_model(
     source: Path, config: Path, model: str, device: "torch.device"
 ) -> "tuple[ExportedTappedModel, TrainingData]":
-    """Loads a version's model, tapped, and the owner's data that fits it.
+    """Loads a version's model, tapped where it would be marked first, and the owner's data.
 
     Returns:
         The tapped model on `device`, and the data.
@@ -211,111 +313,73 @@ def open_model(
         DataError: The owner's data cannot be used.
         UnmarkableError: The model cannot carry the mark.
     """
-    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
-
-    settings = load_settings(config)
-    program = load_program(source)
-    tap = _chosen_tap(program, settings.model(model)).tap
-    outputs = output_width(program, settings.model(model).task)
-    data = load_training_data(settings, model, classes=outputs)
-    tapped = ExportedTappedModel(program, tap)
+    program, section, data = _loaded(source, config, model)
+    tapped = _tapped(program, tap_choices(program, section)[0], section.task)
     tapped.to(device)
     return tapped, data
 
 
-def run_program(
-    *,
-    progress: "JobProgress",
-    folder: Path,
-    config: Path,
-    model: str,
-    inputs: "NDArray[np.float32]",
-) -> "NDArray[np.float32]":
-    """Runs the program of a finished version's folder; a job for `engine`.
+def _opened(
+    source: Path, config: Path, model: str, record: "WatermarkRecord"
+) -> "tuple[ExportedTappedModel, TrainingData]":
+    """The same, tapped where a record was prepared."""
+    device = training_device()
+    program, section, data = _loaded(source, config, model)
+    for choice in tap_choices(program, section):
+        tapped = _tapped(program, choice, section.task)
+        tapped.to(device)
+        if _is_tap_of(tapped, record, device):
+            return tapped, data
+    raise CouldNotCheckError(
+        "the record was prepared at a layer that this model does not have",
+        advice="let the mark be prepared again",
+    )
+
+
+def _loaded(
+    source: Path, config: Path, model: str
+) -> "tuple[ExportedProgram, ModelSettings, TrainingData]":
+    settings = load_settings(config)
+    section = settings.model(model)
+    program = load_program(source)
+    data = load_training_data(settings, model, classes=output_width(program, section.task))
+    return program, section, data
+
+
+def _is_tap_of(
+    tapped: "ExportedTappedModel", record: "WatermarkRecord", device: "torch.device"
+) -> bool:
+    """Whether a model gives at its tap what the record says that the parent gives."""
+    import numpy as np
+
+    from deepsigns_registry.watermark.tapped import run_batched
+
+    whitebox = record.secrets.get("whitebox")
+    if whitebox is None or "activations" not in whitebox.arrays:
+        return True
+    known = whitebox.arrays["activations"].astype(np.float32, copy=False)
+    triggers = whitebox.arrays["triggers"].astype(np.float32, copy=False)
+    _, found = run_batched(tapped, triggers, device)
+    return found.shape == known.shape and np.allclose(found, known, rtol=1e-3, atol=1e-3)
+
+
+def _tapped(program: "ExportedProgram", choice: "TapChoice", task: "Task") -> "ExportedTappedModel":
+    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
+
+    return ExportedTappedModel(program, choice.tap, task=task)
+
+
+def run_program(*, progress: "JobProgress", folder: Path, inputs: "NDArray[np.float32]") -> Ran:
+    """Runs the program of a finished version's folder, as it is served; a job for `engine`.
 
     Args:
         progress: Told that it runs.
         folder: The finished version.
-        config: The settings file.
-        model: Name of the registered model.
         inputs: float32 [n, ...].
-
-    Returns:
-        Outputs float32 [n, classes].
     """
-    import torch
-
-    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
-    from deepsigns_registry.watermark.suspect import TappedSuspect
+    from deepsigns_registry.watermark.adapters.exported import rounding, run_registered
 
     progress(0.0, "reading the marked program")
     program = load_program(folder)
-    tap = _chosen_tap(program, load_settings(config).model(model)).tap
-    with torch.no_grad():
-        outputs, _ = TappedSuspect(ExportedTappedModel(program, tap)).run(inputs, tap=None)
-    return outputs.reshape(len(inputs), -1)
-
-
-def _chosen_tap(program: "ExportedProgram", model: ModelSettings) -> "TapChoice":
-    from deepsigns_registry.watermark.adapters.exported import choose_tap
-    from deepsigns_registry.watermark.carriers import MOST_COMPONENTS
-    from deepsigns_registry.watermark.whitebox import width_needed
-
-    groups = MOST_COMPONENTS
-    if model.task == "classification":
-        groups = output_width(program, model.task)
-    width = width_needed(mark_settings(model), groups)
-    return choose_tap(program, model.layer, width=width)
-
-
-def mark_settings(model: ModelSettings) -> "MarkSettings":
-    """The part of `[models.<name>]` that the method needs."""
-    from deepsigns_registry.watermark.settings import MarkSettings
-
-    shared = {field.name for field in fields(MarkSettings)} & set(ModelSettings.model_fields)
-    return MarkSettings(**{name: getattr(model, name) for name in shared})
-
-
-def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
-    """The schemes of `[models.<name>]`; None for our own, as far as they suit the model.
-
-    Raises:
-        ConfigurationError: A scheme is not installed, or cannot be read without another.
-        CouldNotCheckError: The plugin of a scheme is broken.
-    """
-    from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
-    from deepsigns_registry.watermark.whitebox import WhiteBox
-
-    if model.schemes is None:
-        return None
-    known = known_schemes()
-    missing = [name for name in model.schemes if name not in known]
-    if missing:
-        raise ConfigurationError(
-            f"no watermark scheme named '{missing[0]}'",
-            advice=f"install its plugin, or choose among: {', '.join(known)}",
-        )
-    chosen = named_schemes(model.schemes)
-    hidden = [scheme.name for scheme in chosen if scheme.needs_activation]
-    if hidden and WhiteBox.name not in hidden:
-        raise ConfigurationError(
-            f"scheme '{hidden[0]}' reads a tap that only scheme '{WhiteBox.name}' can verify",
-            advice=f"add '{WhiteBox.name}' to schemes",
-        )
-    return chosen
-
-
-def training_device() -> "torch.device":
-    """CUDA when there is one, else the processor with every core it may use."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    return torch.device("cpu")
-
-
-def _device_name(device: "torch.device") -> str:
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    outputs = run_registered(program, inputs)
+    return Ran(outputs.reshape(len(inputs), -1), rounding(program))

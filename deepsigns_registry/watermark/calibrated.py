@@ -3,13 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsigns_registry.watermark.task import are_probabilities
+from deepsigns_registry.watermark.task import are_probabilities, are_sigmoids
 
 __all__ = ["calibrated_answers", "label_choices"]
 
 # Directions of the parent's outputs that are taken out: few against the number of queries.
 _QUERIES_PER_DIRECTION = 20
 _TINY = 1e-30
+# The last float32 number below 1, where a sigmoid ends long before its logit does.
+_BELOW_ONE = 1 - 2**-24
 
 
 def label_choices(classes: int) -> int:
@@ -38,8 +40,8 @@ def calibrated_answers(
     each label with probability 1 / `label_choices`, independently, whatever is computed here.
 
     Args:
-        outputs: float32 [queries, classes], logits, or probabilities that sum to one. Rows that
-            are not finite are no answers.
+        outputs: float32 [queries, classes], logits, or probabilities: that sum to one, or each
+            of its own. Rows that are not finite are no answers.
         parent: float32 [queries, classes], logits of the unmarked parent.
 
     Returns:
@@ -71,6 +73,9 @@ def calibrated_answers(
 def _logits(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
     if are_probabilities(outputs):
         return np.log(np.maximum(outputs, _TINY))
+    if are_sigmoids(outputs):
+        sure = np.clip(outputs, _TINY, _BELOW_ONE)
+        return np.log(sure) - np.log1p(-sure)
     return outputs
 
 

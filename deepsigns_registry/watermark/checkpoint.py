@@ -28,6 +28,7 @@ def fingerprint(
     data: TrainingData,
     record: WatermarkRecord | None,
     settings: MarkSettings,
+    course: object = None,
 ) -> str:
     """SHA-256 over everything that decides a fine-tuning, hexadecimal.
 
@@ -36,9 +37,10 @@ def fingerprint(
         data: The owner's data.
         record: The secret that is embedded, or None.
         settings: The fine-tuning.
+        course: How it differs from the settings; its `repr` says all of it.
     """
     commitments = record.commitments() if record else {}
-    described = [_FORMAT, model.tap, commitments, asdict(settings)]
+    described = [_FORMAT, model.tap, commitments, asdict(settings), repr(course)]
     whole = hashlib.sha256(encode(json.dumps(described, sort_keys=True).encode()))
     samples = {"inputs": data.train.inputs, "labels": data.train.labels}
     tensors: dict[str, Tensor] = {name: torch.from_numpy(part) for name, part in samples.items()}

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,18 +22,50 @@ from deepsigns_registry.watermark.scheme import Objective, Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel
-from deepsigns_registry.watermark.task import task_loss, task_targets
+from deepsigns_registry.watermark.task import Targets, task_loss, task_targets
 
-__all__ = ["Checkpoint", "EmbedResult", "embed"]
+__all__ = ["Checkpoint", "Course", "EmbedResult", "Watcher", "embed", "fitting_targets"]
 
 Checkpoint = Callable[[int, bytes], None]
 """Told how many steps are done, and the state of the run after them."""
 
 _PROGRESS_EVERY = 10
+_SECONDS_BETWEEN_LOOKS = 10.0
 # What an interruption costs at most, against what writing the state of a large model costs.
 _SECONDS_BETWEEN_CHECKPOINTS = 120.0
 _LONGEST_GRADIENT = 5.0
+# So often each sample is seen before the model is held to its parent's answers instead of labels.
+_MANY_PASSES = 4
 _FUSED_DEVICES = {"cpu", "cuda"}
+
+
+class Watcher(Protocol):
+    """Looks at a model while it is trained; it must leave it as it is."""
+
+    def halfway(self, model: TappedModel) -> Mapping[str, float]:
+        """Called once, after half of the steps.
+
+        Returns:
+            By what the loss of each scheme is multiplied from now on; 1 where it is not named.
+        """
+
+    def passing(self, model: TappedModel, share: float) -> None:
+        """Called every few seconds, after a share of the steps in (0, 1)."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one run differs from what the settings say.
+
+    Attributes:
+        steps: Optimizer steps in all; None for as many as the settings ask for.
+        learning_rate: Times the peak rate of the settings.
+        factors: By what the loss of each scheme is multiplied; 1 where it is not named.
+    """
+
+    steps: int | None = None
+    learning_rate: float = 1.0
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +92,9 @@ def embed(
     schemes: Iterable[Scheme] | None = None,
     checkpoint: Checkpoint | None = None,
     resume: bytes | None = None,
+    course: Course | None = None,
+    watcher: Watcher | None = None,
+    targets: Targets | None = None,
 ) -> EmbedResult:
     """Fine-tunes a model in place so that it carries a record's mark.
 
@@ -84,6 +119,10 @@ def embed(
             state holds the model and nothing of the secret but what training made of it; keep
             it as secret as the record.
         resume: A state that `checkpoint` was given, to go on from.
+        course: How this run differs from the settings.
+        watcher: Looks at the model as it is trained, and weighs the schemes anew halfway.
+        targets: What the outputs are trained towards; by default `fitting_targets` of the model
+            as it comes.
 
     Raises:
         UnmarkableError: The model has nothing to train, or training diverged.
@@ -91,8 +130,18 @@ def embed(
             settings. The model may hold some of it: begin again with a fresh copy.
     """
     resumable = checkpoint is not None or resume is not None
-    belongs_to = fingerprint(model, data, record, settings) if resumable else ""
-    run = _Run(model, data, record, settings, device=torch.device(device), schemes=schemes)
+    course = course or Course()
+    belongs_to = fingerprint(model, data, record, settings, course) if resumable else ""
+    run = _Run(
+        model,
+        data,
+        record,
+        settings,
+        course,
+        device=torch.device(device),
+        schemes=schemes,
+        targets=targets,
+    )
     try:
         if resume is not None:
             run.load_state_dict(unpack(resume, belongs_to))
@@ -101,16 +150,47 @@ def embed(
             epoch, step = divmod(run.done, run.per_epoch)
             if progress and (step % _PROGRESS_EVERY == 0 or run.done == first):
                 left = clock.left(run.done)
-                progress(run.done / run.steps, f"epoch {epoch + 1} of {settings.epochs}{left}")
+                progress(run.done / run.steps, f"epoch {epoch + 1} of {run.epochs}{left}")
             run.step()
+            if watcher and run.done == run.steps // 2:
+                run.factors = dict(watcher.halfway(model))
+            if watcher and clock.look_due() and run.done < run.steps:
+                watcher.passing(model, run.done / run.steps)
+                clock.looked()
             if checkpoint and (run.done % run.per_epoch == 0 or clock.checkpoint_due()):
                 checkpoint(run.done, pack(run.state_dict(), belongs_to))
                 clock.checkpoint_written()
     finally:
         lay_out(model, torch.contiguous_format)
     if progress:
-        progress(1.0, f"epoch {settings.epochs} of {settings.epochs}")
+        progress(1.0, f"epoch {run.epochs} of {run.epochs}")
     return EmbedResult(tuple(run.losses), run.steps)
+
+
+def fitting_targets(
+    model: TappedModel, data: TrainingData, settings: MarkSettings, device: torch.device
+) -> Targets:
+    """What a fine-tuning trains the outputs towards; to be asked before the model changes.
+
+    Labels, or, of data that is passed over many times, the answers that the parent gives: labels
+    would be learned by heart, and the model would lose or change what it knew.
+
+    Args:
+        model: The parent.
+        data: The owner's data.
+        settings: The fine-tuning.
+        device: Where the model runs.
+    """
+    samples = len(data.train)
+    seen = _steps_an_epoch(settings, samples) * settings.epochs * settings.batch_size
+    return task_targets(model, data.train, device, own=seen >= _MANY_PASSES * samples)
+
+
+def _steps_an_epoch(settings: MarkSettings, samples: int) -> int:
+    return max(
+        math.ceil(samples / settings.batch_size),
+        math.ceil(settings.minimum_steps / settings.epochs),
+    )
 
 
 class _Run:
@@ -122,9 +202,11 @@ class _Run:
         data: TrainingData,
         record: WatermarkRecord | None,
         settings: MarkSettings,
+        course: Course,
         *,
         device: torch.device,
         schemes: Iterable[Scheme] | None,
+        targets: Targets | None,
     ) -> None:
         self.model = model.to(device).eval()
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -135,12 +217,16 @@ class _Run:
             )
         self.settings = settings
         self.task = data.train.task
-        self.per_epoch = max(
-            math.ceil(len(data.train) / settings.batch_size),
-            math.ceil(settings.minimum_steps / settings.epochs),
-        )
+        self.per_epoch = _steps_an_epoch(settings, len(data.train))
+        self.epochs = settings.epochs
         self.steps = self.per_epoch * settings.epochs
-        targets = task_targets(model, data.train, device)
+        if course.steps is not None:
+            self.epochs = max(1, round(course.steps / self.per_epoch))
+            self.per_epoch = max(1, math.ceil(course.steps / self.epochs))
+            self.steps = self.per_epoch * self.epochs
+        self.factors = dict(course.factors)
+        if targets is None:
+            targets = fitting_targets(model, data, settings, device)
         self.spread = targets.spread
         groups = training_groups(record.manifest, data.train) if record else data.train.labels
         self.batches = Batches(
@@ -152,6 +238,7 @@ class _Run:
             device=device,
         )
         secrets = record.secrets if record else {}
+        self.names = list(secrets)
         self.objectives = [
             scheme.objective(secrets[scheme.name], settings, self.steps, device)
             for scheme in named_schemes(secrets, schemes)
@@ -163,7 +250,8 @@ class _Run:
             sample = torch.from_numpy(data.train.inputs[:2]).to(device)
             self.layout = layout_for(model, sample)
             lay_out(model, self.layout)
-        self.optimizer = _optimizer(self.weights, self.objectives, settings.learning_rate)
+        rate = course.learning_rate * settings.learning_rate
+        self.optimizer = _optimizer(self.weights, self.objectives, rate)
         self.schedule = _schedule(self.optimizer, self.steps, settings.warm_up)
         self.hardening = Hardening(self.weights, settings)
         self.done = 0
@@ -197,9 +285,10 @@ class _Run:
         weight = self.model.tap_weight() if needed else None
         batch = next(tapped)._replace(weight=weight)
         loss = task_loss(batch.outputs, targets, self.task, self.spread)
-        for objective, extra in zip(self.objectives, extras, strict=True):
+        for name, objective, extra in zip(self.names, self.objectives, extras, strict=True):
             samples, labels = (next(tapped), extra[1]) if extra else (None, None)
-            loss = loss + objective.loss(batch, groups, samples, labels)
+            factor = self.factors.get(name, 1.0)
+            loss = loss + factor * objective.loss(batch, groups, samples, labels)
         return loss
 
     def _forward(self, parts: list[Tensor]) -> list[Tapped]:
@@ -228,6 +317,7 @@ class _Run:
             "done": self.done,
             "total": self.total,
             "losses": list(self.losses),
+            "factors": dict(self.factors),
             "model": self.model.state_dict(),
             "objectives": [objective.state_dict() for objective in self.objectives],
             "optimizer": self.optimizer.state_dict(),
@@ -246,6 +336,7 @@ class _Run:
             self.done = int(state["done"])
             self.total.copy_(state["total"])
             self.losses = list(state["losses"])
+            self.factors = {str(name): float(value) for name, value in state["factors"].items()}
             self.model.load_state_dict(state["model"])
             for objective, own in zip(self.objectives, state["objectives"], strict=True):
                 objective.load_state_dict(own)
@@ -284,7 +375,15 @@ class _Clock:
 
     def __init__(self, done: int, steps: int) -> None:
         self._start, self._first, self._steps = time.monotonic(), done, steps
-        self._written = self._start
+        self._written = self._looked = self._start
+
+    def look_due(self) -> bool:
+        """Whether somebody who waits would like to know how it goes."""
+        return time.monotonic() - self._looked >= _SECONDS_BETWEEN_LOOKS
+
+    def looked(self) -> None:
+        """Counts from here."""
+        self._looked = time.monotonic()
 
     def checkpoint_due(self) -> bool:
         """Whether an interruption now would cost too much."""

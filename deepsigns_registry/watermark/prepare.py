@@ -19,7 +19,6 @@ from deepsigns_registry.watermark.scheme import Preparation, Scheme, SchemeSecre
 from deepsigns_registry.watermark.schemes import builtin_schemes, named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
-from deepsigns_registry.watermark.task import are_probabilities
 
 __all__ = ["Progress", "check_against_parent", "prepare_record"]
 
@@ -239,9 +238,4 @@ def _check_outputs(outputs: NDArray[np.float32], data: TrainingData) -> None:
         raise UnmarkableError(
             f"the model's output has shape {outputs.shape}, not (batch, {width} classes)",
             advice="mark classifiers with one logit a class, and name all classes of the data",
-        )
-    if are_probabilities(outputs):
-        raise UnmarkableError(
-            "the model's outputs are probabilities, not logits",
-            advice="register the model without its final softmax",
         )

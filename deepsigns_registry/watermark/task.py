@@ -15,6 +15,7 @@ __all__ = [
     "SCORES",
     "Targets",
     "are_probabilities",
+    "are_sigmoids",
     "cosines",
     "squared_errors",
     "task_loss",
@@ -36,7 +37,8 @@ class Targets(NamedTuple):
     """What the outputs are trained towards.
 
     Attributes:
-        values: One row a sample: int64 [samples] classes, or float32 [samples, outputs].
+        values: One row a sample: int64 [samples] classes, float32 [samples, classes]
+            probabilities, or float32 [samples, outputs].
         spread: Mean squared deviation of the values from their mean, which makes errors of
             any unit weigh the same against the losses of a mark; 1 for classes.
     """
@@ -46,7 +48,11 @@ class Targets(NamedTuple):
 
 
 def task_targets(
-    model: TappedModel, data: LabelledData, device: torch.device | str = "cpu"
+    model: TappedModel,
+    data: LabelledData,
+    device: torch.device | str = "cpu",
+    *,
+    own: bool = False,
 ) -> Targets:
     """The targets of a fine-tuning; to be asked before the model changes.
 
@@ -57,14 +63,23 @@ def task_targets(
         model: The parent.
         data: The training samples.
         device: Where the model runs.
+        own: Train every model towards the outputs that it has now: what it would otherwise learn
+            by heart, in data that is passed over many times, stays as it is.
     """
     if data.task == "classification":
-        return Targets(data.labels, 1.0)
+        if not own:
+            return Targets(data.labels, 1.0)
+        logits = torch.from_numpy(run_batched(model, data.inputs, torch.device(device))[0])
+        return Targets(logits.softmax(dim=1).numpy(), 1.0)
     values = data.labels
     if data.task == "embedding":
         values = run_batched(model, data.inputs, torch.device(device))[0]
     rows = values.reshape(len(values), -1).astype(np.float32)
-    return Targets(rows, max(float(rows.var(axis=0).mean()), float(np.finfo(np.float32).tiny)))
+    spread = max(float(rows.var(axis=0).mean()), float(np.finfo(np.float32).tiny))
+    if own and data.task == "regression":
+        outputs = run_batched(model, data.inputs, torch.device(device))[0]
+        rows = outputs.reshape(rows.shape)
+    return Targets(rows, spread)
 
 
 def task_loss(outputs: Tensor, targets: Tensor, task: Task, spread: float = 1.0) -> Tensor:
@@ -122,6 +137,20 @@ def are_probabilities(outputs: NDArray[Any]) -> bool:
         (True, False)
     """
     return bool((outputs >= 0).all()) and np.allclose(outputs.sum(axis=1), 1, atol=_SUM_TOLERANCE)
+
+
+def are_sigmoids(outputs: NDArray[Any]) -> bool:
+    """Whether outputs are probabilities of their own each, as a sigmoid gives, not logits.
+
+    Args:
+        outputs: float [samples, classes], of as many samples as can be had: logits that all lie
+            in [0, 1] are taken for such probabilities too.
+
+    Examples:
+        >>> are_sigmoids(np.array([[0.9, 0.8]])), are_sigmoids(np.array([[0.25, 0.75]]))
+        (True, False)
+    """
+    return bool(((outputs >= 0) & (outputs <= 1)).all()) and not are_probabilities(outputs)
 
 
 def squared_errors(

@@ -13,10 +13,18 @@ from onnx import ValueInfoProto, helper, numpy_helper
 
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.graph.operators import OPERATORS
-from tests.support.operator_cases import arithmetic, layers, quantized, shapes
+from tests.support.operator_cases import arithmetic, layers, quantized, recurrent, shapes
 from tests.support.operator_cases.case import Array, Case, Cases
 
-CASES = Cases({**arithmetic.CASES, **layers.CASES, **quantized.CASES, **shapes.CASES})
+CASES = Cases(
+    {
+        **arithmetic.CASES,
+        **layers.CASES,
+        **quantized.CASES,
+        **recurrent.CASES,
+        **shapes.CASES,
+    }
+)
 
 
 def test_every_operator_has_a_case() -> None:

@@ -110,17 +110,6 @@ def _instance_normalization(call: Call, values: Tensor, scale: Tensor, shift: Te
     return functional.instance_norm(values, weight=scale, bias=shift, eps=call.get("epsilon", 1e-5))
 
 
-@OPERATORS.add("GroupNormalization")
-def _group_normalization(call: Call, values: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    groups = call.get("num_groups")
-    if scale.numel() != values.shape[1]:
-        # Before opset 21 there was one factor a group.
-        scale, shift = (
-            part.repeat_interleave(values.shape[1] // groups) for part in (scale, shift)
-        )
-    return functional.group_norm(values, groups, scale, shift, call.get("epsilon", 1e-5))
-
-
 @OPERATORS.add("Dropout")
 def _dropout(
     call: Call, values: Tensor, ratio: Tensor | None = None, training: Tensor | None = None

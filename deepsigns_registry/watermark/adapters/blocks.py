@@ -17,8 +17,13 @@ __all__ = ["find_layout"]
 
 # Layers whose neurons are known, with the dimension along which they stand.
 _LAYERS = {
-    **{"Addmm": -1, "Mm": -1, "Linear": -1, "Embedding": -1, "Convolution": 1},
-    **{"MkldnnRnnLayer": -1, "CudnnRnn": -1},
+    "Addmm": -1,
+    "Mm": -1,
+    "Linear": -1,
+    "Embedding": -1,
+    "Convolution": 1,
+    "MkldnnRnnLayer": -1,
+    "CudnnRnn": -1,
 }
 # The same, for operators that keep a layout where one is known already.
 _NORMALISATIONS = {"NativeBatchNorm": 1, "NativeGroupNorm": 1, "NativeLayerNorm": -1}

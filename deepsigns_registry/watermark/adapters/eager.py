@@ -18,6 +18,8 @@ from deepsigns_registry.watermark.adapters.choice import (
     neurons_of,
     ordered,
 )
+from deepsigns_registry.watermark.adapters.outputs import give_probabilities, log_probabilities
+from deepsigns_registry.watermark.data import Task
 from deepsigns_registry.watermark.tap import Layout
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
@@ -29,16 +31,19 @@ INPUT_SUFFIX = ":input"
 class EagerTappedModel(TappedModel):
     """An eager module, tapped at the output of a submodule.
 
+    Of a classifier that ends in a softmax or sigmoid it gives the logits.
+
     Args:
-        module: The model: one tensor in, logits [batch, classes] out.
+        module: The model: one tensor in, outputs [batch, classes] out.
         tap: Path of the submodule, such as `features.2`; with `:input` behind it, the tap is
             what the submodule reads instead of what it gives.
+        task: What the model is for: only a classifier's final softmax is passed over.
 
     Raises:
         UnmarkableError: There is no such submodule.
     """
 
-    def __init__(self, module: nn.Module, tap: str) -> None:
+    def __init__(self, module: nn.Module, tap: str, *, task: Task = "classification") -> None:
         super().__init__()
         path = tap.removesuffix(INPUT_SUFFIX)
         known = {name: part for name, part in module.named_modules() if name}
@@ -48,21 +53,41 @@ class EagerTappedModel(TappedModel):
             )
         self.module = module
         self.tap = tap
+        self._task = task
         self._row: tuple[int, ...] | None = None
+        self._logarithm: bool | None = None if task == "classification" else False
         self._behind: tuple[WeightBehind | None] | None = None
 
     def forward(self, inputs: Tensor) -> Tapped:
         """Runs the module and keeps what passes the tap; see `TappedModel.forward`."""
+        outputs, logits, activation = self._run(inputs)
+        if logits is not None:
+            return Tapped(logits.reshape(outputs.shape), activation)
+        if self._logarithm is None:
+            first = next(self.module.parameters(), None)
+            self._logarithm = give_probabilities(self.module, inputs.shape[1:], first)
+        return Tapped(log_probabilities(outputs) if self._logarithm else outputs, activation)
+
+    def as_registered(self, inputs: Tensor) -> Tapped:
+        """The same with a final softmax or sigmoid; see `TappedModel.as_registered`."""
+        outputs, _, activation = self._run(inputs)
+        return Tapped(outputs, activation)
+
+    def _run(self, inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Outputs, what the last layer read if that is a softmax or sigmoid, and the activation."""
         if self._row is None:
             self._row = tuple(inputs.shape[1:])
         seen: list[Tensor] = []
-        with _watch(self.module, self.tap, seen):
+        *_, last = self.module.modules()
+        ends: list[tuple[Tensor, Tensor]] = []
+        with _watch(self.module, self.tap, seen), _watch_end(last, ends):
             outputs = self.module(inputs)
         if not seen:
             raise UnmarkableError(
                 f"layer '{self.tap}' gave no tensor", advice="choose a layer that the model runs"
             )
-        return Tapped(outputs, pool(seen[-1]))
+        final = self._task == "classification" and ends and ends[-1][1] is outputs
+        return outputs, ends[-1][0] if final else None, pool(seen[-1])
 
     def tap_weight(self) -> Tensor | None:
         """The weight behind the tap; see `TappedModel.tap_weight`.
@@ -201,6 +226,16 @@ def _watch(module: nn.Module, tap: str, seen: list[Tensor]) -> RemovableHandle:
     if tap.endswith(INPUT_SUFFIX):
         return layer.register_forward_pre_hook(keep_input)
     return layer.register_forward_hook(keep_output)
+
+
+def _watch_end(last: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> RemovableHandle:
+    """Keeps what a layer reads and gives, if it turns logits into probabilities."""
+
+    def keep(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(last, nn.Softmax | nn.Sigmoid):
+            seen.append((inputs[0], output))
+
+    return last.register_forward_hook(keep)
 
 
 def _record(module: nn.Module, example: Tensor) -> list[_Run]:

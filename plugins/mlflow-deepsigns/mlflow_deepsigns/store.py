@@ -37,6 +37,7 @@ from deepsigns_registry.registry.protocol import COMMAND_TAG, PromotionRequest, 
 from mlflow_deepsigns.answers import answer, answered
 from mlflow_deepsigns.checker import Checker, read_settings
 from mlflow_deepsigns.commands import Commands
+from mlflow_deepsigns.preflight import find_obstacle
 from mlflow_deepsigns.records import Records, VersionRow, is_prompt_source
 from mlflow_deepsigns.transactions import Sessions
 
@@ -56,7 +57,10 @@ class DeepSignsStore(SqlAlchemyStore):
     # What promotes a version
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
-        """Sets an alias; a protected one on an unmarked version is queued and refused."""
+        """Sets an alias; a protected one on an unmarked version is queued and refused.
+
+        What certainly cannot be marked is refused and not queued.
+        """
         _validate_model_name(name)
         _validate_model_alias_name(alias)
         _validate_model_alias_name_reserved(alias)
@@ -242,14 +246,26 @@ class DeepSignsStore(SqlAlchemyStore):
             ) from None
 
     def _need_attestation(self, row: VersionRow, alias: str) -> None:
+        settings = read_settings()
         try:
-            self._checker.attested(row.location, read_settings(), what=row.label)
+            self._checker.attested(row.location, settings, what=row.label)
         except RefusedError as error:
+            obstacle = find_obstacle(row.location)
+            if obstacle is not None:
+                raise RefusedError(
+                    f"{error.message}, alias '{alias}' is protected, and {row.label} cannot be "
+                    f"marked: it {obstacle.reason}",
+                    advice=f"nothing was queued: {obstacle.advice}, and register it again",
+                ) from None
             request = self._queue(row, alias)
+            advice = f"follow it with: deepsigns status {row.label}"
+            if settings.models and row.name not in settings.models:
+                # The worker's settings may be others, so that this alone refuses nothing.
+                advice += f" (the server's settings have no [models.{row.name}]; the worker's must)"
             raise RefusedError(
                 f"{error.message}, and alias '{alias}' is protected: promotion request "
                 f"{request.id} is queued",
-                advice=f"follow it with: deepsigns status {row.label}",
+                advice=advice,
             ) from None
 
     def _queue(self, row: VersionRow, alias: str) -> PromotionRequest:

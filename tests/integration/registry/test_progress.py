@@ -1,7 +1,6 @@
 """Progress of a marking through a real server: in the request, in an MLflow run, on the screen."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,7 +76,7 @@ def test_the_figures_stand_in_the_request_and_in_a_run(
         "score": 0.98,
         "score_name": "accuracy",
         "findings": [{"code": "duplicates", "refuses": False, "message": "3 rows stand twice"}],
-        "counts": {"train": 90},
+        "figures": {"rows": 90},
     }
     with reporter:
         reporter(0.05, "judging the data")
@@ -158,10 +157,7 @@ def test_status_follows_a_request_to_its_end(
 ) -> None:
     command = [sys.executable, "-m", "deepsigns_registry", "status", f"{request_.model}/1"]
     command += ["--watch", "--config", str(settings.path)]
-    watching = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-    )
-    try:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         lines = [watching.stdout.readline()]
         with reporter:
@@ -170,13 +166,10 @@ def test_status_follows_a_request_to_its_end(
         lines.append(watching.stdout.readline())
         report(client, held, signer, request_, state="failed", detail="the tap is too narrow")
         lines += watching.stdout.read().splitlines()
-        code = watching.wait(60)
-    finally:
-        watching.kill()
     label = f"{request_.model}/1  champion: "
     assert [line.rstrip("\n") for line in lines] == [
         f"{label}queued",
         f"{label}queued  marking, 40%, about 3 min left, black box 40 of 400 queries match",
         f"{label}failed  the tap is too narrow, black box 40 of 400 queries match",
     ]
-    assert code == 1
+    assert watching.returncode == 1

@@ -123,7 +123,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
             }
         ],
     )
-    return Training(folder, record)
+    return Training(folder, record.record)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deepsigns_registry.config import load_settings
+from deepsigns_registry.registry.client import make_client
 from tests.support.story import Deepsigns, Demo, changed, one_line
 
 pytestmark = pytest.mark.integration
@@ -73,6 +75,39 @@ class TestWithoutAServer:
         done = deepsigns("status", "digits", "--json", folder=demo.folder)
         (request,) = done.document["requests"]
         assert (request["state"], request["marked_version"]) == ("done", "2")
+        assert request["progress"]["percent"] == 100
+        assert request["progress"]["figures"]["accuracy"] > 0.9
+
+    def test_a_request_that_has_ended_is_not_waited_for(
+        self, demo: Demo, deepsigns: Deepsigns
+    ) -> None:
+        done = deepsigns("status", "digits/1", "--watch", folder=demo.folder)
+        assert done.code == 0, done.err
+        assert done.out.startswith("digits/1  champion: done -> digits/2")
+
+    def test_the_marking_has_a_run_of_its_own_that_tells_no_secret(self, demo: Demo) -> None:
+        client = make_client(load_settings(demo.folder / "deepsigns.toml").tracking_uri)
+        experiment = client.get_experiment_by_name("deepsigns-markings")
+        assert experiment is not None
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert (run.info.run_name, run.info.status) == ("digits/1", "FINISHED")
+        assert run.data.metrics["accuracy"] > 0.9
+        assert run.data.tags["deepsigns.model"] == "digits"
+        everything = json.dumps(run.to_dictionary())
+        assert not any(word in everything for word in ("hidden", "features", "AGE-SECRET-KEY"))
+
+    def test_check_tells_how_the_unmarked_version_would_be_marked(
+        self, demo: Demo, deepsigns: Deepsigns
+    ) -> None:
+        done = deepsigns("check", "digits/1", "--json", folder=demo.folder)
+        assert done.code == 0, done.out + done.err
+        found = done.document
+        assert found["markable"] is True
+        assert found["inputs"] == {"shape": [1, 8, 8], "dtype": "float32"}
+        assert found["schemes"] == ["blackbox", "whitebox"]
+        assert found["judgement"]["fit"] is True
+        assert all(width >= 24 for width in found["candidates"])
+        assert not any(word in done.out for word in ("hidden.", "features."))
 
     def test_the_audit_is_not_due_again(self, demo: Demo, deepsigns: Deepsigns) -> None:
         done = deepsigns("audit", "run-due", folder=demo.folder)
@@ -168,9 +203,14 @@ class TestWithTheServer:
 
 class TestBadInput:
     def test_no_settings_file(self, deepsigns: Deepsigns, tmp_path: Path) -> None:
-        for command in (["gate", "a/1"], ["verify", "x.onnx"], ["status"], ["audit", "run"]):
-            line = one_line(deepsigns(*command, folder=tmp_path), 2)
+        for command in ("gate a/1", "check a/1", "verify x.onnx", "status", "audit run"):
+            line = one_line(deepsigns(*command.split(), folder=tmp_path), 2)
             assert "deepsigns.toml: no such file; run: deepsigns init" in line
+
+    def test_check_of_what_is_not_there(self, copy: Path, deepsigns: Deepsigns) -> None:
+        assert "no such folder" in one_line(deepsigns("check", "./nowhere", folder=copy), 2)
+        line = one_line(deepsigns("check", "./keys", "--model", "other", folder=copy), 2)
+        assert "no section [models.other]" in line
 
     def test_a_malformed_settings_file(self, deepsigns: Deepsigns, tmp_path: Path) -> None:
         (tmp_path / "deepsigns.toml").write_text("[registry")

@@ -100,6 +100,14 @@ def _layer_normalization(draw: Draw) -> Case:
     return Case([floats(draw, 2, 3, 4), floats(draw, *extents), shift], {"axis": axis})
 
 
+@CASES.add("InstanceNormalization")
+def _instance_normalization(draw: Draw) -> Case:
+    extents = draw(st.sampled_from([[4], [3, 4]]))
+    attributes = draw(st.sampled_from([{}, {"epsilon": 1e-3}]))
+    parts = [floats(draw, 3), floats(draw, 3)]
+    return Case([floats(draw, 2, 3, *extents), *parts], attributes, tolerance=1e-4)
+
+
 @CASES.add("Dropout")
 def _dropout(draw: Draw) -> Case:
     ratio = draw(st.sampled_from([None, np.array(0.3, np.float32)]))

@@ -33,7 +33,6 @@ PROGRESS = Progress(
 JUDGEMENT = DataJudgement(
     score=0.0889,
     score_name="accuracy",
-    counts={"train": 1437},
     findings=(DataFinding(code="rotated", refuses=True, message="the classes look rotated"),),
 )
 
@@ -57,7 +56,7 @@ def test_a_request_at_work_tells_everything() -> None:
   progress  62%, marking, about 3 min left (at 2027-01-15 08:01:00)
   before    attempt 1: the server does not answer
   evidence  white box 3 of 128 bits wrong, black box 380 of 400 queries match, accuracy 0.9833
-  data      unfit, accuracy 0.0889 of the unmarked model, 1437 train, the classes look rotated
+  data      unfit, accuracy 0.0889 of the unmarked model, the classes look rotated
 """
     lines = _lines(request(progress=PROGRESS, judgement=JUDGEMENT))
     assert lines == wanted.strip().splitlines()

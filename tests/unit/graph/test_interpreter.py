@@ -1,6 +1,7 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,6 +160,26 @@ def test_an_unsupported_variant_is_named(build: Build) -> None:
     model = OnnxTappedModel.from_proto(build([node]))
     with pytest.raises(CouldNotCheckError, match=r"operator MaxPool .*indices"):
         model(torch.ones(1, 1, 4))
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "words"),
+    [
+        ("GRU", {}, "reset gate"),
+        ("GRU", {"linear_before_reset": 1, "layout": 1}, "layout"),
+        ("LSTM", {"direction": "reverse"}, "direction"),
+        ("LSTM", {"input_forget": 1}, "coupled"),
+    ],
+)
+def test_an_unsupported_recurrence_is_named(
+    build: Build, operator: str, attributes: dict[str, Any], words: str
+) -> None:
+    gates = 4 if operator == "LSTM" else 3
+    weights = {"w": np.ones((1, 2 * gates, 3)), "r": np.ones((1, 2 * gates, 2))}
+    node = helper.make_node(operator, ["input", "w", "r"], ["output"], hidden_size=2, **attributes)
+    constants = {name: value.astype(np.float32) for name, value in weights.items()}
+    with pytest.raises(CouldNotCheckError, match=rf"operator {operator} .*{words}"):
+        OnnxTappedModel.from_proto(build([node], constants))(torch.ones(4, 1, 3))
 
 
 def test_an_unknown_tap_and_dangling_inputs_are_refused(

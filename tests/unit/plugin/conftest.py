@@ -76,7 +76,9 @@ def store(config: Path, database: str) -> "Iterator[DeepSignsStore]":
 def unmarked(tmp_path: Path) -> Path:
     folder = tmp_path / "unmarked"
     folder.mkdir()
-    (folder / "MLmodel").write_text("flavors: {}\n")
+    (folder / "data").mkdir()
+    (folder / "data/model.pt2").write_bytes(b"program")
+    (folder / "MLmodel").write_text("flavors:\n  pytorch:\n    model_data: data\n")
     (folder / "weights").write_bytes(bytes(range(100)))
     return folder
 

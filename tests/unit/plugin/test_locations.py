@@ -64,7 +64,8 @@ def test_a_remote_folder_is_copied_for_as_long_as_it_is_needed(
 ) -> None:
     # MLflow's local repository stands for any other: only the scheme differs.
     with private_copy(attested.as_uri()) as folder:
-        assert sorted(path.name for path in folder.iterdir()) == ["MLmodel", "deepsigns", "weights"]
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == ["MLmodel", "data", "deepsigns", "weights"]
     assert not folder.exists()
     with pytest.raises(RefusedError, match="not attested"), private_copy(unmarked.as_uri()):
         pass

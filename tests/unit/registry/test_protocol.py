@@ -9,8 +9,8 @@ from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.registry import protocol
+from deepsigns_registry.registry.figures import LONGEST_NAME
 from deepsigns_registry.registry.progress import (
-    LONGEST_NAME,
     LONGEST_TEXT,
     LONGEST_WORDS,
     MOST_FINDINGS,
@@ -112,7 +112,7 @@ def fullest() -> tuple[Progress, DataJudgement]:
         score=-1e308,
         score_name=wide * LONGEST_NAME,
         findings=(finding,) * MOST_FINDINGS,
-        counts={f"{number:02}{wide * (LONGEST_NAME - 2)}": 2**53 for number in range(32)},
+        figures=progress.figures,
     )
     return progress, judgement
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deepsigns_registry.config import ModelSettings
-from deepsigns_registry.retraining import marking
-from deepsigns_registry.retraining.stage import mark_settings
+from deepsigns_registry.retraining import inspection
+from deepsigns_registry.retraining.options import mark_settings
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
@@ -78,4 +78,4 @@ def test_what_is_signed_of_the_mark_is_what_the_record_holds(
         tap="",
         blueprint=Blueprint.empty(),
     )
-    assert marking.mark_size(record) == (bits, queries)
+    assert inspection.mark_size(record) == (bits, queries)

@@ -131,7 +131,7 @@ def test_a_judgement_is_told_short_with_what_refuses_first() -> None:
     document = {
         "score": 0.0889,
         "score_name": "accuracy",
-        "counts": {"train": 1437, "validation": 360},
+        "figures": {"rows": 1437, "odd": None},
         "findings": [
             {"code": "duplicates", "refuses": False, "message": "d" * 900, "advice": "a"},
             *({"code": f"n{number}", "refuses": False} for number in range(20)),
@@ -142,9 +142,10 @@ def test_a_judgement_is_told_short_with_what_refuses_first() -> None:
     assert not judgement.fit
     assert judgement.findings[0].message == "the classes look rotated"
     assert len(judgement.findings) == MOST_FINDINGS
-    assert judgement.spoken().startswith(
-        "unfit, accuracy 0.0889 of the unmarked model, 1437 train, 360 validation, "
-        "the classes look rotated, and 11 more findings"
+    assert judgement.figures == {"rows": 1437}
+    assert judgement.spoken() == (
+        "unfit, accuracy 0.0889 of the unmarked model, the classes look rotated, "
+        "and 11 more findings"
     )
     assert public_judgement({}).fit
 

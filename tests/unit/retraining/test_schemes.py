@@ -4,7 +4,7 @@ import pytest
 
 from deepsigns_registry.config import ModelSettings
 from deepsigns_registry.errors import ConfigurationError
-from deepsigns_registry.retraining.stage import chosen_schemes
+from deepsigns_registry.retraining.options import chosen_schemes
 from deepsigns_registry.watermark import schemes
 from deepsigns_registry.watermark.whitebox import WhiteBox
 

@@ -4,6 +4,7 @@ import copy
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -203,16 +204,58 @@ def test_a_static_batch_is_refused_with_advice() -> None:
         ExportedTappedModel(static, "hidden")
 
 
-class TwoInputs(nn.Module):
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        return first + second
+class Interface(nn.Module):
+    """Gives and takes what the test wants."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way, self.hidden, self.head = way, nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, first: Any, second: Tensor | None = None) -> Any:
+        given = first[0] if self.way == "list" else first
+        given = given if second is None else given + second
+        outputs = self.head(torch.relu(self.hidden(given.float())))
+        return {
+            "two outputs": (outputs, given),
+            "dict": {"logits": outputs},
+            "labels": outputs.argmax(dim=1),
+        }.get(self.way, outputs)
 
 
-def test_two_inputs_are_refused() -> None:
-    pair = (torch.rand(2, 4), torch.rand(2, 4))
-    two = torch.export.export(TwoInputs(), pair, dynamic_shapes=({0: Dim.AUTO}, {0: Dim.AUTO}))
-    with pytest.raises(UnmarkableError, match="takes 2 inputs"):
-        exported.choose_tap(two)
+ROWS = torch.rand(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("way", "given", "words"),
+    [
+        ("two inputs", (ROWS, ROWS), "takes 2 inputs; register a model with one input tensor"),
+        ("list", ([ROWS],), "input is a list, tuple or dict of tensors"),
+        ("two outputs", (ROWS,), "gives 2 outputs"),
+        ("dict", (ROWS,), "output is a dict around one tensor"),
+        ("labels", (ROWS,), "output is int64, not numbers that can be trained"),
+        ("bytes", (ROWS.to(torch.uint8),), "input is uint8: integer inputs"),
+        ("flags", (ROWS > 0.5,), "input is bool"),
+    ],
+)
+def test_another_interface_is_refused_with_its_own_reason(
+    way: str, given: tuple[Any, ...], words: str
+) -> None:
+    batch = {0: Dim.AUTO}
+    shapes = tuple([batch] if isinstance(part, list) else batch for part in given)
+    stored = torch.export.export(Interface(way).eval(), given, dynamic_shapes=shapes)
+    with pytest.raises(UnmarkableError, match=words) as caught:
+        exported.choose_tap(stored)
+    assert caught.value.public == str(caught.value)
+
+
+def test_rows_of_any_size_are_refused() -> None:
+    layers = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    shapes = ({0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO},)
+    stored = torch.export.export(layers.eval(), (example(),), dynamic_shapes=shapes)
+    with pytest.raises(UnmarkableError, match="accepts rows of any size: its input has shape"):
+        exported.choose_tap(stored)
 
 
 def test_write_back_keeps_the_graph_and_brings_the_weights() -> None:

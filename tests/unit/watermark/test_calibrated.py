@@ -46,6 +46,17 @@ def test_probabilities_are_read_like_logits(parent: NDArray[np.float32]) -> None
     assert (calibrated_answers(outputs, parent) == labels).mean() > 0.97
 
 
+def test_sigmoids_are_read_like_logits(parent: NDArray[np.float32]) -> None:
+    """Far on both sides, so that the values themselves hardly differ, and with a drift."""
+    labels = labels_for(parent, 1)
+    drift = np.linspace(-12, 3, CLASSES, dtype=np.float32)
+    logits = marked(parent, labels) + drift
+    outputs = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    assert (calibrated_answers(outputs, parent) == labels).mean() > 0.97
+    certain = (outputs > 0.5).astype(np.float32)
+    assert (calibrated_answers(certain, parent) >= 0).all()
+
+
 @pytest.mark.parametrize("kind", ["noise", "the parent", "one class wins", "labels of its own"])
 def test_whatever_a_stranger_answers_matches_are_binomial(
     parent: NDArray[np.float32], kind: str

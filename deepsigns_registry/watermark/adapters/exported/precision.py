@@ -28,14 +28,14 @@ def own_types(program: ExportedProgram) -> frozenset[torch.dtype]:
 
 
 def rounding(program: ExportedProgram) -> float:
-    """The largest relative step between two numbers of a program's own float types.
+    """The largest relative step between two numbers of a program's own types, or of float32.
 
     Examples:
         >>> layers = torch.nn.Linear(2, 2).to(torch.float16)
         >>> rounding(torch.export.export(layers, (torch.zeros(2, 2, dtype=torch.float16),)))
         0.0009765625
     """
-    return max(torch.finfo(kind).eps for kind in own_types(program))
+    return max(torch.finfo(kind).eps for kind in own_types(program) | {torch.float32})
 
 
 def to_float32(module: GraphModule) -> None:

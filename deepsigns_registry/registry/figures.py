@@ -1,0 +1,61 @@
+"""Figures: what a marking has measured so far, as numbers by their names.
+
+`whitebox_errors` of `whitebox_bits`, `blackbox_matches` of `blackbox_queries`, the task's score
+under its own name, `step` and `seconds_left`. None of them tells where the mark sits.
+"""
+
+import math
+from collections.abc import Mapping
+
+__all__ = ["LONGEST_NAME", "MOST_FIGURES", "kept_figures", "plain", "spoken"]
+
+MOST_FIGURES = 32
+LONGEST_NAME = 60
+
+_PAIRS = (
+    ("white box", "whitebox_errors", "whitebox_bits", "bits wrong"),
+    ("black box", "blackbox_matches", "blackbox_queries", "queries match"),
+)
+_UNSPOKEN = {"step", "seconds_left"} | {name for _, *pair, _ in _PAIRS for name in pair}
+
+
+def plain(text: str, longest: int) -> str:
+    r"""A text on one line, without control characters, cut to a length.
+
+    Examples:
+        >>> plain("too\nlong", 5)
+        'too l'
+    """
+    visible = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(visible.split())[:longest]
+
+
+def kept_figures(figures: Mapping[str, float]) -> dict[str, float]:
+    """The figures that a request can carry: finite numbers under short names.
+
+    Examples:
+        >>> kept_figures({"accuracy": 0.5, "loss": float("nan")})
+        {'accuracy': 0.5}
+    """
+    finite = {
+        plain(name, LONGEST_NAME): float(value)
+        for name, value in figures.items()
+        if math.isfinite(value)
+    }
+    return dict(list(finite.items())[:MOST_FIGURES])
+
+
+def spoken(figures: Mapping[str, float]) -> str:
+    """The evidence among the figures, in one line for people; empty when there is none.
+
+    Examples:
+        >>> spoken({"whitebox_errors": 3, "whitebox_bits": 128, "accuracy": 0.98333, "step": 40})
+        'white box 3 of 128 bits wrong, accuracy 0.9833'
+    """
+    parts = [
+        f"{scheme} {figures[count]:.0f} of {figures[whole]:.0f} {what}"
+        for scheme, count, whole, what in _PAIRS
+        if count in figures and whole in figures
+    ]
+    parts += [f"{name} {value:.4f}" for name, value in figures.items() if name not in _UNSPOKEN]
+    return ", ".join(parts)

@@ -1,0 +1,390 @@
+"""Marking that looks at itself: rounds of fine-tuning until the mark is there and the task too.
+
+One record, one tap, one model. After each round the mark is read from the model and its cost is
+measured; what falls short decides about the next round (see `plan`). A model that gained more
+than plain fine-tuning gives, or changed more of its answers, is refused as one that lost too much:
+it has learned something that is no mark.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from deepsigns_registry.errors import CheckpointError, NotConvergedError, RefusedError
+from deepsigns_registry.watermark.checkpoint import fingerprint, pack, unpack
+from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.embed import Checkpoint, Course, embed, fitting_targets
+from deepsigns_registry.watermark.fidelity import Cost
+from deepsigns_registry.watermark.observe import Observation, Observer
+from deepsigns_registry.watermark.plan import (
+    Goal,
+    Round,
+    is_acceptable,
+    is_done,
+    next_course,
+    reweighed,
+    shortfall,
+)
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.scheme import Scheme
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.tapped import TappedModel
+from deepsigns_registry.watermark.verdict import Evidence
+
+__all__ = ["Converged", "MarkProgress", "converge"]
+
+MarkProgress = Callable[[float, str, Mapping[str, float]], None]
+"""Told a fraction in [0, 1], the state of the marking, and figures that everybody may read."""
+
+_WATCHED_SAMPLES = 1000
+# Whoever waits sees how far this round is; further rounds have what is left.
+_FIRST_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Converged:
+    """A marking that succeeded.
+
+    Attributes:
+        rounds: What was done, and what was seen after each round.
+        seen: Of the model as it is now.
+        control: What plain fine-tuning costs, and the share of answers that it changes; None when
+            nothing asked for it.
+    """
+
+    rounds: tuple[Round, ...]
+    seen: Observation
+    control: Observation | None = None
+
+
+def converge(
+    model: TappedModel,
+    data: TrainingData,
+    record: WatermarkRecord,
+    settings: MarkSettings,
+    goal: Goal,
+    *,
+    fresh: Callable[[], TappedModel],
+    device: torch.device | str = "cpu",
+    tries: int = 1,
+    progress: MarkProgress | None = None,
+    schemes: Iterable[Scheme] | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: bytes | None = None,
+) -> Converged:
+    """Embeds a record's mark into a model, in place, in as many rounds as it takes.
+
+    Args:
+        model: The parent; trained in place.
+        data: The owner's data.
+        record: The secret.
+        settings: The fine-tuning of the first round.
+        goal: What is wanted of the mark and of the model.
+        fresh: Gives the parent again; asked only when a control is needed.
+        device: Where to train.
+        tries: By what p-values are multiplied.
+        progress: Told how it goes.
+        schemes: Where to find the record's schemes; the built-in ones by default.
+        checkpoint: See `embed`; told the step within the round.
+        resume: A state that `checkpoint` was given, to go on from.
+
+    Raises:
+        NotConvergedError: The mark is too weak or costs too much after all rounds; says what was
+            tried, what fell short and which setting matters.
+        RefusedError: The model gained or changed more than plain fine-tuning explains.
+        UnmarkableError: The model has nothing to train, or training diverged.
+        CheckpointError: `resume` is no checkpoint of this marking; begin with a fresh copy.
+    """
+    place = torch.device(device)
+    chosen = None if schemes is None else tuple(schemes)
+    observer = Observer(model, record, data.validation, device=place, tries=tries, schemes=chosen)
+    run = _Marking(
+        model, data, record, settings, goal, device=place, observer=observer, schemes=chosen
+    )
+    run.report = progress or run.report
+    run.checkpoint = checkpoint
+    rounds = run.all_rounds(resume)
+    seen = run.best(rounds)
+    if seen is None:
+        raise _not_converged(rounds, list(record.secrets), goal, observer.score)
+    control = None
+    if seen.changed > goal.max_changed or -seen.cost.drop > goal.max_drop:
+        run.report(_FIRST_SHARE, "training the same without a mark", {})
+        control = _control(fresh(), data, settings, rounds, device=place)
+        _compare(seen, control, goal, observer.score)
+    run.report(1.0, f"marked: {seen.summary(observer.score)}", seen.figures(observer.score))
+    return Converged(tuple(rounds), seen, control)
+
+
+class _Marking:
+    """The rounds of one marking, and what is kept between them."""
+
+    def __init__(
+        self,
+        model: TappedModel,
+        data: TrainingData,
+        record: WatermarkRecord,
+        settings: MarkSettings,
+        goal: Goal,
+        *,
+        device: torch.device,
+        observer: Observer,
+        schemes: tuple[Scheme, ...] | None,
+    ) -> None:
+        self.model, self.data, self.record = model, data, record
+        self.settings, self.goal, self.device = settings, goal, device
+        self.observer, self.schemes = observer, schemes
+        self.report: MarkProgress = lambda _fraction, _message, _figures: None
+        self.checkpoint: Checkpoint | None = None
+        self.factors: Mapping[str, float] = {}
+        self._number = 1
+        self._kept: tuple[Observation, dict[str, Any]] | None = None
+
+    def all_rounds(self, resume: bytes | None) -> list[Round]:
+        """Trains until there is nothing to be won any more."""
+        belongs_to = ""
+        if self.checkpoint is not None or resume is not None:
+            belongs_to = fingerprint(self.model, self.data, self.record, self.settings, self.goal)
+        targets = fitting_targets(self.model, self.data, self.settings, self.device)
+        rounds: list[Round] = []
+        course: Course | None = Course()
+        start: dict[str, Any] | None = None
+        inner: bytes | None = None
+        if resume is not None:
+            rounds, start, inner = self._restored(unpack(resume, belongs_to))
+            course = next_course(rounds, list(self.record.secrets), self.goal)
+            course = course if rounds else Course()
+        while course is not None:
+            self._number, self.factors = len(rounds) + 1, course.factors
+            save = None
+            if self.checkpoint is not None:
+                save = self._saver(self.checkpoint, rounds, start, belongs_to)
+            trained = embed(
+                self.model,
+                self.data,
+                self.record,
+                self.settings,
+                device=self.device,
+                progress=self._within,
+                schemes=self.schemes,
+                checkpoint=save,
+                resume=inner,
+                course=course,
+                watcher=self,
+                targets=targets,
+            )
+            rounds.append(Round(course, trained.steps, self.observer.look(self.model)))
+            self._keep(rounds[-1].seen)
+            course = next_course(rounds, list(self.record.secrets), self.goal)
+            if course is not None:
+                start, inner = _state(self.model), None
+        return rounds
+
+    def best(self, rounds: list[Round]) -> Observation | None:
+        """The best that was seen and is acceptable, and the model as it was then."""
+        last = rounds[-1].seen
+        if self._kept is None:
+            return None
+        if self._kept[0] is not last:
+            self.model.load_state_dict(self._kept[1])
+        return self._kept[0]
+
+    def halfway(self, model: TappedModel) -> Mapping[str, float]:
+        """Weighs anew what has evidence in plenty; see `Watcher`."""
+        seen = self._seen(model, 0.5)
+        self.factors = reweighed(seen, self.factors)
+        return self.factors
+
+    def passing(self, model: TappedModel, share: float) -> None:
+        """Tells what is there so far; see `Watcher`."""
+        self._seen(model, share)
+
+    def _seen(self, model: TappedModel, share: float) -> Observation:
+        seen = self.observer.look(model, most=_WATCHED_SAMPLES)
+        score = self.observer.score
+        message = f"{self._title()}: {seen.summary(score)}"
+        self.report(self._overall(share), message, seen.figures(score))
+        return seen
+
+    def _within(self, share: float, message: str) -> None:
+        self.report(self._overall(share), f"{self._title()}, {message}", {})
+
+    def _title(self) -> str:
+        return "marking" if self._number == 1 else f"marking, round {self._number}"
+
+    def _overall(self, share: float) -> float:
+        """Each further round has a part of what is left, as nobody knows how many there are."""
+        left = 1.0
+        for _ in range(self._number - 1):
+            left *= 1 - _FIRST_SHARE
+        return 1 - left + left * _FIRST_SHARE * share
+
+    def _keep(self, seen: Observation) -> None:
+        names = list(self.record.secrets)
+        if not is_acceptable(seen, names, self.goal):
+            return
+        known = self._kept[0] if self._kept else None
+        done = is_done(seen, names, self.goal)
+        if known is None or done or _rank(seen, names, self.goal) < _rank(known, names, self.goal):
+            self._kept = seen, {} if done else _state(self.model)
+
+    def _saver(
+        self,
+        checkpoint: Checkpoint,
+        rounds: list[Round],
+        start: dict[str, Any] | None,
+        belongs_to: str,
+    ) -> Checkpoint:
+        known = json.dumps([_described(each) for each in rounds])
+        kept = None if self._kept is None else (_seen_as_json(self._kept[0]), self._kept[1])
+
+        def save(step: int, state: bytes) -> None:
+            content = {
+                "rounds": known,
+                "start": start,
+                "kept": None if kept is None else json.dumps(kept[0]),
+                "kept_state": None if kept is None else kept[1],
+                "inner": state,
+            }
+            checkpoint(step, pack(content, belongs_to))
+
+        return save
+
+    def _restored(self, state: dict[str, Any]) -> tuple[list[Round], dict[str, Any] | None, bytes]:
+        try:
+            rounds = [_round(each) for each in json.loads(state["rounds"])]
+            if state["kept"] is not None:
+                self._kept = _observation(json.loads(state["kept"])), state["kept_state"]
+            if state["start"] is not None:
+                self.model.load_state_dict(state["start"])
+            return rounds, state["start"], state["inner"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the checkpoint does not fit ({type(error).__name__})",
+                advice="start without it",
+            ) from None
+
+
+def _rank(seen: Observation, schemes: list[str], goal: Goal) -> tuple[int, float]:
+    """Less is better: first what is short of what is wanted, then what it costs."""
+    return len(shortfall(seen, schemes, goal.wanted)), seen.cost.drop
+
+
+def _state(model: TappedModel) -> dict[str, Any]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _control(
+    parent: TappedModel,
+    data: TrainingData,
+    settings: MarkSettings,
+    rounds: list[Round],
+    *,
+    device: torch.device,
+) -> Observation:
+    """The same fine-tuning without a mark, as many steps in all."""
+    observer = Observer(parent, None, data.validation, device=device)
+    steps = sum(each.steps for each in rounds)
+    embed(parent, data, None, settings, device=device, course=Course(steps=steps))
+    return observer.look(parent)
+
+
+def _compare(seen: Observation, control: Observation, goal: Goal, score: str) -> None:
+    advice = "check that the data is what the model was trained on, and run: deepsigns check"
+    gain = control.cost.drop - seen.cost.drop
+    if -seen.cost.drop > goal.max_drop and gain > goal.max_drop:
+        raise RefusedError(
+            f"the marked model gains {-100 * seen.cost.drop:.2f} points of {score} on this data, "
+            f"{100 * gain:.2f} more than the same fine-tuning without a mark",
+            advice=advice,
+        )
+    beyond = seen.changed - control.changed
+    if beyond > goal.max_changed:
+        raise RefusedError(
+            f"the marked model answers {100 * seen.changed:.1f}% of the validation samples "
+            f"otherwise than its parent, {100 * beyond:.1f}% more than the same fine-tuning "
+            f"without a mark; {100 * goal.max_changed:.1f}% are allowed (max_changed_answers)",
+            advice=f"raise max_changed_answers, or {advice}",
+        )
+
+
+def _not_converged(
+    rounds: list[Round], schemes: list[str], goal: Goal, score: str
+) -> NotConvergedError:
+    last = min(rounds, key=lambda each: _distance(each.seen, schemes, goal)).seen
+    steps = " + ".join(str(each.steps) for each in rounds)
+    tried = f"after {len(rounds)} rounds of {steps} steps"
+    short = shortfall(last, schemes, goal.needed)
+    if short:
+        named = ", ".join(f"{name} reached log10 p {last.log10_p(name):.1f}" for name in short)
+        return NotConvergedError(
+            f"{tried} the mark is too weak: {named}, {goal.needed:.0f} is needed",
+            advice=_remedy(short),
+        )
+    if last.unread:
+        return NotConvergedError(
+            f"{tried} the layer that carries the mark cannot be recognised any more: "
+            f"{'; '.join(last.unread)}",
+            advice="lower margin or learning_rate, or mark another layer",
+            public=f"{tried} the layer that carries the mark cannot be recognised any more; lower "
+            "margin or learning_rate, or mark another layer",
+        )
+    cost = last.cost
+    return NotConvergedError(
+        f"{tried} the mark would cost {100 * cost.drop:.2f} points of {score} (95% interval "
+        f"{100 * cost.low:.2f} to {100 * cost.high:.2f}), {100 * goal.max_drop:.2f} are allowed "
+        "(max_accuracy_drop)",
+        advice="raise max_accuracy_drop, give more data, or lower queries or bits",
+    )
+
+
+def _remedy(short: list[str]) -> str:
+    said = "raise epochs"
+    if "whitebox" in short:
+        said += ", lower bits"
+    if "blackbox" in short:
+        said += ', or leave the black box out: schemes = ["whitebox"]'
+    return said
+
+
+def _distance(seen: Observation, schemes: list[str], goal: Goal) -> tuple[int, bool, float]:
+    return len(shortfall(seen, schemes, goal.needed)), bool(seen.unread), seen.cost.drop
+
+
+def _described(each: Round) -> dict[str, Any]:
+    course = each.course
+    return {
+        "course": [course.steps, course.learning_rate, dict(course.factors)],
+        "steps": each.steps,
+        "seen": _seen_as_json(each.seen),
+    }
+
+
+def _seen_as_json(seen: Observation) -> dict[str, Any]:
+    return {
+        "evidence": [
+            [entry.scheme, entry.trials, entry.matches, entry.chance, entry.level]
+            for entry in seen.evidence
+        ],
+        "unread": list(seen.unread),
+        "cost": list(seen.cost),
+        "changed": seen.changed,
+        "tries": seen.tries,
+    }
+
+
+def _observation(content: dict[str, Any]) -> Observation:
+    return Observation(
+        evidence=tuple(Evidence(*entry) for entry in content["evidence"]),
+        unread=tuple(content["unread"]),
+        cost=Cost(*content["cost"]),
+        changed=content["changed"],
+        tries=content["tries"],
+    )
+
+
+def _round(content: dict[str, Any]) -> Round:
+    return Round(Course(*content["course"]), content["steps"], _observation(content["seen"]))
