@@ -1,8 +1,8 @@
 """Networks whose neurons may have something in common with those of every other such network.
 
-Flattened maps and sequences, positions that are encoded by fixed numbers, inputs that are handed on,
-kernels of one channel, starts that are drawn so that neurons differ: what might be taken for the
-parent's though it is not.
+Flattened maps and sequences, positions that are encoded by fixed numbers, inputs that are handed
+on, kernels of one channel, starts that are drawn so that neurons differ: what might be taken for
+the parent's though it is not.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.ordinary.networks import perceptron
 from benchmarks.ordinary.zoo import Entry
 
-__all__ = ["SHARED"]
+__all__ = ["KIN", "SHARED"]
 
 _IMAGES, _ROWS, _DIGITS = "digits, images", "digits, 8 rows", "digits"
 
@@ -144,8 +144,14 @@ _ENTRIES = (
         partial(_started, nn.init.orthogonal_, 64, 64, 64, 10),
         epochs=20,
     ),
-    Entry("identity-start", _DIGITS, partial(_started, nn.init.eye_, 64, 64, 64, 10), epochs=20),
 )
 
 SHARED: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 """These by their names; what the zoo holds besides is ordinary."""
+
+KIN: Mapping[str, Entry] = {
+    "identity-start": Entry(
+        "identity-start", _DIGITS, partial(_started, nn.init.eye_, 64, 64, 64, 10), epochs=20
+    )
+}
+"""All networks start from the same weights: what was trained of them descends from one network."""

@@ -3,7 +3,8 @@
 A reading is one parent, one of its layers, the triggers of one key, and one network that is not the
 parent's: trained as it was from another start, trained briefly, trained on other labels, or not
 trained at all. None of them may be accepted, but for the rate that the check states. What may not
-be refused is the parent itself after plain fine-tuning, and pruned.
+be refused is the parent itself after plain fine-tuning, and pruned. Networks that start from the
+same weights descend from one, as a fine-tuned parent does: they are read and not counted.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from torch import nn
 
 from benchmarks.ordinary.data import load
 from benchmarks.ordinary.parents import train_parent
-from benchmarks.ordinary.shared import SHARED
+from benchmarks.ordinary.shared import KIN, SHARED
 from benchmarks.ordinary.zoo import ZOO, Entry
 from deepsigns_registry.attacks.prune import prune_smallest
 from deepsigns_registry.errors import DeepSignsError
@@ -89,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ordinary.tapcheck")
     parser.add_argument("--quick", action="store_true", help="about a thousand readings")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    entries = {**ZOO, **SHARED}
+    entries = {**ZOO, **SHARED, **KIN}
     parser.add_argument("--only", nargs="+", choices=tuple(entries), metavar="NAME")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -98,10 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
         rows.append(_read(entries[name], _QUICK if options.quick else _FULL))
         passed = time.monotonic() - started
         print(f"[{passed:4.0f} s] {_line(rows[-1])}", file=sys.stderr, flush=True)
-    readings, accepted = (
-        sum(sum(part.values()) for part in parts)
-        for parts in ([row.readings for row in rows], [row.accepted for row in rows])
-    )
+    counted = [row for row in rows if row.model not in KIN]
+    readings = sum(row.readings.total() for row in counted)
+    accepted = sum(row.accepted.total() for row in counted)
     if options.json:
         total = {"readings": readings, "accepted": accepted, "stated": FALSE_ACCEPTANCE}
         print(json.dumps({**total, "rows": [asdict(row) for row in rows]}, indent=1))
@@ -130,55 +130,52 @@ def _read(entry: Entry, scale: _Scale) -> Row:
             continue
         for choice in choices[:_MOST_LAYERS]:
             try:
-                _read_layer(
-                    row, networks[parent][1], choice.tap, data, (suspects, relatives), scale
-                )
+                layer = _layer(networks[parent][1], choice.tap, data.train, scale.keys)
             except DeepSignsError as error:
                 row.refused[str(error)] += 1
+                continue
+            row.layers += 1
+            for kind, network in suspects:
+                row.readings[kind] += scale.keys
+                row.accepted[kind] += layer.accepted(network)
+            for change, network in relatives.items():
+                row.relatives[change] += scale.keys
+                row.known[change] += layer.accepted(network)
     return row
 
 
-def _read_layer(
-    row: Row,
-    parent: nn.Module,
-    tap: str,
-    data: TrainingData,
-    others: tuple[list[tuple[str, nn.Module]], Mapping[str, nn.Module]],
-    scale: _Scale,
-) -> None:
-    model = EagerTappedModel(parent, tap)
-    manifest = Manifest.of(data.train)
-    labels = group_samples(model, data.train, manifest.digests, MarkSettings(), _CPU).labels
-    triggers = list(_trigger_sets(manifest.with_labels(labels), scale.keys))
-    ours = run_batched(model, data.train.inputs, _CPU)[1]
+class _Layer(NamedTuple):
+    """A parent's layer, and the triggers that it is read on."""
+
+    tap: str
+    inputs: Floats
+    activation: Floats
+    layout: Layout
+    triggers: list[tuple[NDArray[np.int64], int]]
+
+    def accepted(self, network: nn.Module) -> int:
+        """For how many trigger sets a network is taken for the parent's."""
+        theirs = run_batched(EagerTappedModel(network, self.tap), self.inputs, _CPU)[1]
+        compared = (
+            compare_taps(self.activation[rows], theirs[rows], carriers=carriers, layout=self.layout)
+            for rows, carriers in self.triggers
+        )
+        return sum(found is not None and found.verified for found in compared)
+
+
+def _layer(parent: nn.Module, tap: str, data: LabelledData, keys: int) -> _Layer:
+    """As the product takes it.
+
+    Raises:
+        DeepSignsError: The product refuses the layer.
+    """
+    model, manifest = EagerTappedModel(parent, tap), Manifest.of(data)
+    labels = group_samples(model, data, manifest.digests, MarkSettings(), _CPU).labels
+    triggers = list(_trigger_sets(manifest.with_labels(labels), keys))
+    activation = run_batched(model, data.inputs, _CPU)[1]
     rows, carriers = triggers[0]
-    layout = recognised_layout(model, data.train.inputs[rows], ours[rows], carriers, _CPU)
-    row.layers += 1
-    suspects, relatives = others
-    for kind, network in suspects:
-        found = _accepted(ours, network, tap, data.train, triggers, layout)
-        row.readings[kind] += len(triggers)
-        row.accepted[kind] += found
-    for change, network in relatives.items():
-        found = _accepted(ours, network, tap, data.train, triggers, layout)
-        row.relatives[change] += len(triggers)
-        row.known[change] += found
-
-
-def _accepted(
-    ours: Floats,
-    network: nn.Module,
-    tap: str,
-    data: LabelledData,
-    triggers: list[tuple[NDArray[np.int64], int]],
-    layout: Layout,
-) -> int:
-    theirs = run_batched(EagerTappedModel(network, tap), data.inputs, _CPU)[1]
-    compared = (
-        compare_taps(ours[rows], theirs[rows], carriers=carriers, layout=layout)
-        for rows, carriers in triggers
-    )
-    return sum(found is not None and found.verified for found in compared)
+    layout = recognised_layout(model, data.inputs[rows], activation[rows], carriers, _CPU)
+    return _Layer(tap, data.inputs, activation, layout, triggers)
 
 
 def _networks(entry: Entry, data: TrainingData, scale: _Scale) -> list[tuple[str, nn.Module]]:

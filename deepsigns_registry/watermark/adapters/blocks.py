@@ -109,17 +109,21 @@ def _computed(node: Any, known: _Known, inputs: Any) -> _Standing | None:
     found = standings.pop() if len(standings) == 1 else None
     if found is None and kind in _NORMALISATIONS:
         return _Standing(_NORMALISATIONS[kind] % len(shape), 1, 1)
-    whole = found is not None and found.outer == found.inner == 1
-    if found is None or kind in _SHUFFLES or (kind in _PARTS and not whole):
-        return None
-    if _groups(node) not in {1, shape[1]}:
+    return None if found is None else _kept(found, node, [_shape(edge) for edge in above])
+
+
+def _kept(found: _Standing, node: Any, above: list[tuple[int, ...]]) -> _Standing | None:
+    """Where the channels stand behind an operator that computes none."""
+    kind, shape = operator(node), _shape(node)
+    whole = found.outer == found.inner == 1
+    if kind in _SHUFFLES or (kind in _PARTS and not whole) or _groups(node) not in {1, shape[1]}:
         return None
     if kind in VIEWS:
-        return _viewed(found, node, kind, _shape(above[0]))
+        return _viewed(found, node, kind, above[0])
     if kind == "Stack":
-        behind = _signed(node._saved_dim) % len(shape) <= found.dimension  # noqa: SLF001
+        behind = _signed(node._saved_dim) % len(shape) <= found.dimension  # noqa: SLF001 - torch's own name
         return found._replace(dimension=found.dimension + behind)
-    return found if all(len(_shape(edge)) == len(shape) for edge in above) else None
+    return found if all(len(before) == len(shape) for before in above) else None
 
 
 def _seen_again(node: Any, above: Any) -> Any:
