@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     accepted = sum(row.accepted.total() for row in counted)
     if options.json:
         total = {"readings": readings, "accepted": accepted, "stated": FALSE_ACCEPTANCE}
-        print(json.dumps({**total, "rows": [asdict(row) for row in rows]}, indent=1))
+        print(json.dumps({**total, "rows": [vars(row) for row in rows]}, indent=1))
     else:
         print("\n".join([_line(row) for row in rows]))
         print(f"{accepted} of {readings} accepted, stated rate {FALSE_ACCEPTANCE:g}")
