@@ -16,8 +16,9 @@ from deepsigns_registry.graph.operators import MOST_VALUES, OPERATORS, Call, Ope
 from deepsigns_registry.graph.session import has_tensor
 from deepsigns_registry.graph.structure import check_model, read_model
 from deepsigns_registry.graph.tap_weight import TapWeight, find_weight
-from deepsigns_registry.watermark.adapters.blocks import find_blocks
+from deepsigns_registry.watermark.adapters.blocks import find_layout
 from deepsigns_registry.watermark.adapters.outputs import give_probabilities, log_probabilities
+from deepsigns_registry.watermark.tap import Layout
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
 __all__ = ["OnnxTappedModel"]
@@ -194,15 +195,15 @@ class OnnxTappedModel(TappedModel):
                 advice="export the model again",
             ) from error
 
-    def tap_blocks(self) -> int:
-        """How the tap's neurons are grouped; see `TappedModel.tap_blocks`.
+    def tap_layout(self) -> Layout | None:
+        """Where the tap's channels stand; see `TappedModel.tap_layout`.
 
         Raises:
             RuntimeError: No batch has been run yet, so that the shape of an input is not known.
         """
         if self._row is None:
             raise RuntimeError("run a batch before asking how the tap is computed")
-        return find_blocks(self, self._row)
+        return find_layout(self, self._row)
 
     def tensors(self, inputs: Tensor) -> dict[str, Tensor | None]:
         """Runs a batch and gives every tensor of the graph by its name.

@@ -14,13 +14,13 @@ rows of weight it found all of them, also after fine-tuning.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from deepsigns_registry.watermark.blueprint import Blueprint, Network, sketched
+from deepsigns_registry.watermark.rows import rows_stand_out
 
 __all__ = ["Alignment", "Match", "Rows", "align", "match_rows"]
 
@@ -63,27 +63,14 @@ class Match:
         assignment: int64 [parent's], the suspect's channel that resembles each; -1: none.
         joined: int64 [suspect's], the parent's channel that each is, or is a copy of; -1: none.
         scale: float32 [suspect's], positive: how many times the parent's each channel is.
-        ours: float32 [parent's live channels, columns], directions of their rows.
-        reached: float32 [parent's live channels], cosine with the assigned row; 0 without one.
+        rows: float32 [channels, columns], of length at most one: the parent's, and the suspect's
+            without copies.
     """
 
     assignment: Integers
     joined: Integers
     scale: Floats
-    ours: Floats
-    reached: Floats
-
-    @property
-    def agreement(self) -> float:
-        """Mean cosine of the assigned rows, at most 1, which is a copy.
-
-        Rescaled so that 0 is what the parent's neurons reach when each gets another one for
-        partner.
-        """
-        if len(self.ours) < 2:
-            return 0.0
-        chance = _chance(self.ours.tobytes(), len(self.ours))
-        return (float(self.reached.mean()) - chance) / max(1 - chance, 1e-6)
+    rows: tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,8 +82,7 @@ class Alignment:
         width: Number of the suspect's channels there.
         assignment: int64 [parent's channels], the suspect's channel for each; -1: none.
         scale: float32 [parent's channels], positive: how many times the parent's it is.
-        agreement: Similarity to the parent at the tap, at most 1; about 0 for an unrelated
-            model. See `Match`.
+        verified: Whether the rows at the tap are the parent's; see `rows.rows_stand_out`.
         sole: Those of the tensors that all of the network goes through. Another one may belong
             to a branch that was put there to be read.
     """
@@ -105,7 +91,7 @@ class Alignment:
     width: int
     assignment: Integers
     scale: Floats
-    agreement: float
+    verified: bool
     sole: frozenset[str] = frozenset()
 
     @property
@@ -199,18 +185,14 @@ def match_rows(written: Sequence[tuple[Rows, Rows]]) -> Match:
     paired = np.flatnonzero(partner >= 0)
     assignment = np.full(len(ours), -1, np.int64)
     assignment[paired] = kept[partner[paired]]
-    reached = np.zeros(len(ours), np.float32)
-    reached[paired] = cosines[paired, partner[paired]]
     owner = np.full(len(theirs), -1, np.int64)
     owner[assignment[paired]] = paired
     joined = owner[first]
-    live = np.linalg.norm(ours, axis=1) > 0
     return Match(
         assignment=assignment,
         joined=joined,
         scale=_scales(written, joined),
-        ours=ours[live],
-        reached=reached[live],
+        rows=(ours, theirs[kept]),
     )
 
 
@@ -239,15 +221,6 @@ def _first_copies(theirs: Floats, surplus: int) -> Integers:
         kept, copy = sorted((first[one], first[other]))
         first[first == copy] = kept
     return first
-
-
-@lru_cache(maxsize=8)
-def _chance(content: bytes, rows: int) -> float:
-    """Mean cosine of rows, float32 [rows, columns], when each gets another one for partner."""
-    ours = np.frombuffer(content, np.float32).reshape(rows, -1)
-    others = ours @ ours.T
-    np.fill_diagonal(others, -1)
-    return float(others[np.arange(rows), _assigned(others)].mean())
 
 
 def _assigned(cosines: Floats) -> Integers:
@@ -347,12 +320,11 @@ def _aligned(matches: Sequence[Match], tensors: Sequence[str], sole: frozenset[s
         assignment.append(np.where(partner >= 0, partner + start, -1))
         scale.append(np.where(partner >= 0, match.scale[np.maximum(partner, 0)], 1))
         start += len(match.joined)
-    weights = [len(match.assignment) for match in matches]
     return Alignment(
         tensors=tuple(tensors),
         width=start,
         assignment=np.concatenate(assignment),
         scale=np.concatenate(scale).astype(np.float32),
-        agreement=float(np.average([match.agreement for match in matches], weights=weights)),
+        verified=rows_stand_out([match.rows for match in matches]),
         sole=sole.intersection(tensors),
     )

@@ -18,12 +18,8 @@ from deepsigns_registry.watermark.tap import TapAgreement
 from deepsigns_registry.watermark.verdict import PRESENT_AT, Evidence
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
-__all__ = ["ALIGNED_AGREEMENT", "Extraction", "extract"]
+__all__ = ["Extraction", "extract"]
 
-# Measured on Fashion-MNIST (multilayer perceptron, convolutional and residual network): marked
-# models 0.44 to 0.84, fine-tuned, permuted, scaled, split and padded ones too; half of the
-# weights pruned 0.39 to 0.72, four in five down to -0.27; siblings at most 0.01.
-ALIGNED_AGREEMENT = 0.2
 # Tensors between the tap's layer and the next: activation function, pooling, reshaping, noise of
 # an exporter. Of more only the first are compared.
 _MOST_TAPS = 8
@@ -185,17 +181,22 @@ def _read_aligned(
     alignment = align(record.blueprint, network) if record.blueprint else None
     if alignment is None:
         return 0
-    known = alignment.agreement >= ALIGNED_AGREEMENT
     for reading in readings:
         # A weight is read as it stands: its rows say that they are the parent's.
         weight = reading.scheme.needs_weight and not reading.scheme.needs_activation
         in_place = alignment.in_place and record.tap in alignment.sole
-        if weight and known and in_place and reading.evidence and not reading.evidence.level:
+        if (
+            weight
+            and alignment.verified
+            and in_place
+            and reading.evidence
+            and not reading.evidence.level
+        ):
             reading.evidence = replace(reading.evidence, level="b")
     tap, considered = _aligned_tap(_white_box(readings), suspect, alignment)
     if tap is None:
         return considered
-    level = "c" if known and tap.verified else ""
+    level = "c" if alignment.verified and tap.verified else ""
     for reading in readings:
         if reading.answers is None or not reading.scheme.needs_activation:
             continue

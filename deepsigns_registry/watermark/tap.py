@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.watermark.expand import Stream
 
-__all__ = ["FALSE_ACCEPTANCE", "TapAgreement", "compare_taps"]
+__all__ = ["FALSE_ACCEPTANCE", "Layout", "TapAgreement", "compare_taps"]
 
 _ORDERS = 9_999
 FALSE_ACCEPTANCE = 1 / (_ORDERS + 1)
@@ -35,6 +35,21 @@ _MOST_CHANNELS = 128
 _FIRST_ORDERS = 50
 # Below this share of the largest spread a neuron is constant but for rounding.
 _CONSTANT = 1e-6
+
+
+class Layout(NamedTuple):
+    """Where the channels stand among the neurons of a flattened tap.
+
+    Places in an image and steps of a sequence are no order that could be any other; the channels
+    are.
+
+    Attributes:
+        outer: Positions in front: so many times all channels stand there.
+        inner: Positions behind: so many neurons of one channel stand together.
+    """
+
+    outer: int = 1
+    inner: int = 1
 
 
 class TapAgreement(NamedTuple):
@@ -50,12 +65,15 @@ class TapAgreement(NamedTuple):
     verified: bool
 
 
+_CHANNELS = Layout()
+
+
 def compare_taps(
     reference: NDArray[np.float32],
     activation: NDArray[np.float32],
     *,
     carriers: int,
-    positions: int = 1,
+    layout: Layout = _CHANNELS,
 ) -> TapAgreement | None:
     """Compares a suspect's activation on the triggers with the parent's.
 
@@ -66,8 +84,7 @@ def compare_taps(
             stand together. Never of the marked model: that would leak the bits.
         activation: float32 [triggers, neurons] of the suspect.
         carriers: Number of carrier classes.
-        positions: How many neurons a channel has where a feature map was flattened; they stand
-            together. Places in an image are no order that could be any other.
+        layout: Where the channels stand among the neurons.
 
     Returns:
         None when there is nothing to compare: other shapes, or no two triggers of a class.
@@ -82,19 +99,21 @@ def compare_taps(
     samples, neurons = reference.shape
     if activation.shape != reference.shape or carriers < 1 or samples % carriers:
         return None
-    if samples < 2 * carriers or not neurons or positions < 1 or neurons % positions:
+    if samples < 2 * carriers or not neurons or min(layout) < 1:
         return None
-    if not np.isfinite(activation).all():
+    if neurons % (layout.outer * layout.inner) or not np.isfinite(activation).all():
         return None
-    channels = neurons // positions
+    channels = neurons // (layout.outer * layout.inner)
     chosen = np.linspace(0, channels - 1, min(channels, _MOST_CHANNELS)).astype(np.int64)
     ours, theirs = (
-        _comparable(values.reshape(samples, channels, positions)[:, chosen], carriers)
+        _comparable(
+            values.reshape(samples, layout.outer, channels, layout.inner)[:, :, chosen], carriers
+        )
         for values in (reference, activation)
     )
     live = int(ours.any(axis=0).sum())
     correlation = float((ours * theirs).sum() / max(live, 1))
-    likeness = np.tensordot(ours, theirs, axes=([0, 2], [0, 2]))
+    likeness = np.tensordot(ours, theirs, axes=([0, 1, 3], [0, 1, 3]))
     return TapAgreement(correlation, _stands_out(likeness))
 
 

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deepsigns_registry.watermark.tap import Layout
+
 __all__ = ["Tapped", "TappedModel", "pool", "run_batched"]
 
 
@@ -59,15 +61,15 @@ class TappedModel(nn.Module, ABC):
         """
         return None
 
-    def tap_blocks(self) -> int:
-        """How the neurons of the pooled tap are grouped: how many positions a channel has there.
+    def tap_layout(self) -> Layout | None:
+        """Where the channels of the pooled tap stand, as `tap.compare_taps` needs it.
 
         Returns:
-            1 when the neurons are channels. For a flattened feature map
-            [batch, channels * height * width] it is height * width: as many neurons in a row
-            belong to one channel. 0 when the positions come first, or nothing is known.
+            `Layout(1, 1)` when the neurons are channels. A flattened feature map
+            [batch, channels * height * width] has `Layout(1, height * width)`, flattened tokens
+            [batch, tokens * channels] have `Layout(tokens, 1)`. None when it is not known.
         """
-        return 1
+        return Layout()
 
 
 def pool(activation: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.projection import centred, class_means, read_bits
+from deepsigns_registry.watermark.recognised import recognised_layout
 from deepsigns_registry.watermark.scheme import (
     Answers,
     Objective,
@@ -37,8 +38,7 @@ from deepsigns_registry.watermark.scheme import (
     SchemeSecret,
 )
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.tap import TapAgreement, compare_taps
-from deepsigns_registry.watermark.tapped import TappedModel
+from deepsigns_registry.watermark.tap import Layout, TapAgreement, compare_taps
 from deepsigns_registry.watermark.verdict import Evidence
 from deepsigns_registry.watermark.whitebox_objective import WhiteBoxObjective
 
@@ -90,7 +90,9 @@ class WhiteBox:
                 f"layer '{preparation.model.tap}' gives the same value in every neuron",
                 advice="choose another hidden layer",
             )
-        positions = _positions(preparation.model, activations, carriers)
+        layout = recognised_layout(
+            preparation.model, inputs, activations, carriers, preparation.device
+        )
         bystanders = _bystander_means(preparation, chosen, classes)
         return SchemeSecret(
             scheme=self.name,
@@ -100,7 +102,7 @@ class WhiteBox:
                 "bits_per_carrier": bits,
                 "triggers_per_class": options.triggers_per_class,
                 "scale": scale,
-                "positions": positions,
+                "layout": [*layout],
             },
             arrays={
                 "carriers": chosen,
@@ -169,7 +171,7 @@ class WhiteBox:
             reference.astype(np.float32, copy=False),
             activation,
             carriers=len(secret.arrays["means"]),
-            positions=int(str(secret.meta["positions"])),
+            layout=_layout(secret),
         )
 
     def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
@@ -317,20 +319,16 @@ def _check_means(means: NDArray[np.generic], shape: tuple[int, int]) -> None:
         raise _forged("the parent's mean activations are no such values")
 
 
-def _positions(model: TappedModel, activations: NDArray[np.float32], carriers: int) -> int:
-    """Neurons a channel of the tap.
+def _layout(secret: SchemeSecret) -> Layout:
+    """Where the channels of the tap stand.
 
     Raises:
-        UnmarkableError: Even the parent's own tap could not be told by value.
+        TamperedError: The secret does not say.
     """
-    positions = model.tap_blocks()
-    own = compare_taps(activations, activations, carriers=carriers, positions=positions)
-    if own is None or not own.verified:
-        raise UnmarkableError(
-            f"layer '{model.tap}' has too few channels that differ to be recognised by its values",
-            advice="choose another hidden layer",
-        )
-    return positions
+    match secret.meta.get("layout"):
+        case [int(outer), int(inner)] if outer > 0 and inner > 0:
+            return Layout(outer, inner)
+    raise _forged("where the channels of the tap stand is missing")
 
 
 def _check_activations(secret: SchemeSecret, shape: tuple[int, int]) -> None:
@@ -344,8 +342,9 @@ def _check_activations(secret: SchemeSecret, shape: tuple[int, int]) -> None:
     means = class_means(activations.astype(np.float32), len(secret.arrays["means"]))
     if not np.allclose(means, secret.arrays["means"], rtol=_ROUNDING, atol=_ROUNDING):
         raise _forged("the parent's activations do not have the means that the secret holds")
-    if int(str(secret.meta["positions"])) < 1:
-        raise _forged("a channel has no positions")
+    layout = _layout(secret)
+    if shape[1] % (layout.outer * layout.inner):
+        raise _forged(f"{shape[1]} neurons are no channels of {layout.outer} x {layout.inner}")
 
 
 def _forged(what: str) -> TamperedError:

@@ -1,8 +1,8 @@
-"""How the neurons of a flattened tap belong together: the positions that one channel has there.
+"""How the neurons of a flattened tap belong together: which of them are one channel's.
 
-A layer that reads a flattened feature map sees each channel once a position. Whether the
-positions of a channel stand beside each other follows from what computed the tap, which is read
-on the graph that automatic differentiation records.
+A layer that reads a flattened feature map sees each channel once a position. Where the positions of
+a channel stand follows from what computed the tap, which is read on the graph that automatic
+differentiation records.
 """
 
 from collections.abc import Sequence
@@ -10,73 +10,120 @@ from math import prod
 from typing import Any, NamedTuple
 
 from deepsigns_registry.watermark.adapters.recorded import LEAF, VIEWS, operator, recorded
+from deepsigns_registry.watermark.tap import Layout
 from deepsigns_registry.watermark.tapped import TappedModel
 
-__all__ = ["find_blocks"]
+__all__ = ["find_layout"]
 
 # Layers whose neurons are known, with the dimension along which they stand.
-_LAYERS = {"Addmm": -1, "Mm": -1, "Linear": -1, "Embedding": -1, "Convolution": 1}
+_LAYERS = {
+    "Addmm": -1,
+    "Mm": -1,
+    "Linear": -1,
+    "Embedding": -1,
+    "Convolution": 1,
+    "MkldnnRnnLayer": -1,
+    "CudnnRnn": -1,
+}
 # The same, for operators that keep a layout where one is known already.
 _NORMALISATIONS = {"NativeBatchNorm": 1, "NativeGroupNorm": 1, "NativeLayerNorm": -1}
 # These put other neurons, or the same in another order, into a result of any shape.
 _SHUFFLES = {"Index", "IndexSelect", "Gather", "Flip", "Roll", "Unfold", "Im2Col", "PixelShuffle"}
 _ORDERS = {"Permute", "Transpose", "T"}
 _PARTS = {"Slice", "Split", "SplitWithSizes", "UnsafeSplit", "Narrow"}
-# A recurrence that is written out is deeper than any stack of layers between two weights.
-_MOST_DEPTH = 200
 
 
-class _Layout(NamedTuple):
-    """Along which dimension the channels stand, and how many positions each has there."""
+class _Standing(NamedTuple):
+    """Along which dimension the channels stand, and with which positions around them there."""
 
     dimension: int
-    positions: int
+    outer: int
+    inner: int
 
 
-def find_blocks(model: TappedModel, row: Sequence[int]) -> int:
-    """Positions that a channel has in a model's pooled tap.
+_Known = dict[Any, _Standing | None]
+
+
+def find_layout(model: TappedModel, row: Sequence[int]) -> Layout | None:
+    """Where the channels of a model's pooled tap stand.
 
     Args:
         model: The model; run once on two rows of zeros, in evaluation, and left as it was.
         row: Shape of one input.
 
     Returns:
-        See `TappedModel.tap_blocks`.
+        See `TappedModel.tap_layout`.
     """
     run = recorded(model, row)
     if run is None or run.tap is None:
-        return 0
-    found = _layout(run.tap, {}, _MOST_DEPTH)
-    if found is None or found.dimension != 1 or run.shape[1] % found.positions:
-        return 0
-    return found.positions
+        return None
+    found = _standing(run.tap, run.inputs)
+    if found is None or found.dimension != 1 or run.shape[1] % (found.outer * found.inner):
+        return None
+    return Layout(found.outer, found.inner)
 
 
-def _layout(node: Any, known: dict[Any, _Layout | None], depth: int) -> _Layout | None:
-    if node not in known:
-        known[node] = None  # stands while the way there is walked
-        known[node] = _computed(node, known, depth - 1) if depth else None
-    return known[node]
+def _standing(tap: Any, inputs: Any) -> _Standing | None:
+    """By hand what recursion would do: a recurrence that is written out is deep."""
+    known: _Known = {}
+    pending = [tap]
+    while pending:
+        node = pending[-1]
+        above = [edge for edge in _above(node) if edge not in known]
+        pending += above
+        if not above:
+            known[pending.pop()] = _computed(node, known, inputs)
+    return known[tap]
 
 
-def _computed(node: Any, known: dict[Any, _Layout | None], depth: int) -> _Layout | None:
-    kind, shape = operator(node), _shape(node)
-    if kind in _LAYERS:
-        return _Layout(_LAYERS[kind] % len(shape), 1)
+def _above(node: Any) -> list[Any]:
+    """What a node's layout follows from; nothing where it has neurons of its own."""
+    if _is_layer(node):
+        return []
     above = [edge for edge, _ in node.next_functions if edge is not None]
     above = [edge for edge in above if operator(edge) != LEAF]
-    above = [_seen_again(node, edge) if kind in VIEWS - _ORDERS else edge for edge in above]
+    again = operator(node) in VIEWS - _ORDERS
+    return [_seen_again(node, edge) for edge in above] if again else above
+
+
+def _is_layer(node: Any) -> bool:
+    return operator(node) in _LAYERS and _groups(node) == 1
+
+
+def _groups(node: Any) -> int:
+    """Groups of channels that a convolution keeps apart: then they come in an order it reads."""
+    return int(node._saved_groups) if operator(node) == "Convolution" else 1  # noqa: SLF001 - torch's own name
+
+
+def _computed(node: Any, known: _Known, inputs: Any) -> _Standing | None:
+    kind, shape = operator(node), _shape(node)
+    if _is_layer(node):
+        return _Standing(_LAYERS[kind] % len(shape), 1, 1)
+    # What the model is given stands in one order in every network.
+    if any(edge and getattr(edge, "variable", None) is inputs for edge, _ in node.next_functions):
+        return None
+    above = _above(node)
     if kind not in VIEWS and len(shape) == 2 and all(len(_shape(edge)) > 2 for edge in above):
-        return _Layout(1, 1)  # positions or steps were averaged, or one of them was taken
-    layouts = {_layout(edge, known, depth) for edge in above}
-    found = layouts.pop() if len(layouts) == 1 else None
+        return _Standing(1, 1, 1)  # positions or steps were averaged, or one of them was taken
+    standings = {known[edge] for edge in above}
+    found = standings.pop() if len(standings) == 1 else None
     if found is None and kind in _NORMALISATIONS:
-        return _Layout(_NORMALISATIONS[kind] % len(shape), 1)
-    if found is None or kind in _SHUFFLES or (kind in _PARTS and found.positions > 1):
+        return _Standing(_NORMALISATIONS[kind] % len(shape), 1, 1)
+    return None if found is None else _kept(found, node, [_shape(edge) for edge in above])
+
+
+def _kept(found: _Standing, node: Any, above: list[tuple[int, ...]]) -> _Standing | None:
+    """Where the channels stand behind an operator that computes none."""
+    kind, shape = operator(node), _shape(node)
+    whole = found.outer == found.inner == 1
+    if kind in _SHUFFLES or (kind in _PARTS and not whole) or _groups(node) not in {1, shape[1]}:
         return None
     if kind in VIEWS:
-        return _viewed(found, node, kind, _shape(above[0]))
-    return found if all(len(_shape(edge)) == len(shape) for edge in above) else None
+        return _viewed(found, node, kind, above[0])
+    if kind == "Stack":
+        behind = _signed(node._saved_dim) % len(shape) <= found.dimension  # noqa: SLF001 - torch's own name
+        return found._replace(dimension=found.dimension + behind)
+    return found if all(len(before) == len(shape) for before in above) else None
 
 
 def _seen_again(node: Any, above: Any) -> Any:
@@ -94,20 +141,18 @@ def _seen_again(node: Any, above: Any) -> Any:
     return above
 
 
-def _viewed(found: _Layout, node: Any, kind: str, before: tuple[int, ...]) -> _Layout | None:
+def _viewed(found: _Standing, node: Any, kind: str, before: tuple[int, ...]) -> _Standing | None:
     """Where the channels stand after a result was seen in another shape or order."""
     order = _order(node, kind, len(before))
     if order:
         return found._replace(dimension=order.index(found.dimension))
     after, own = _shape(node), found.dimension
-    # What ends where the channels' dimension ends, or with some that follow it.
-    ends = {
-        prod(before[:end]): prod(before[own + 1 : end]) for end in range(own + 1, len(before) + 1)
-    }
+    outer, inner = prod(before[:own]) * found.outer, found.inner * prod(before[own + 1 :])
     for dimension in range(len(after)):
-        if prod(after[:dimension]) == prod(before[:own]) and prod(after[: dimension + 1]) in ends:
-            more = ends[prod(after[: dimension + 1])]
-            return _Layout(dimension, found.positions * more)
+        # Whole channels in one dimension: with some of what stood around them, or without.
+        ahead, behind = prod(after[:dimension]), prod(after[dimension + 1 :])
+        if outer % ahead == 0 and inner % behind == 0:
+            return _Standing(dimension, outer // ahead, inner // behind)
     return None
 
 

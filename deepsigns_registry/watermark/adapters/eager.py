@@ -8,7 +8,7 @@ from torch.utils.hooks import RemovableHandle
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
-from deepsigns_registry.watermark.adapters.blocks import find_blocks
+from deepsigns_registry.watermark.adapters.blocks import find_layout
 from deepsigns_registry.watermark.adapters.choice import (
     ANY_WIDTH,
     Candidate,
@@ -20,6 +20,7 @@ from deepsigns_registry.watermark.adapters.choice import (
 )
 from deepsigns_registry.watermark.adapters.outputs import give_probabilities, log_probabilities
 from deepsigns_registry.watermark.data import Task
+from deepsigns_registry.watermark.tap import Layout
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
 __all__ = ["EagerTappedModel", "choose_tap", "tap_candidates"]
@@ -100,13 +101,13 @@ class EagerTappedModel(TappedModel):
         tensors = dict(self.named_parameters()) | dict(self.named_buffers())
         return None if behind is None else behind.rows(tensors.__getitem__)
 
-    def tap_blocks(self) -> int:
-        """How the tap's neurons are grouped; see `TappedModel.tap_blocks`.
+    def tap_layout(self) -> Layout | None:
+        """Where the tap's channels stand; see `TappedModel.tap_layout`.
 
         Raises:
             RuntimeError: No batch has been run yet, so that the shape of an input is not known.
         """
-        return find_blocks(self, self._known_row())
+        return find_layout(self, self._known_row())
 
     def _known_row(self) -> tuple[int, ...]:
         if self._row is None:

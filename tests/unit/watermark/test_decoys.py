@@ -15,7 +15,7 @@ from onnx import NodeProto, helper, numpy_helper
 
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.watermark.align import align
-from deepsigns_registry.watermark.extract import ALIGNED_AGREEMENT, extract
+from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.verdict import judge
 from tests.unit.watermark.test_alignment import exported, known
@@ -115,7 +115,7 @@ def test_a_decoy_is_not_taken_for_the_network(
     alignment = align(record.blueprint, network)
     # The decoy's rows of weight are like the parent's, wherever the output depends on it.
     assert alignment is not None
-    assert (alignment.agreement >= ALIGNED_AGREEMENT) == (kind != "dead")
+    assert alignment.verified == (kind != "dead")
     assert not alignment.sole or kind == "dead"
     found = extract(record, suspect)
     assert [entry.level for entry in found.evidence] in ([], [""])

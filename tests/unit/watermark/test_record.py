@@ -349,7 +349,7 @@ def test_a_pickle_inside_is_refused(marked: "Marked") -> None:
 def test_a_record_of_the_first_format_is_read(marked: "Marked") -> None:
     """It held class means instead of activations: its tap is not told by value any more."""
     secret = marked.record.secrets["whitebox"]
-    meta = {name: value for name, value in secret.meta.items() if name != "positions"}
+    meta = {name: value for name, value in secret.meta.items() if name != "layout"}
     arrays = {name: value for name, value in secret.arrays.items() if name != "activations"}
     older = replace(secret, meta=meta, arrays=arrays)
     salt = marked.record.salts["whitebox"]

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepsigns_registry.watermark.tap import FALSE_ACCEPTANCE, TapAgreement, compare_taps
+from deepsigns_registry.watermark.tap import FALSE_ACCEPTANCE, Layout, TapAgreement, compare_taps
 
 Floats = NDArray[np.float32]
 CARRIERS, TRIGGERS = 4, 50
+CHANNELS = Layout()
 
 
 def layer(
@@ -25,8 +26,8 @@ def drawn(seed: int, directions: int = 8) -> Floats:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def agree(ours: Floats, theirs: Floats, positions: int = 1) -> TapAgreement:
-    found = compare_taps(ours, theirs, carriers=CARRIERS, positions=positions)
+def agree(ours: Floats, theirs: Floats, layout: Layout = CHANNELS) -> TapAgreement:
+    found = compare_taps(ours, theirs, carriers=CARRIERS, layout=layout)
     assert found is not None
     return found
 
@@ -63,13 +64,21 @@ def image(seed: int, channels: int, samples: Floats) -> Floats:
     return values.reshape(len(samples), -1).astype(np.float32)
 
 
-def test_places_in_an_image_are_no_order_that_could_be_any_other() -> None:
+@pytest.mark.parametrize("outer", [1, 3, 9])
+def test_places_in_an_image_are_no_order_that_could_be_any_other(outer: int) -> None:
+    """Wherever they stand: behind the channels, in front of them, or both."""
+    layout = Layout(outer, 9 // outer)
     samples = drawn(1)
-    ours, sibling = image(2, 32, samples), image(3, 32, samples)
-    assert agree(ours, sibling).verified
-    assert not agree(ours, sibling, positions=9).verified
+
+    def stood(values: Floats) -> Floats:
+        apart = values.reshape(len(values), 32, *layout).swapaxes(1, 2)
+        return np.ascontiguousarray(apart).reshape(len(values), -1)
+
+    ours, sibling = stood(image(2, 32, samples)), stood(image(3, 32, samples))
+    assert agree(ours, sibling, Layout(9, 1) if outer == 1 else CHANNELS).verified
+    assert not agree(ours, sibling, layout).verified
     weakened = ours + np.random.default_rng(4).normal(size=ours.shape).astype(np.float32)
-    assert agree(ours, weakened, positions=9).verified
+    assert agree(ours, weakened, layout).verified
 
 
 def test_most_of_a_layer_may_be_gone() -> None:
@@ -87,23 +96,24 @@ def test_too_few_channels_are_never_verified() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "neurons", "carriers", "positions"),
+    ("rows", "neurons", "carriers", "layout"),
     [
-        (7, 4, 4, 1),
-        (8, 5, 4, 1),
-        (8, 4, 3, 1),
-        (8, 4, 8, 1),
-        (8, 4, 4, 3),
-        (8, 4, 4, 0),
-        (0, 4, 4, 1),
+        (7, 4, 4, CHANNELS),
+        (8, 5, 4, CHANNELS),
+        (8, 4, 3, CHANNELS),
+        (8, 4, 8, CHANNELS),
+        (8, 4, 4, Layout(1, 3)),
+        (8, 4, 4, Layout(2, 4)),
+        (8, 4, 4, Layout(0, 1)),
+        (0, 4, 4, CHANNELS),
     ],
 )
 def test_what_cannot_be_compared_is_not(
-    rows: int, neurons: int, carriers: int, positions: int
+    rows: int, neurons: int, carriers: int, layout: Layout
 ) -> None:
     ours = np.ones((8, 4), np.float32)
     theirs = np.ones((rows, neurons), np.float32)
-    assert compare_taps(ours, theirs, carriers=carriers, positions=positions) is None
+    assert compare_taps(ours, theirs, carriers=carriers, layout=layout) is None
 
 
 def test_values_that_are_no_numbers_are_not_compared() -> None:

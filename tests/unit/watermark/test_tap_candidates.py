@@ -7,6 +7,7 @@ import mlflow
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
@@ -15,6 +16,7 @@ from deepsigns_registry.watermark.adapters import eager, exported
 from deepsigns_registry.watermark.adapters.choice import Width
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
+from deepsigns_registry.watermark.tap import Layout
 from deepsigns_registry.watermark.tapped import TappedModel
 
 
@@ -71,19 +73,27 @@ def signal() -> nn.Sequential:
     )
 
 
-# The network, one row's shape, neurons and blocks of each candidate in order.
-KINDS: dict[str, tuple[nn.Module, tuple[int, ...], list[tuple[int, int]]]] = {
-    "gru": (Recurrent(nn.GRU), (5, 4), [(32, 1), (24, 1), (16, 1)]),
-    "lstm": (Recurrent(nn.LSTM), (5, 4), [(32, 1), (24, 1), (16, 1)]),
-    "transformer": (Attentive(), (5, 4), [(32, 1), (16, 1), (16, 1)]),
-    "tokens": (Tokens(), (5, 4), [(40, 0)]),
-    "batch norm": (convolutional(nn.BatchNorm2d(8)), (1, 8, 8), [(256, 16), (8, 1)]),
-    "group norm": (convolutional(nn.GroupNorm(2, 8)), (1, 8, 8), [(256, 16), (8, 1)]),
-    "1-D": (signal(), (1, 16), [(96, 8)]),
+# The network, one row's shape, neurons and layout of each candidate in order.
+KINDS: dict[str, tuple[nn.Module, tuple[int, ...], list[tuple[int, Layout]]]] = {
+    "gru": (Recurrent(nn.GRU), (5, 4), [(32, Layout()), (24, Layout()), (16, Layout())]),
+    "lstm": (Recurrent(nn.LSTM), (5, 4), [(32, Layout()), (24, Layout()), (16, Layout())]),
+    "transformer": (Attentive(), (5, 4), [(32, Layout()), (16, Layout()), (16, Layout())]),
+    "tokens": (Tokens(), (5, 4), [(40, Layout(5, 1))]),
+    "batch norm": (
+        convolutional(nn.BatchNorm2d(8)),
+        (1, 8, 8),
+        [(256, Layout(1, 16)), (8, Layout())],
+    ),
+    "group norm": (
+        convolutional(nn.GroupNorm(2, 8)),
+        (1, 8, 8),
+        [(256, Layout(1, 16)), (8, Layout())],
+    ),
+    "1-D": (signal(), (1, 16), [(96, Layout(1, 8))]),
     "perceptron": (
         nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 24), nn.GELU(), nn.Linear(24, 3)),
         (4,),
-        [(24, 1), (8, 1)],
+        [(24, Layout()), (8, Layout())],
     ),
 }
 
@@ -120,8 +130,10 @@ def test_both_adapters_order_every_layer_alike(kind: str, tmp_path: Path) -> Non
             read = [model(inputs).activation for model in models]
         torch.testing.assert_close(read[0], read[1])
         assert read[0].shape[1] == one.neurons == two.neurons
-        assert models[0].tap_blocks() == models[1].tap_blocks()
-        found.append((one.neurons, models[0].tap_blocks()))
+        layout = models[0].tap_layout()
+        assert layout == models[1].tap_layout()
+        assert layout is not None
+        found.append((one.neurons, layout))
     assert found == wanted
 
 
@@ -135,15 +147,13 @@ def test_the_positions_of_a_channel_stand_together(norm: nn.Module, tmp_path: Pa
     inputs = rows((1, 8, 8))
     model = EagerTappedModel(layers, "3")
     flat = model(inputs).activation
-    torch.testing.assert_close(
-        flat.unflatten(1, (-1, model.tap_blocks())), layers[:3](inputs).flatten(2)
-    )
+    torch.testing.assert_close(flat.unflatten(1, (-1, 36)), layers[:3](inputs).flatten(2))
     tap = export_onnx(model, inputs.numpy(), tmp_path / "m.onnx")
     graph = OnnxTappedModel.from_file(tmp_path / "m.onnx", tap)
     with pytest.raises(RuntimeError, match="run a batch"):
-        graph.tap_blocks()
+        graph.tap_layout()
     torch.testing.assert_close(graph(inputs).activation, flat, rtol=1e-4, atol=1e-5)
-    assert graph.tap_blocks() == model.tap_blocks() == 36
+    assert graph.tap_layout() == model.tap_layout() == Layout(1, 36)
 
 
 class Shuffled(nn.Module):
@@ -172,17 +182,73 @@ class Shuffled(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("way", "blocks"),
-    [("last", 0), ("back", 36), ("steps", 36), ("two", 36), ("index", 0), ("parts", 0)],
+    ("way", "layout"),
+    [
+        ("last", Layout(36, 1)),
+        ("back", Layout(1, 36)),
+        ("steps", Layout(1, 36)),
+        ("two", Layout(1, 36)),
+        ("index", None),
+        ("parts", None),
+    ],
 )
-def test_blocks_are_told_only_where_they_are_sure(way: str, blocks: int) -> None:
+def test_a_layout_is_told_only_where_it_is_sure(way: str, layout: Layout | None) -> None:
     module, inputs = Shuffled(way).eval(), rows((1, 8, 8))
     model = EagerTappedModel(module, "head:input")
     flat = model(inputs).activation
-    assert model.tap_blocks() == blocks
-    if blocks:
+    assert model.tap_layout() == layout
+    if layout:
         wanted = torch.relu(module.conv(inputs)).flatten(2)
-        torch.testing.assert_close(flat.unflatten(1, (-1, blocks)), wanted)
+        found = flat.unflatten(1, (layout.outer, -1, layout.inner))
+        torch.testing.assert_close(found.transpose(1, 2).flatten(2), wanted)
+
+
+class Steps(nn.Module):
+    """What reads every step of a recurrence, and is given the input beside it or not."""
+
+    def __init__(self, cell: type[nn.GRU] | type[nn.LSTM], way: str, steps: int) -> None:
+        super().__init__()
+        self.cell, self.way = cell(4, 12, batch_first=True), way
+        self.project = nn.Linear(4, 12)
+        self.head = nn.Linear(steps * (16 if way == "beside" else 12), 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        states: Tensor = self.cell(inputs)[0]
+        if self.way == "projected":
+            states = states + self.project(inputs)
+        elif self.way == "beside":
+            states = torch.cat([states, inputs], dim=2)
+        elif self.way == "added":
+            states = states + functional.pad(inputs, (0, 8))
+        outputs: Tensor = self.head(states.flatten(1))
+        return outputs
+
+
+@pytest.mark.parametrize("cell", [nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("way", ["alone", "projected", "beside", "added"])
+def test_steps_of_a_recurrence_stand_around_its_channels(
+    cell: type[nn.GRU] | type[nn.LSTM], way: str
+) -> None:
+    """However long it is. What comes from the input as it is stands in no order of its own."""
+    steps = 300 if way == "alone" else 5
+    model = EagerTappedModel(Steps(cell, way, steps).eval(), "head:input")
+    model(rows((steps, 4)))
+    known = way in {"alone", "projected"}
+    assert model.tap_layout() == (Layout(steps, 1) if known else None)
+
+
+@pytest.mark.parametrize(("groups", "known"), [(1, True), (12, True), (4, False)])
+def test_kernels_of_one_channel_keep_the_order_that_they_read(groups: int, *, known: bool) -> None:
+    layers = nn.Sequential(
+        *(nn.Conv2d(1, 12, 3), nn.Conv2d(12, 12, 3, groups=groups), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(12 * 16, 3)),
+    ).eval()
+    model = EagerTappedModel(layers, "3")
+    model(rows((1, 8, 8)))
+    assert model.tap_layout() == (Layout(1, 16) if known else None)
+    given = EagerTappedModel(nn.Sequential(nn.Conv2d(12, 12, 3, groups=12), nn.Flatten()), "1")
+    given(rows((12, 5, 5)))
+    assert given.tap_layout() is None
 
 
 def test_a_layer_that_was_asked_for_is_the_only_candidate() -> None:
@@ -211,6 +277,6 @@ def test_what_computes_nothing_has_no_blocks() -> None:
     layers = nn.Sequential(nn.ReLU(), nn.Flatten())
     model = EagerTappedModel(layers, "1")
     model(rows((4,)))
-    assert model.tap_blocks() == 0
+    assert model.tap_layout() is None
     with pytest.raises(RuntimeError, match="run a batch before"):
-        EagerTappedModel(layers, "1").tap_blocks()
+        EagerTappedModel(layers, "1").tap_layout()

@@ -11,7 +11,7 @@ from torch.fx.graph import CodeGen
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.behind import WeightBehind, find_weight
-from deepsigns_registry.watermark.adapters.blocks import find_blocks
+from deepsigns_registry.watermark.adapters.blocks import find_layout
 from deepsigns_registry.watermark.adapters.exported.ending import logits_of
 from deepsigns_registry.watermark.adapters.exported.interface import check_program
 from deepsigns_registry.watermark.adapters.exported.nodes import output_node, user_input
@@ -24,6 +24,7 @@ from deepsigns_registry.watermark.adapters.exported.state import idle_writes, wr
 from deepsigns_registry.watermark.adapters.exported.taps import node_of
 from deepsigns_registry.watermark.adapters.outputs import give_probabilities, log_probabilities
 from deepsigns_registry.watermark.data import Task
+from deepsigns_registry.watermark.tap import Layout
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool
 
 __all__ = ["ExportedTappedModel"]
@@ -97,9 +98,9 @@ class ExportedTappedModel(TappedModel):
         tensors = dict(self.named_parameters()) | dict(self.named_buffers())
         return None if behind is None else behind.rows(tensors.__getitem__)
 
-    def tap_blocks(self) -> int:
-        """How the tap's neurons are grouped; see `TappedModel.tap_blocks`."""
-        return find_blocks(self, self._row)
+    def tap_layout(self) -> Layout | None:
+        """Where the tap's channels stand; see `TappedModel.tap_layout`."""
+        return find_layout(self, self._row)
 
     def train(self, mode: bool = True) -> Self:
         """Notes the mode; an exported graph stays as it was exported, in evaluation."""
