@@ -121,7 +121,13 @@ class Overwrite:
             chosen = replace(settings, bits=bits)
             try:
                 record = prepare_record(
-                    model, data, root, chosen, device=device, schemes=self._schemes
+                    model,
+                    data,
+                    root,
+                    chosen,
+                    device=device,
+                    schemes=self._schemes,
+                    recognisable=False,
                 )
             except UnmarkableError as error:
                 refusal = error

@@ -37,6 +37,7 @@ def prepare_record(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     schemes: Iterable[Scheme] | None = None,
+    recognisable: bool = True,
 ) -> WatermarkRecord:
     """Derives a watermark's secret; the model is not changed.
 
@@ -49,6 +50,7 @@ def prepare_record(
         progress: Called with a fraction in [0, 1] and what is being done.
         schemes: The schemes to prepare; by default those of white box and black box that are
             for this kind of model. What is left out is told to `progress`.
+        recognisable: See `Preparation`.
 
     Returns:
         The record, to be sealed before any training.
@@ -67,7 +69,13 @@ def prepare_record(
     grouping = group_samples(model, data.train, manifest.digests, settings, place)
     manifest = manifest.with_labels(grouping.labels)
     known = Preparation(
-        model=model, data=data, manifest=manifest, subkey=b"", device=place, options=settings
+        model=model,
+        data=data,
+        manifest=manifest,
+        subkey=b"",
+        device=place,
+        options=settings,
+        recognisable=recognisable,
     )
     prepared = _prepared(known, root, schemes, report)
     return _recorded(root, manifest, prepared)

@@ -39,6 +39,8 @@ class Preparation:
         options: Sizes and thresholds.
         given: The secret that is prepared again to be checked. Where rounding decides between
             two choices, its choice is taken.
+        recognisable: Whether the tap must be one that its values tell from other networks': a
+            thief who overwrites a mark does not ask for that.
     """
 
     model: TappedModel
@@ -48,6 +50,7 @@ class Preparation:
     device: torch.device
     options: MarkSettings
     given: "SchemeSecret | None" = None
+    recognisable: bool = True
 
     def run(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Outputs and pooled activation of the parent: float32 [n, classes], [n, neurons].

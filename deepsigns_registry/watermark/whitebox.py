@@ -90,9 +90,11 @@ class WhiteBox:
                 f"layer '{preparation.model.tap}' gives the same value in every neuron",
                 advice="choose another hidden layer",
             )
-        layout = recognised_layout(
-            preparation.model, inputs, activations, carriers, preparation.device
-        )
+        layout = Layout(1, 1)
+        if preparation.recognisable:
+            layout = recognised_layout(
+                preparation.model, inputs, activations, carriers, preparation.device
+            )
         bystanders = _bystander_means(preparation, chosen, classes)
         return SchemeSecret(
             scheme=self.name,

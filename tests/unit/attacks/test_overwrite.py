@@ -147,7 +147,7 @@ def test_what_cannot_carry_a_mark_is_reported(data: LabelledData) -> None:
 
 def test_too_little_data_is_refused(eager: EagerTappedModel, data: LabelledData) -> None:
     few = LabelledData(data.inputs[:40], data.labels[:40])
-    with pytest.raises(DataError, match="different training samples"):
+    with pytest.raises(DataError, match="different samples"):
         Overwrite().apply(eager, 1, few, seed=0)
 
 

@@ -56,7 +56,7 @@ def test_separate_clouds_are_found() -> None:
 
 
 def test_the_groups_of_a_classifier_are_its_classes() -> None:
-    inputs, owner = clouds(300)
+    inputs, owner = clouds(900)
     found = groups(LabelledData(inputs, owner))
     np.testing.assert_array_equal(found.labels, owner)
     assert not found.doubtful.any()
@@ -92,11 +92,11 @@ def test_few_samples_give_fewer_groups() -> None:
 
 
 def test_too_few_samples_are_refused() -> None:
-    with pytest.raises(DataError, match=r"150 different samples; 4 groups of 50 need at least 200"):
-        groups(regression(150).train)
-    data = regression(150).train
+    with pytest.raises(DataError, match=r"90 different samples; 2 groups of 50 need at least 100"):
+        groups(regression(90).train)
+    data = regression(90).train
     repeated = LabelledData(np.tile(data.inputs, (4, 1)), np.tile(data.labels, (4, 1)))
-    with pytest.raises(DataError, match="150 different samples"):
+    with pytest.raises(DataError, match="90 different samples"):
         groups(repeated)
 
 
@@ -112,13 +112,32 @@ def test_fewer_different_samples_than_components_leave_some_empty() -> None:
     assert len(np.unique(shares.argmax(axis=1))) == 3
 
 
+def test_a_scarce_class_makes_the_samples_of_all_form_groups() -> None:
+    inputs, _ = clouds(900)
+    rare = (np.arange(900) < 40).astype(np.int64)
+    found = groups(LabelledData(inputs, rare))
+    counts = np.bincount(found.labels)
+    assert (counts >= 50).sum() >= SETTINGS.carriers
+    common = (np.arange(900) < 60).astype(np.int64)
+    np.testing.assert_array_equal(groups(LabelledData(inputs, common)).labels, common)
+
+
+def test_a_layer_too_narrow_for_two_classes_has_more_groups() -> None:
+    inputs, owner = clouds(900)
+    halves = LabelledData(inputs, owner % 2)
+    narrow = group_samples(model(40), halves, Manifest.of(halves).digests, SETTINGS)
+    assert narrow.labels.max() > 1
+    wide = group_samples(model(96), halves, Manifest.of(halves).digests, SETTINGS)
+    np.testing.assert_array_equal(wide.labels, halves.labels)
+
+
 def test_one_crowded_group_is_refused() -> None:
     inputs, _ = clouds(1)
     crowd = inputs + 1e-3 * np.random.default_rng(0).normal(size=(230, 24)).astype(np.float32)
     far = np.eye(24, dtype=np.float32)[:9] * 1000
     data = LabelledData(np.concatenate([crowd, far]), np.zeros((239, 2), np.float32))
     with pytest.raises(
-        DataError, match=r"layer '1' form only \d groups of 50 .*, 4 are needed; train with more"
+        DataError, match=r"layer '1' form only \d groups of 50 .*, 2 are needed; train with more"
     ):
         groups(data)
 

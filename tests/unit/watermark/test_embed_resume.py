@@ -102,7 +102,7 @@ def test_a_run_interrupted_again_and_again_is_the_same(marked: "Marked", whole: 
 def test_a_run_of_one_epoch_is_resumed_inside_it(
     marked: "Marked", step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepsigns_registry.watermark.embed._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("deepsigns_registry.watermark.pace._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     settings = replace(marked.settings, epochs=1, minimum_steps=30, repeats=5)
     model, states = copy.deepcopy(marked.parent), dict[int, bytes]()
     result = embed(model, marked.data, marked.record, settings, checkpoint=states.__setitem__)
@@ -125,7 +125,7 @@ def test_a_run_of_one_epoch_is_resumed_inside_it(
 def test_checkpoints_come_by_the_clock(marked: "Marked", monkeypatch: pytest.MonkeyPatch) -> None:
     now = itertools.count()
     monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
-    monkeypatch.setattr("deepsigns_registry.watermark.embed._SECONDS_BETWEEN_CHECKPOINTS", 10.0)
+    monkeypatch.setattr("deepsigns_registry.watermark.pace._SECONDS_BETWEEN_CHECKPOINTS", 10.0)
     settings, steps = replace(marked.settings, epochs=1, minimum_steps=30, repeats=5), list[int]()
     embed(
         copy.deepcopy(marked.parent),

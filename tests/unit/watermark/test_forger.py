@@ -211,6 +211,7 @@ def test_signs_of_columns_flipped(marked: "Marked") -> None:
         projection=projection,
         bits=bits,
         means=four.arrays["means"][:1],
+        activations=four.arrays["activations"][:50],
     )
     # So far nothing is wrong with it, and nothing is found.
     recorded(one, root, manifest).check()

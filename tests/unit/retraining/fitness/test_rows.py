@@ -64,7 +64,7 @@ def test_rows_that_stand_twice_count_once() -> None:
     options = MarkSettings(triggers_per_class=50)
     (found,) = judge_amount(data(np.tile(rows, (2, 1)), rows), options)
     assert found.refuses
-    assert "50 different samples of 0 of the 2 classes" in found.message
+    assert "80 different samples, 100 are needed" in found.message
     assert judge_amount(data(RNG.standard_normal((100, 6)), rows), options) == []
 
 
