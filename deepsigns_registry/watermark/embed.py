@@ -1,8 +1,7 @@
 """One fine-tuning run that embeds any set of schemes jointly."""
 
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,10 +14,11 @@ from deepsigns_registry.watermark.carriers import training_groups
 from deepsigns_registry.watermark.checkpoint import fingerprint, pack, unpack
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.hardening import Hardening
+from deepsigns_registry.watermark.pace import Clock, optimizer_for, schedule_for
 from deepsigns_registry.watermark.precision import autocast, lay_out, layout_for
 from deepsigns_registry.watermark.prepare import Progress
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import Objective, Scheme
+from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel
@@ -30,13 +30,9 @@ Checkpoint = Callable[[int, bytes], None]
 """Told how many steps are done, and the state of the run after them."""
 
 _PROGRESS_EVERY = 10
-_SECONDS_BETWEEN_LOOKS = 10.0
-# What an interruption costs at most, against what writing the state of a large model costs.
-_SECONDS_BETWEEN_CHECKPOINTS = 120.0
 _LONGEST_GRADIENT = 5.0
 # So often each sample is seen before the model is held to its parent's answers instead of labels.
 _MANY_PASSES = 4
-_FUSED_DEVICES = {"cpu", "cuda"}
 
 
 class Watcher(Protocol):
@@ -145,7 +141,7 @@ def embed(
     try:
         if resume is not None:
             run.load_state_dict(unpack(resume, belongs_to))
-        first, clock = run.done, _Clock(run.done, run.steps)
+        first, clock = run.done, Clock(run.done, run.steps)
         while run.done < run.steps:
             epoch, step = divmod(run.done, run.per_epoch)
             if progress and (step % _PROGRESS_EVERY == 0 or run.done == first):
@@ -251,8 +247,8 @@ class _Run:
             self.layout = layout_for(model, sample)
             lay_out(model, self.layout)
         rate = course.learning_rate * settings.learning_rate
-        self.optimizer = _optimizer(self.weights, self.objectives, rate)
-        self.schedule = _schedule(self.optimizer, self.steps, settings.warm_up)
+        self.optimizer = optimizer_for(self.weights, self.objectives, rate)
+        self.schedule = schedule_for(self.optimizer, self.steps, settings.warm_up)
         self.hardening = Hardening(self.weights, settings)
         self.done = 0
         self.total = torch.zeros((), device=device)
@@ -350,71 +346,3 @@ class _Run:
                 "scheme wrote it",
                 advice="start without it",
             ) from None
-
-
-def _schedule(
-    optimizer: torch.optim.Optimizer, steps: int, warm_up: float
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """A linear rise, then a cosine to zero.
-
-    Adam's first steps are of full length whatever the gradient, and the marks' gradients are the
-    largest then: without the rise they cost accuracy that the rest of the run does not win back.
-    """
-    rising = int(warm_up * steps)
-
-    def rate(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-
-
-class _Clock:
-    """Estimates how long the rest of a run takes, and says when its state is to be kept."""
-
-    def __init__(self, done: int, steps: int) -> None:
-        self._start, self._first, self._steps = time.monotonic(), done, steps
-        self._written = self._looked = self._start
-
-    def look_due(self) -> bool:
-        """Whether somebody who waits would like to know how it goes."""
-        return time.monotonic() - self._looked >= _SECONDS_BETWEEN_LOOKS
-
-    def looked(self) -> None:
-        """Counts from here."""
-        self._looked = time.monotonic()
-
-    def checkpoint_due(self) -> bool:
-        """Whether an interruption now would cost too much."""
-        return time.monotonic() - self._written >= _SECONDS_BETWEEN_CHECKPOINTS
-
-    def checkpoint_written(self) -> None:
-        """Counts from here."""
-        self._written = time.monotonic()
-
-    def left(self, done: int) -> str:
-        """What to say of the time left; nothing in the first seconds.
-
-        Examples:
-            >>> _Clock(0, 10).left(0)
-            ''
-        """
-        passed = time.monotonic() - self._start
-        if passed < 5 or done == self._first:
-            return ""
-        seconds = passed / (done - self._first) * (self._steps - done)
-        return f", {seconds:.0f} s left" if seconds < 90 else f", {seconds / 60:.0f} min left"
-
-
-def _optimizer(
-    weights: Sequence[Tensor], objectives: Sequence[Objective], rate: float
-) -> torch.optim.Optimizer:
-    groups = [{"params": weights, "lr": rate}]
-    own = [parameter for objective in objectives for parameter in objective.parameters()]
-    if own:
-        # The centres start where the parent is and must not lag behind the activations.
-        groups.append({"params": own, "lr": 10 * rate})
-    trained = [*weights, *own]
-    plain = all(part.device.type in _FUSED_DEVICES and part.is_floating_point() for part in trained)
-    return torch.optim.Adam(groups, fused=plain)

@@ -29,6 +29,7 @@ class Goal:
     Attributes:
         max_drop: Loss of score that is allowed, on the validation samples.
         max_changed: Share of answers that may change beyond that of a plain fine-tuning.
+        held: A plain fine-tuning changes next to none, as it is held to the parent's answers.
         wanted: Adjusted log10 p that each scheme is trained for; leaves a reserve for what a
             thief does, and for tries to come.
         needed: Adjusted log10 p that is accepted in the end.
@@ -40,6 +41,7 @@ class Goal:
     wanted: float = -15.0
     needed: float = -9.0
     rounds: int = 4
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def shortfall(seen: Observation, schemes: Sequence[str], bar: float) -> list[str
 def is_acceptable(seen: Observation, schemes: Sequence[str], goal: Goal) -> bool:
     """Whether a model may be given out as marked."""
     short = shortfall(seen, schemes, goal.needed)
-    return not short and not seen.unread and seen.cost.drop <= goal.max_drop
+    costly = seen.cost.drop > goal.max_drop or _strayed(seen, goal)
+    return not short and not seen.unread and not costly
 
 
 def is_done(seen: Observation, schemes: Sequence[str], goal: Goal) -> bool:
@@ -77,7 +80,12 @@ def is_done(seen: Observation, schemes: Sequence[str], goal: Goal) -> bool:
 def _harmed(seen: Observation, goal: Goal) -> bool:
     """More than allowed, or half of it when that is no accident of the validation samples."""
     cost = seen.cost
-    return cost.drop > goal.max_drop or (cost.low > 0 and cost.drop > goal.max_drop / 2)
+    really = cost.low > 0 and cost.drop > goal.max_drop / 2
+    return cost.drop > goal.max_drop or really or _strayed(seen, goal)
+
+
+def _strayed(seen: Observation, goal: Goal) -> bool:
+    return goal.held and seen.changed > goal.max_changed
 
 
 def reweighed(seen: Observation, factors: Mapping[str, float]) -> dict[str, float]:

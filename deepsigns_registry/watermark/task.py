@@ -41,10 +41,12 @@ class Targets(NamedTuple):
             probabilities, or float32 [samples, outputs].
         spread: Mean squared deviation of the values from their mean, which makes errors of
             any unit weigh the same against the losses of a mark; 1 for classes.
+        own: Whether they are the outputs of the model itself.
     """
 
     values: NDArray[Any]
     spread: float
+    own: bool = False
 
 
 def task_targets(
@@ -70,7 +72,7 @@ def task_targets(
         if not own:
             return Targets(data.labels, 1.0)
         logits = torch.from_numpy(run_batched(model, data.inputs, torch.device(device))[0])
-        return Targets(logits.softmax(dim=1).numpy(), 1.0)
+        return Targets(logits.softmax(dim=1).numpy(), 1.0, own)
     values = data.labels
     if data.task == "embedding":
         values = run_batched(model, data.inputs, torch.device(device))[0]
@@ -79,7 +81,7 @@ def task_targets(
     if own and data.task == "regression":
         outputs = run_batched(model, data.inputs, torch.device(device))[0]
         rows = outputs.reshape(rows.shape)
-    return Targets(rows, spread)
+    return Targets(rows, spread, own)
 
 
 def task_loss(outputs: Tensor, targets: Tensor, task: Task, spread: float = 1.0) -> Tensor:

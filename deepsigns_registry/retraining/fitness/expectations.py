@@ -3,6 +3,7 @@
 An ephemeral context: nothing is written and nothing is sent.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,8 @@ def judge_table(rows: Sequence[Mapping[str, float | None]]) -> tuple[Expectation
         import pandas as pd
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
+        # Where its temporary files are is of no use to a person.
+        logging.getLogger("great_expectations").setLevel(logging.WARNING)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(
             globally=False, metric_calculations=False
