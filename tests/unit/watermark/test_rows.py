@@ -73,14 +73,23 @@ def test_the_parent_s_rows_are_known_after_much_was_done_to_them(
 
 
 def test_few_rows_say_too_little_and_more_groups_more() -> None:
-    """Of 19 rows even all are more likely than the stated rate, of twice as many they are not."""
-    rows = independent(np.random.default_rng(3), 19, 30)
-    assert ROWS_FALSE_ACCEPTANCE < 0.5**19
+    """Of nine rows even all are more likely than the stated rate, of twice as many they are not."""
+    rows = independent(np.random.default_rng(3), 9, 30)
+    assert ROWS_FALSE_ACCEPTANCE < 0.5**9
     assert not rows_stand_out([(rows, rows)])
     assert rows_stand_out([(rows, rows), (rows[::-1], rows)])
     nothing = np.zeros_like(rows)
     assert not rows_stand_out([(nothing, rows), (rows, nothing), (rows[:2], rows[:2])])
     assert not rows_stand_out([])
+
+
+def test_the_stated_rate_holds_for_rows_drawn_alike() -> None:
+    """Binomial(1000, 1/1000) at most: seven or more in one of 12,000 runs."""
+    random = np.random.default_rng(4)
+    taken = sum(
+        rows_stand_out([(grouped(random, 24, 8), grouped(random, 24, 8))]) for _ in range(1000)
+    )
+    assert taken <= 6
 
 
 def fraud(samples: int, seed: int) -> LabelledData:
