@@ -175,8 +175,8 @@ class _Marking:
         inner: bytes | None = None
         if resume is not None:
             rounds, start, inner = self._restored(unpack(resume, belongs_to))
-            course = next_course(rounds, list(self.record.secrets), self.goal)
-            course = course if rounds else Course()
+            if rounds:
+                course = next_course(rounds, list(self.record.secrets), self.goal)
         while course is not None:
             self._number, self.factors = len(rounds) + 1, course.factors
             save = None

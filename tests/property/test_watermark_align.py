@@ -65,7 +65,8 @@ def test_what_was_done_to_two_layers_is_undone(
     found = align(Blueprint.of(two_layers(first, second), "t"), suspect)
     assert found is not None
     assert found.tensors == ("t",)
-    assert found.agreement > 0.9
+    # The rows are known exactly: no other order of them would fit.
+    assert found.verified
     np.testing.assert_array_equal(tap[found.assignment], np.arange(neurons))
     activation = random.uniform(1, 2, (5, neurons)).astype(np.float32)
     moved = activation[:, np.maximum(tap, 0)] * tap_gain
@@ -119,7 +120,6 @@ def test_a_hostile_network_is_none_or_an_alignment(data: st.DataObject) -> None:
     )
     found = align(Blueprint.of(parent, "t"), Network(layers, parent.tensors))
     if found is not None:
-        assert np.isfinite(found.agreement)
         assert (np.isfinite(found.scale) & (found.scale > 0)).all()
         assert (found.assignment < found.width).all()
 
