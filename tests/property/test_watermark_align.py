@@ -65,8 +65,8 @@ def test_what_was_done_to_two_layers_is_undone(
     found = align(Blueprint.of(two_layers(first, second), "t"), suspect)
     assert found is not None
     assert found.tensors == ("t",)
-    # The rows are known exactly: no other order of them would fit.
-    assert found.verified
+    # Fewer rows are too few for a test at one in a thousand.
+    assert found.verified or neurons < 20
     np.testing.assert_array_equal(tap[found.assignment], np.arange(neurons))
     activation = random.uniform(1, 2, (5, neurons)).astype(np.float32)
     moved = activation[:, np.maximum(tap, 0)] * tap_gain
