@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -92,7 +93,7 @@ def test_a_worker_that_is_told_to_end_cleans_up_and_gives_the_lease_back(
             text=True,
         )
         try:
-            while not list(tmp_path.glob("deepsigns-worker-*/stage")):
+            while not list(tmp_path.glob("deepsigns-worker-*/stage-*")):
                 assert worker.poll() is None
                 time.sleep(0.2)
             worker.send_signal(signal.SIGTERM)
@@ -116,6 +117,52 @@ def test_a_marked_version_that_is_gone_is_made_again(
     done = deepsigns("worker", "--once", folder=home, **environment)
     assert "promoted: digits/1: champion -> digits/3" in done.out, done.out + done.err
     assert deepsigns("gate", "models:/digits@champion", folder=home, **environment).code == 0
+
+
+def test_mended_data_in_the_same_file_gives_another_mark(
+    home: Path, environment: dict[str, str], client: MlflowClient, deepsigns: Deepsigns
+) -> None:
+    path = home / "training.npz"
+    whole = path.read_bytes()
+    with np.load(path) as arrays:
+        mended = {name: arrays[name] for name in arrays.files}
+    mended = {
+        name: value[:-5] if name.endswith("_train") else value for name, value in mended.items()
+    }
+    before = client.get_model_version_by_alias("digits", "champion").version
+    try:
+        np.savez(path, **mended)
+        client.delete_registered_model_alias("digits", "champion")
+        assert deepsigns("promote", "digits/1", folder=home, **environment).code == 0
+        done = deepsigns("worker", "--once", folder=home, **environment)
+        assert done.code == 0, done.out + done.err
+        after = client.get_model_version_by_alias("digits", "champion").version
+        assert after != before
+    finally:
+        path.write_bytes(whole)
+    client.delete_registered_model_alias("digits", "champion")
+    assert deepsigns("promote", "digits/1", folder=home, **environment).code == 0
+    done = deepsigns("worker", "--once", folder=home, **environment)
+    # The same data as before has its mark already.
+    assert f"champion -> digits/{before}" in done.out, done.out + done.err
+    assert "marked on" not in done.out
+
+
+def test_a_mark_that_does_not_take_is_tried_in_other_layers_and_refused(
+    home: Path, environment: dict[str, str], deepsigns: Deepsigns
+) -> None:
+    with changed(home / "deepsigns.toml", DATA, f"{DATA}\nlearning_rate = 1e-9\nrounds = 0"):
+        assert deepsigns("promote", "digits/1", folder=home, **environment).code == 0
+        done = deepsigns("worker", "--once", folder=home, **environment)
+    assert done.code == 1, done.out + done.err
+    shown = deepsigns("status", "digits/1", folder=home, **environment).out
+    for said in (done.out, shown):
+        assert "layers; in the last one after 1 rounds of 900 steps the mark is too weak" in said
+        assert "reached log10 p" in said
+        assert "raise epochs" in said
+    given_up = list((home / "keystore").glob("*/given-up"))
+    assert 2 <= len(given_up) <= 3
+    assert not list((home / "checkpoints").glob("*"))
 
 
 def _fence(client: MlflowClient) -> int:

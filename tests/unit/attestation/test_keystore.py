@@ -171,3 +171,16 @@ def test_the_settings_name_the_folder(tmp_path: Path) -> None:
     (tmp_path / "deepsigns.toml").write_text('[keystore]\nuri = "file:secrets"\n')
     assert open_keystore(load_settings(tmp_path / "deepsigns.toml")).root == tmp_path / "secrets"
     assert not (tmp_path / "secrets").exists()
+
+
+def test_a_marking_that_was_given_up_is_neither_finished_nor_unfinished(
+    keystore: FileKeystore, pair: tuple[str, str]
+) -> None:
+    assert (keystore.unfinished(), keystore.given_up()) == ([], [])
+    for name in ("m1", "m2", "m3"):
+        keystore.seal_record(name, b"record", recipients=[pair[1]], context=CONTEXT)
+    keystore.give_up("m2")
+    keystore.give_up("m2")
+    keystore.finish(_marking("m3"))
+    assert (keystore.unfinished(), keystore.given_up()) == (["m1"], ["m2"])
+    assert keystore.load_record("m2", pair[0]) == b"record"
