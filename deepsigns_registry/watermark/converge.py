@@ -157,7 +157,7 @@ class _Marking:
         self.report: MarkProgress = lambda _fraction, _message, _figures: None
         self.checkpoint: Checkpoint | None = None
         self.factors: Mapping[str, float] = {}
-        self._number = 1
+        self._number, self._said = 1, ""
         self._kept: tuple[Observation, dict[str, Any]] | None = None
 
     def all_rounds(self, resume: bytes | None) -> list[Round]:
@@ -225,12 +225,14 @@ class _Marking:
     def _seen(self, model: TappedModel, share: float) -> Observation:
         seen = self.observer.look(model, most=_WATCHED_SAMPLES)
         score = self.observer.score
-        message = f"{self._title()}: {seen.summary(score)}"
+        self._said = seen.summary(score)
+        message = f"{self._title()}: {self._said}"
         self.report(self._overall(share), message, seen.figures(score))
         return seen
 
     def _within(self, share: float, message: str) -> None:
-        self.report(self._overall(share), f"{self._title()}, {message}", {})
+        so_far = f", {self._said}" if self._said else ""
+        self.report(self._overall(share), f"{self._title()}, {message}{so_far}", {})
 
     def _title(self) -> str:
         return "marking" if self._number == 1 else f"marking, round {self._number}"
@@ -340,7 +342,8 @@ def _not_converged(
 ) -> NotConvergedError:
     last = min(rounds, key=lambda each: _distance(each.seen, schemes, goal)).seen
     steps = " + ".join(str(each.steps) for each in rounds)
-    tried = f"after {len(rounds)} rounds of {steps} steps"
+    times = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
+    tried = f"after {times} of {steps} steps"
     short = shortfall(last, schemes, goal.needed)
     if short:
         named = ", ".join(f"{name} reached log10 p {last.log10_p(name):.1f}" for name in short)

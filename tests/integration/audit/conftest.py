@@ -26,6 +26,7 @@ from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.task import task_targets
 
 with warnings.catch_warnings():
     # It warns about its own use of another library, once, when it is imported.
@@ -170,7 +171,8 @@ def _network(data: TrainingData, width: int = 128) -> EagerTappedModel:
         nn.Linear(width, data.classes),
     )  # fmt: skip
     model = EagerTappedModel(module, "3")
-    embed(model, data, None, MarkSettings(epochs=10))
+    # The parent of a mark has learned its labels.
+    embed(model, data, None, MarkSettings(epochs=10), targets=task_targets(model, data.train))
     return model
 
 

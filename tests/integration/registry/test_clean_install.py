@@ -65,7 +65,7 @@ def test_the_server_needs_no_torch_and_refuses_unmarked_versions(
     tmp_path: Path,
 ) -> None:
     assert run(python, "-c", DISCOVER).split("\n")[:2] == ["mlflow_deepsigns", "[]"]
-    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+    (tmp_path / "MLmodel").write_text("flavors:\n  pytorch:\n    model_data: data\n")
     client = make_client(clean_server.uri)
     version = register_in(client, "fraud", tmp_path)
     with pytest.raises(RestException, match="is queued") as caught:

@@ -42,7 +42,7 @@ def test_a_server_without_the_plugin_is_found_out(
     register_in: Callable[[MlflowClient, str, Path], str],
 ) -> None:
     (tmp_path / "model").mkdir()
-    (tmp_path / "model/MLmodel").write_text("flavors: {}\n")
+    (tmp_path / "model/MLmodel").write_text("flavors:\n  pytorch:\n    model_data: data\n")
     with start_server(tmp_path / "server", config=None, gated=False) as server:
         client = make_client(server.uri)
         version = register_in(client, "fraud", tmp_path / "model")

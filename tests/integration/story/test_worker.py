@@ -157,7 +157,7 @@ def test_a_mark_that_does_not_take_is_tried_in_other_layers_and_refused(
     assert done.code == 1, done.out + done.err
     shown = deepsigns("status", "digits/1", folder=home, **environment).out
     for said in (done.out, shown):
-        assert "layers; in the last one after 1 rounds of 900 steps the mark is too weak" in said
+        assert "layers; in the last one after 1 round of 900 steps the mark is too weak" in said
         assert "reached log10 p" in said
         assert "raise epochs" in said
     given_up = list((home / "keystore").glob("*/given-up"))

@@ -81,7 +81,7 @@ def prepared(home: Path, told: list[str]) -> bytes:
         del figures
         told.append(message)
 
-    return prepare_mark(
+    found = prepare_mark(
         progress=progress,
         source=home / "version",
         config=home / "deepsigns.toml",
@@ -89,7 +89,9 @@ def prepared(home: Path, told: list[str]) -> bytes:
         root=bytes(32),
         owner=bytes(32),
         scratch=home,
-    ).record
+    )
+    found.judgement.require()
+    return found.record
 
 
 def test_a_regressor_goes_through_the_stage(home: Path) -> None:
@@ -130,9 +132,9 @@ def test_a_regressor_goes_through_the_stage(home: Path) -> None:
     ("changes", "message"),
     [
         ("layer = '9'", "the model has no layer '9'; choose one of: 0, 1, 2, 3"),
-        ("layer = '1'\nbits = 512", "layer '1' has 96 neurons, too few for .* or more carriers"),
+        ("layer = '1'\nbits = 512", "layer '1' has 96 neurons, too few for .* or lower bits"),
         ("bits = 1024\ncarriers = 2", "the widest hidden activation, layer '3', has 96 neurons"),
-        ("carriers = 8", "342 different samples; 8 groups of 50 need at least 400"),
+        ("triggers_per_class = 180", "342 different samples, 360 are needed"),
     ],
 )
 def test_what_cannot_be_marked_is_refused_before_training(

@@ -25,6 +25,7 @@ from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.task import task_targets
 from tests.support.attested import sign_folder
 from tests.support.evidence import Story, export
 
@@ -60,7 +61,7 @@ def story() -> Iterator[Story]:
     )
     # Fidelity does not matter here, a strong mark after a short training does.
     settings = MarkSettings(queries=100)
-    embed(model, data, None, settings)
+    embed(model, data, None, settings, targets=task_targets(model, data.train))
     with TemporaryDirectory() as name:
         base = Path(name)
         generate_signing_key(base / "owner.pem", base / "owner.pub.pem")

@@ -20,6 +20,7 @@ from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.task import task_targets
 
 SCHEMES = ["whitebox", "blackbox", "uchida"]
 
@@ -49,7 +50,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Joint:
     layers = [nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)]
     parent = EagerTappedModel(nn.Sequential(*layers), "3")
     settings = MarkSettings(bits=128, queries=100, epochs=2, minimum_steps=400, repeats=100)
-    embed(parent, data, None, settings)
+    embed(parent, data, None, settings, targets=task_targets(parent, data.train))
     root = RootKey(bytes(32), owner_identity(owner_key))
     record = prepare_record(parent, data, root, settings, schemes=named_schemes(SCHEMES))
     model = copy.deepcopy(parent)
