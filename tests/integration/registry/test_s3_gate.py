@@ -61,6 +61,7 @@ def test_files_in_s3_are_verified_by_their_bytes(
 ) -> None:
     (tmp_path / "model/data").mkdir(parents=True)
     (tmp_path / "model/MLmodel").write_text("flavors:\n  pytorch:\n    model_data: data\n")
+    (tmp_path / "model/data/model.pt2").write_bytes(b"not looked into")
     (tmp_path / "model/data/weights").write_bytes(bytes(1000))
     unmarked = upload(s3, tmp_path / "model", "unmarked")
     shutil.copytree(tmp_path / "model", tmp_path / "marked")
