@@ -22,6 +22,7 @@ from deepsigns_registry.watermark.observe import Observation, Observer, changed_
 from deepsigns_registry.watermark.plan import (
     Goal,
     Round,
+    has_strayed,
     is_acceptable,
     is_done,
     next_course,
@@ -290,9 +291,10 @@ class _Marking:
             ) from None
 
 
-def _rank(seen: Observation, schemes: list[str], goal: Goal) -> tuple[int, float]:
+def _rank(seen: Observation, schemes: list[str], goal: Goal) -> tuple[int, float, float]:
     """Less is better: first what is short of what is wanted, then what it costs."""
-    return len(shortfall(seen, schemes, goal.wanted)), seen.cost.drop
+    strayed = seen.changed if has_strayed(seen, goal) else 0.0
+    return len(shortfall(seen, schemes, goal.wanted)), strayed, seen.cost.drop
 
 
 def _state(model: TappedModel) -> dict[str, Any]:
@@ -360,12 +362,6 @@ def _not_converged(
             "margin or learning_rate, or mark another layer",
         )
     cost = last.cost
-    if cost.drop <= goal.max_drop:
-        return NotConvergedError(
-            f"{tried} {100 * last.changed:.1f}% of the validation samples are answered otherwise "
-            f"than by the parent, {100 * goal.max_changed:.1f}% are allowed (max_changed_answers)",
-            advice="raise max_changed_answers, give more data, or lower queries or bits",
-        )
     return NotConvergedError(
         f"{tried} the mark would cost {100 * cost.drop:.2f} points of {score} (95% interval "
         f"{100 * cost.low:.2f} to {100 * cost.high:.2f}), {100 * goal.max_drop:.2f} are allowed "

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from deepsigns_registry.watermark.embed import Course
 from deepsigns_registry.watermark.observe import Observation
 
-__all__ = ["Goal", "Round", "is_acceptable", "is_done", "next_course", "reweighed", "shortfall"]
+__all__ = [
+    "Goal",
+    "Round",
+    "has_strayed",
+    "is_acceptable",
+    "is_done",
+    "next_course",
+    "reweighed",
+    "shortfall",
+]
 
 # Far beyond every bar and every adjustment: what is above it may be spent on accuracy.
 _PLENTY = -40.0
@@ -67,8 +76,7 @@ def shortfall(seen: Observation, schemes: Sequence[str], bar: float) -> list[str
 def is_acceptable(seen: Observation, schemes: Sequence[str], goal: Goal) -> bool:
     """Whether a model may be given out as marked."""
     short = shortfall(seen, schemes, goal.needed)
-    costly = seen.cost.drop > goal.max_drop or _strayed(seen, goal)
-    return not short and not seen.unread and not costly
+    return not short and not seen.unread and seen.cost.drop <= goal.max_drop
 
 
 def is_done(seen: Observation, schemes: Sequence[str], goal: Goal) -> bool:
@@ -81,10 +89,11 @@ def _harmed(seen: Observation, goal: Goal) -> bool:
     """More than allowed, or half of it when that is no accident of the validation samples."""
     cost = seen.cost
     really = cost.low > 0 and cost.drop > goal.max_drop / 2
-    return cost.drop > goal.max_drop or really or _strayed(seen, goal)
+    return cost.drop > goal.max_drop or really or has_strayed(seen, goal)
 
 
-def _strayed(seen: Observation, goal: Goal) -> bool:
+def has_strayed(seen: Observation, goal: Goal) -> bool:
+    """Whether more answers changed than may, where next to none would without a mark."""
     return goal.held and seen.changed > goal.max_changed
 
 
