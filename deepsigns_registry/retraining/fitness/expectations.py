@@ -47,7 +47,7 @@ def judge_table(rows: Sequence[Mapping[str, float | None]]) -> tuple[Expectation
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
         # Where its temporary files are is of no use to a person.
-        logging.getLogger("great_expectations").setLevel(logging.WARNING)
+        logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(
             globally=False, metric_calculations=False
