@@ -6,7 +6,7 @@ the worker, from the exported files, before anything is signed.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,8 +154,7 @@ def prepare_mark(
     described = Described.of(source, metrics or {})
     judgement = judge_data(first, data, described, device=device, options=mark_settings(section))
     known = Prepared(digest, judgement, choices=len(choices))
-    refused = any(finding.refuses for finding in judgement.findings)
-    if refused or (names and names.keeps(digest)):
+    if judgement.refusal or (names and names.keeps(digest)):
         return known
     given_up = names.skips(digest) if names else 0
     chosen = choices[given_up % len(choices) :]
@@ -164,12 +163,11 @@ def prepare_mark(
         chosen,
         data,
         owner=(root, owner),
-        config=config,
-        model=model,
+        section=section,
         scratch=scratch,
         progress=progress,
     )
-    return Prepared(digest, judgement, record.to_bytes(), len(choices))
+    return replace(known, record=record.to_bytes())
 
 
 def _first_record(
@@ -178,8 +176,7 @@ def _first_record(
     data: "TrainingData",
     *,
     owner: tuple[bytes, bytes],
-    config: Path,
-    model: str,
+    section: ModelSettings,
     scratch: Path,
     progress: "JobProgress",
 ) -> "WatermarkRecord":
@@ -189,7 +186,6 @@ def _first_record(
     from deepsigns_registry.watermark.key import RootKey
     from deepsigns_registry.watermark.prepare import prepare_record
 
-    section = load_settings(config).model(model)
     options, schemes, device = mark_settings(section), chosen_schemes(section), training_device()
     refused: UnmarkableError | None = None
     for number, choice in enumerate(choices):
