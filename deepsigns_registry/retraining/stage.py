@@ -83,12 +83,10 @@ class StageResult:
     Attributes:
         cost: What the mark costs on the validation samples.
         device: Where the stage ran.
-        rounds: How many rounds it took.
     """
 
     cost: "Cost"
     device: str
-    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -275,12 +273,12 @@ def mark_model(
         checkpoint=saved.save,
     )
     try:
-        found = train(tapped, resume=saved.load())
+        train(tapped, resume=saved.load())
     except CheckpointError as error:
         _log.warning("%s: %s; training starts from the beginning", marking, error.message)
         saved.discard()
         tapped, _ = fresh()
-        found = train(tapped)
+        train(tapped)
     progress(0.92, "exporting")
     written = tapped.to("cpu").write_back()
     torch.export.save(written, out / MARKED_PROGRAM)
@@ -293,7 +291,6 @@ def mark_model(
     return StageResult(
         cost=mark_cost(parent_outputs, marked_outputs, data.validation),
         device=device_name(device),
-        rounds=len(found.rounds),
     )
 
 
