@@ -24,10 +24,10 @@ from deepsigns_registry.retraining.stage import (
     MARKED_ONNX,
     MARKED_PROGRAM,
     mark_model,
-    open_model,
     prepare_mark,
     run_program,
 )
+from deepsigns_registry.retraining.unmarked import EXAMPLE_ROWS, Unmarked
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.extract import extract
@@ -41,7 +41,6 @@ __all__ = ["Journey", "Reading"]
 
 _MODEL = "model"
 _OWNER = bytes(32)
-_EXAMPLE_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -163,12 +162,13 @@ class Journey:
     def train_control(self) -> Path:
         """The same fine-tuning without a mark; the control's file."""
         device = training_device()
-        tapped, data = open_model(self._source, self._config, _MODEL, device)
-        settings = mark_settings(load_settings(self._config).model(_MODEL))
+        unmarked = Unmarked.opened(self._source, self._config, _MODEL)
+        tapped, data = unmarked.tapped(), unmarked.data
+        settings = mark_settings(unmarked.section)
         embed(tapped, data, None, settings, device=device)
         tapped.to("cpu")
         exported = self._folder / "control.onnx"
-        export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], exported)
+        export_onnx(tapped, data.validation.inputs[:EXAMPLE_ROWS], exported)
         return exported
 
     def read_control(self, exported: Path) -> Reading:
@@ -227,7 +227,7 @@ def _log_version(network: nn.Module, data: TrainingData, folder: Path) -> None:
     mlflow.pytorch.save_model(
         network.eval(),
         folder,
-        input_example=data.train.inputs[:_EXAMPLE_ROWS],
+        input_example=data.train.inputs[:EXAMPLE_ROWS],
         # What else MLflow infers by loading the model in another process.
         pip_requirements=["torch"],
     )

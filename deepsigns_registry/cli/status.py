@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.progress import time_left
 from deepsigns_registry.registry.figures import spoken
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _lines(request: "PromotionRequest") -> list[str]:
     progress = request.progress
     if progress is not None:
         if request.state == "queued":
-            left = _left(progress.seconds_left)
+            left = time_left(progress.seconds_left)
             parts = [f"{progress.percent:.0f}%", progress.stage, left]
             seen = f"(at {_time(progress.updated_at)})"
             lines.append(f"  progress  {', '.join(part for part in parts if part)} {seen}")
@@ -122,7 +123,7 @@ def _in_a_line(request: "PromotionRequest") -> str:
     progress = request.progress
     if progress is not None:
         if request.state == "queued":
-            parts += [f"{progress.percent:.0f}%", _left(progress.seconds_left)]
+            parts += [f"{progress.percent:.0f}%", time_left(progress.seconds_left)]
         parts.append(spoken(progress.figures))
     return ", ".join(part for part in parts if part)
 
@@ -135,19 +136,3 @@ def _headline(request: "PromotionRequest") -> str:
 
 def _time(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(milliseconds / 1000, tz=UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _left(seconds: float | None) -> str:
-    """How long it still takes, roughly.
-
-    Examples:
-        >>> _left(47.3), _left(200), _left(None)
-        ('about 47 s left', 'about 3 min left', '')
-    """
-    if seconds is None:
-        return ""
-    if seconds < 100:
-        return f"about {seconds:.0f} s left"
-    if seconds < 6000:
-        return f"about {seconds / 60:.0f} min left"
-    return f"about {seconds / 3600:.1f} h left"

@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepsigns_registry.config import load_settings
 from deepsigns_registry.retraining.options import mark_settings, training_device
-from deepsigns_registry.retraining.stage import open_model
+from deepsigns_registry.retraining.unmarked import EXAMPLE_ROWS, Unmarked
 
 if TYPE_CHECKING:
     from deepsigns_registry.engine.jobs import JobProgress
 
 __all__ = ["train_control"]
-
-_EXAMPLE_ROWS = 4
 
 
 def train_control(
@@ -35,10 +32,11 @@ def train_control(
     from deepsigns_registry.watermark.fidelity import accuracy
 
     device = training_device()
-    tapped, data = open_model(source, config, model, device)
-    options = mark_settings(load_settings(config).model(model))
+    unmarked = Unmarked.opened(source, config, model)
+    tapped, data = unmarked.tapped(), unmarked.data
+    options = mark_settings(unmarked.section)
     embed(tapped, data, None, options, device=device, progress=progress)
     result = accuracy(tapped, data.validation, device)
     tapped.to("cpu")
-    export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], onnx)
+    export_onnx(tapped, data.validation.inputs[:EXAMPLE_ROWS], onnx)
     return result

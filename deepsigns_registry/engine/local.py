@@ -1,14 +1,16 @@
-"""Spawned processes on this machine: one job a process, nothing stored."""
+"""Spawned processes on this machine; nothing is stored."""
 
 import logging
 import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TypeVar, cast
+from types import TracebackType
+from typing import Self, TypeVar, cast
 
 from deepsigns_registry.engine.jobs import Figures, OnProgress, failure_of
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
@@ -23,11 +25,33 @@ class LocalEngine:
     """Runs up to `slots` jobs at a time, each in a fresh interpreter.
 
     A fresh interpreter (spawn, not fork) keeps CUDA, threads and the parent's secrets out of
-    the job.
+    the job. As a context it keeps the interpreters for later calls of `run`, which then need not
+    import everything again; a job sees what earlier ones left there, so these must be of one
+    trust.
     """
 
     def __init__(self, slots: int = 1) -> None:
         self._slots = slots
+        self._keeps = False
+        self._idle: list[_Child] = []
+
+    def __enter__(self) -> Self:
+        self._keeps = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._keeps = False
+        self.release()
+
+    def release(self) -> None:
+        """Ends the interpreters that are kept; later jobs get new ones."""
+        while self._idle:
+            self._idle.pop().finish()
 
     def run(
         self,
@@ -38,43 +62,51 @@ class LocalEngine:
     ) -> list[Result]:
         """Runs the jobs; see `Engine.run`."""
         waiting = deque(enumerate(jobs))
-        running: dict[Connection, _Running] = {}
+        running: dict[Connection, tuple[int, _Child]] = {}
         results: dict[int, Result] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self._slots:
                     index, job = waiting.popleft()
-                    started = _start(function, job, index)
-                    running[started.connection] = started
+                    child = self._idle.pop() if self._idle else _started()
+                    running[child.connection] = index, child
+                    child.send(function, job)
                 for ready in wait(list(running)):
-                    entry = running[cast("Connection", ready)]
-                    kind, content = entry.receive()
+                    index, child = running[cast("Connection", ready)]
+                    kind, content = child.receive()
                     if kind == "progress":
                         if on_progress:
                             told = cast("tuple[float, str, Figures | None]", content)
-                            on_progress(entry.index, *told)
+                            on_progress(index, *told)
                     elif kind == "error":
                         raise cast("DeepSignsError", content)
                     else:
-                        results[entry.index] = cast("Result", content)
-                        del running[entry.connection]
-                        entry.finish()
+                        results[index] = cast("Result", content)
+                        del running[child.connection]
+                        if self._keeps:
+                            self._idle.append(child)
+                        else:
+                            child.finish()
         finally:
-            for entry in running.values():
-                entry.stop()
+            for _, child in running.values():
+                child.stop()
         return [results[index] for index in range(len(jobs))]
 
 
 @dataclass(frozen=True)
-class _Running:
-    index: int
+class _Child:
     process: BaseProcess
     connection: Connection
+
+    def send(self, function: Callable[..., object], job: Mapping[str, object]) -> None:
+        # A child that died already is noticed when it is listened to.
+        with suppress(ConnectionError):
+            self.connection.send((function, job))
 
     def receive(self) -> tuple[str, object]:
         try:
             return cast("tuple[str, object]", self.connection.recv())
-        except EOFError:
+        except (EOFError, ConnectionError):
             self.process.join()
             return "error", _death(self.process.exitcode)
 
@@ -95,19 +127,18 @@ def _death(exit_code: int | None) -> DeepSignsError:
     return CouldNotCheckError(f"a job ended without a result, exit code {exit_code}")
 
 
-def _start(function: Callable[..., object], job: Mapping[str, object], index: int) -> _Running:
+def _started() -> _Child:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(function, job, theirs), daemon=True)
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
     # Only the child may hold this end, or its death would never be seen as an end of file.
     theirs.close()
-    return _Running(index, process, ours)
+    return _Child(process, ours)
 
 
-def _child(
-    function: Callable[..., object], job: Mapping[str, object], connection: Connection
-) -> None:
+def _serve(connection: Connection) -> None:
+    """Does one job after the other, until the other end is closed."""
     # The parent handles an interrupt from the keyboard and then stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -115,10 +146,17 @@ def _child(
         plain = None if figures is None else dict(figures)
         connection.send(("progress", (fraction, message, plain)))
 
-    try:
-        result = function(progress=progress, **job)
-    except Exception as error:  # noqa: BLE001 - whatever a job raises goes to the parent
-        _log.debug("job failed", exc_info=True)
-        connection.send(("error", failure_of(error)))
-    else:
-        connection.send(("result", result))
+    while True:
+        try:
+            function, job = connection.recv()
+        except EOFError:
+            return
+        try:
+            result = function(progress=progress, **job)
+        except Exception as error:  # noqa: BLE001 - whatever a job raises goes to the parent
+            _log.debug("job failed", exc_info=True)
+            connection.send(("error", failure_of(error)))
+        else:
+            connection.send(("result", result))
+        # Nothing of this job is held while the next one is waited for.
+        function = job = result = None

@@ -1,7 +1,7 @@
 """Figures: what a marking has measured so far, as numbers by their names.
 
 `whitebox_errors` of `whitebox_bits`, `blackbox_matches` of `blackbox_queries`, the task's score
-under its own name, `step` and `seconds_left`. None of them tells where the mark sits.
+under its own name, and `step`. None of them tells where the mark sits.
 """
 
 import math
@@ -16,7 +16,7 @@ _PAIRS = (
     ("white box", "whitebox_errors", "whitebox_bits", "bits wrong"),
     ("black box", "blackbox_matches", "blackbox_queries", "queries match"),
 )
-_UNSPOKEN = {"step", "seconds_left"} | {name for _, *pair, _ in _PAIRS for name in pair}
+_UNSPOKEN = {"step"} | {name for _, *pair, _ in _PAIRS for name in pair}
 
 
 def plain(text: str, longest: int) -> str:

@@ -1,43 +1,34 @@
 """Whether and how a version would be marked; nothing is trained, and the version stays as it is.
 
-`deepsigns check` runs it for a person, and the worker before it marks anything. What it tells may
-be read by everybody who may run it: the candidates for the tap are counted and measured, and
-never named.
+`deepsigns check` runs it for a person who has the model, the data and the settings; the worker
+goes the same way before it marks anything. The candidates for the tap are counted and measured,
+not named; the reason of a refusal may name a layer.
 """
 
 import secrets
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from deepsigns_registry.config import ModelSettings, load_settings
-from deepsigns_registry.errors import (
-    DataError,
-    DeepSignsError,
-    UnmarkableError,
-)
-from deepsigns_registry.retraining.data import load_training_data
+from deepsigns_registry.config import load_settings
+from deepsigns_registry.errors import DataError, DeepSignsError, UnmarkableError
 from deepsigns_registry.retraining.effort import Effort, measured_effort
-from deepsigns_registry.retraining.options import (
-    chosen_schemes,
-    mark_settings,
-    tap_choices,
-    training_device,
-)
-from deepsigns_registry.retraining.source import load_program, output_width
+from deepsigns_registry.retraining.options import mark_settings, tap_choices, training_device
+from deepsigns_registry.retraining.source import load_program
+from deepsigns_registry.retraining.unmarked import Unmarked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import torch
     from torch.export import ExportedProgram
 
     from deepsigns_registry.engine.jobs import JobProgress
-    from deepsigns_registry.retraining.fitness import Described, Judgement
-    from deepsigns_registry.watermark.data import TrainingData
+    from deepsigns_registry.retraining.fitness import Judgement
 
-__all__ = ["Examination", "Refusal", "TensorForm", "examine", "examine_version"]
+__all__ = ["Examination", "Refusal", "TensorForm", "examine_version"]
 
+_FLAVOUR = "pytorch (pt2)"
 _KEY_BYTES = 32
 
 
@@ -146,93 +137,39 @@ def examine_version(
             module or file does not exist.
         CouldNotCheckError: A file of the version is damaged.
     """
-    from deepsigns_registry.retraining.fitness import Described
-
-    settings = load_settings(config)
-    section = settings.model(model)
-    blank = Examination(model=model, task=section.task)
+    section = load_settings(config).model(model)
+    found = Examination(model=model, task=section.task)
     progress(0.0, "loading the model")
     try:
         program = load_program(source)
-        found = _described(program, section, replace(blank, flavour="pytorch (pt2)"))
-    except UnmarkableError as error:
-        return blank.refused(error)
-    if found.refusal:
-        return found
-    progress(0.2, "loading the data")
-    try:
-        data = load_training_data(settings, model, classes=output_width(program, section.task))
-    except (DataError, UnmarkableError) as error:
-        return found.refused(error)
-    progress(0.3, "judging the data")
-    device = training_device()
-    described = Described.of(source, metrics)
-    found = replace(
-        examine(program, data, section, described, device), model=model, flavour=found.flavour
-    )
-    if found.refusal:
-        return found
-    progress(0.8, "deriving a secret that is thrown away")
-    try:
-        return replace(found, schemes=_fitting_schemes(program, data, section, device))
-    except (DataError, UnmarkableError) as error:
-        return found.refused(error)
-
-
-def examine(
-    program: "ExportedProgram",
-    data: "TrainingData",
-    settings: ModelSettings,
-    described: "Described",
-    device: "torch.device",
-) -> Examination:
-    """Examines a model and the owner's data; the model is run, and a copy of it takes steps.
-
-    Args:
-        program: The unmarked parent.
-        data: The owner's data.
-        settings: Of the model's section.
-        described: What the version says of itself.
-        device: Where it would be marked.
-
-    Returns:
-        The examination, without the name of a section and without schemes.
-    """
-    from deepsigns_registry.retraining.fitness import judge_data
-    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
-
-    found = _described(program, settings, Examination(model="", task=settings.task))
-    if found.refusal:
-        return found
-    options = mark_settings(settings)
-    try:
-        tapped = ExportedTappedModel(
-            program, tap_choices(program, settings)[0].tap, task=settings.task
-        )
-        judgement = judge_data(tapped.to(device), data, described, device=device, options=options)
+        found = _described(program, replace(found, flavour=_FLAVOUR))
+        widths = tuple(choice.neurons for choice in tap_choices(program, section))
+        found = replace(found, candidates=widths)
+        progress(0.2, "loading the data")
+        unmarked = Unmarked.with_data(program, config, model)
+        progress(0.3, "judging the data")
+        judgement = unmarked.judged(source, metrics)
         found = replace(found, judgement=judgement)
         judgement.require()
-        return replace(found, effort=measured_effort(tapped, data, options, device))
+        progress(0.6, "measuring a few steps")
+        options, device = mark_settings(section), training_device()
+        effort = measured_effort(unmarked.tapped(), unmarked.data, options, device)
+        found = replace(found, effort=effort)
+        progress(0.8, "deriving a secret that is thrown away")
+        return replace(found, schemes=_fitting_schemes(unmarked))
     except (DataError, UnmarkableError) as error:
         return found.refused(error)
 
 
-def _described(
-    program: "ExportedProgram", settings: ModelSettings, blank: Examination
-) -> Examination:
-    """The interface of a program and its candidates, or why there are none."""
+def _described(program: "ExportedProgram", blank: Examination) -> Examination:
+    """The interface of a program, and its size."""
     signature = program.graph_signature
-    found = replace(
+    return replace(
         blank,
         inputs=_form(program, signature.user_inputs),
         outputs=_form(program, signature.user_outputs),
         parameters=sum(weight.numel() for weight in program.parameters()),
     )
-    try:
-        widths = tuple(choice.neurons for choice in tap_choices(program, settings))
-    except UnmarkableError as error:
-        return found.refused(error)
-    return replace(found, candidates=widths)
 
 
 def _form(program: "ExportedProgram", names: "tuple[str, ...] | list[str]") -> TensorForm | None:
@@ -245,22 +182,9 @@ def _form(program: "ExportedProgram", names: "tuple[str, ...] | list[str]") -> T
     return TensorForm(shape, str(values[0].dtype).removeprefix("torch."))
 
 
-def _fitting_schemes(
-    program: "ExportedProgram",
-    data: "TrainingData",
-    settings: ModelSettings,
-    device: "torch.device",
-) -> tuple[str, ...]:
+def _fitting_schemes(unmarked: Unmarked) -> tuple[str, ...]:
     """What could be embedded: a secret is derived as for a marking, and forgotten."""
-    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
-    from deepsigns_registry.watermark.key import RootKey
-    from deepsigns_registry.watermark.prepare import prepare_record
-
-    tapped = ExportedTappedModel(
-        program, tap_choices(program, settings)[0].tap, task=settings.task
-    ).to(device)
-    root = RootKey(secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES))
-    schemes = chosen_schemes(settings)
-    options = mark_settings(settings)
-    record = prepare_record(tapped, data, root, options, device=device, schemes=schemes)
+    root, owner = secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES)
+    with tempfile.TemporaryDirectory(prefix="deepsigns-check-") as scratch:
+        record = unmarked.secret(root, owner, scratch=Path(scratch))
     return tuple(sorted(record.secrets))

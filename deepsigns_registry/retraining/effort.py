@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.retraining.options import device_name
 
 if TYPE_CHECKING:
     import torch
@@ -64,9 +65,10 @@ def measured_effort(
     """
     import torch
 
+    from deepsigns_registry.watermark.pace import steps_an_epoch
     from deepsigns_registry.watermark.precision import autocast, lay_out, layout_for
 
-    steps = _steps(len(data.train), options)
+    steps = steps_an_epoch(options, len(data.train)) * options.epochs
     rows = min(options.batch_size, len(data.train)) + _secret_rows(steps, options)
     inputs = torch.from_numpy(data.train.inputs[:rows])
     inputs = inputs.repeat(math.ceil(rows / len(inputs)), *[1] * (inputs.ndim - 1))[:rows]
@@ -114,26 +116,12 @@ def measured_effort(
     # Weights, gradients, and both moments of Adam; the parent itself stays beside them.
     memory = 5 * held + 2 * fixed + kept.size + inputs.numel() * inputs.element_size()
     return Effort(
-        device=_name(device),
+        device=device_name(device),
         steps=steps,
         # The least disturbed one: other work on the machine only ever adds.
         seconds=round(steps * min(taken), 1),
         memory_bytes=memory,
     )
-
-
-def _steps(samples: int, options: "MarkSettings") -> int:
-    """How many steps a fine-tuning makes, as `embed` counts them.
-
-    Examples:
-        >>> from deepsigns_registry.watermark.settings import MarkSettings
-        >>> _steps(64_000, MarkSettings()), _steps(640, MarkSettings())
-        (1000, 900)
-    """
-    per_epoch = max(
-        math.ceil(samples / options.batch_size), math.ceil(options.minimum_steps / options.epochs)
-    )
-    return per_epoch * options.epochs
 
 
 def _secret_rows(steps: int, options: "MarkSettings") -> int:
@@ -176,9 +164,3 @@ def _finish(device: "torch.device") -> None:
 
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _name(device: "torch.device") -> str:
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

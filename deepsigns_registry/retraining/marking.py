@@ -162,6 +162,7 @@ class _Session:
         )
         self._owner = owner_identity(settings.file(settings.owner.public_key))
         self._keystore = open_keystore(settings)
+        self._engine = LocalEngine()
         self._names = MarkingNames.of(
             self._owner.hex(),
             self._parent.name,
@@ -173,6 +174,11 @@ class _Session:
 
     def marked(self, still_ours: "Callable[[], None]", progress: "MarkingProgress") -> Marked:
         """Marks at one hidden activation after the other, until one carries the mark."""
+        # Deriving and training load the same model, the same data and the same libraries.
+        with self._engine:
+            return self._somewhere(still_ours, progress)
+
+    def _somewhere(self, still_ours: "Callable[[], None]", progress: "MarkingProgress") -> Marked:
         refused: list[NotConvergedError] = []
         while True:
             prepared = self._prepared(progress)
@@ -202,7 +208,7 @@ class _Session:
         names = self._names.knowing(
             kept=[] if anew else [*finished, *stored.unfinished()], given_up=stored.given_up()
         )
-        (prepared,) = LocalEngine().run(
+        (prepared,) = self._engine.run(
             prepare_mark,
             [
                 {
@@ -258,7 +264,7 @@ class _Session:
         record, index = self._sealed(marking, prepared, still_ours, progress)
         stage, marked = (self._work / f"{part}-{marking}" for part in ("stage", "marked"))
         stage.mkdir()
-        (result,) = LocalEngine().run(
+        (result,) = self._engine.run(
             mark_model,
             [
                 {
@@ -272,6 +278,8 @@ class _Session:
             ],
             on_progress=_part(progress, 0.2, 0.6),
         )
+        # What it wrote is looked at by others.
+        self._engine.release()
         fidelity = checked_fidelity(settings, source, result)
         progress(0.82, "reading the mark from the exported files")
         assemble(self._folder, stage / MARKED_PROGRAM, stage / MARKED_ONNX, marked)

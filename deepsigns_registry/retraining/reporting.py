@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from deepsigns_registry.engine.remaining import Remaining
 from deepsigns_registry.errors import DeepSignsError, RefusedError
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.figures import LONGEST_NAME, kept_figures, plain
@@ -35,9 +36,7 @@ __all__ = ["MarkingRun", "ProgressReporter", "Told", "public_judgement"]
 
 _log = logging.getLogger(__name__)
 
-# Before this share of the work the time it took says nothing about the rest.
-_TELLING = 0.05
-_UNLOGGED = {"step", "seconds_left"}
+_UNLOGGED = {"step"}
 # MLflow takes 1000 metrics at once.
 _MOST_METRICS = 1000
 
@@ -93,8 +92,7 @@ class ProgressReporter:
         self._run = run
         self._show = show
         self._every = every
-        self._clock = clock
-        self._started = clock()
+        self._remaining = Remaining(clock)
         self._lock = threading.Lock()
         self._told = Told("", Progress(reason=plain(reason, LONGEST_TEXT)))
         self._logged: deque[_Entry] = deque(maxlen=_MOST_METRICS)
@@ -135,7 +133,7 @@ class ProgressReporter:
             progress = Progress(
                 stage=plain(re.split("[,:]", message, maxsplit=1)[0], LONGEST_NAME),
                 percent=round(100 * share, 1),
-                seconds_left=self._seconds_left(share, measured),
+                seconds_left=self._remaining.seconds(share),
                 figures=kept_figures({**before.figures, **measured}),
                 reason=before.reason,
             )
@@ -159,13 +157,6 @@ class ProgressReporter:
             )
             self._told = replace(self._told, progress=progress)
             return self._told
-
-    def _seconds_left(self, share: float, figures: "Figures") -> float | None:
-        if "seconds_left" in figures:
-            return round(max(figures["seconds_left"], 0.0), 1)
-        if share < _TELLING:
-            return None
-        return round((self._clock() - self._started) * (1 - share) / share, 1)
 
     def _deliver(self) -> None:
         """Sends what is new, until it is told to stop; what came last is sent before that."""

@@ -5,38 +5,33 @@ the worker, from the exported files, before anything is signed.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepsigns_registry.config import ModelSettings, load_settings
-from deepsigns_registry.errors import CheckpointError, CouldNotCheckError, UnmarkableError
+from deepsigns_registry.errors import CheckpointError, CouldNotCheckError
 from deepsigns_registry.retraining.checkpoints import Checkpoints
-from deepsigns_registry.retraining.data import data_digest, load_training_data
+from deepsigns_registry.retraining.data import data_digest
 from deepsigns_registry.retraining.names import MarkingNames
 from deepsigns_registry.retraining.options import (
-    chosen_schemes,
     device_name,
     goal_of,
     mark_settings,
-    tap_choices,
     training_device,
 )
-from deepsigns_registry.retraining.source import load_program, output_width
+from deepsigns_registry.retraining.source import load_program
+from deepsigns_registry.retraining.unmarked import EXAMPLE_ROWS, Unmarked
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-    from torch.export import ExportedProgram
 
     from deepsigns_registry.engine.jobs import JobProgress
     from deepsigns_registry.retraining.fitness import Judgement
-    from deepsigns_registry.watermark.adapters.choice import TapChoice
     from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
-    from deepsigns_registry.watermark.data import Task, TrainingData
     from deepsigns_registry.watermark.fidelity import Cost
     from deepsigns_registry.watermark.record import WatermarkRecord
 
@@ -47,14 +42,12 @@ __all__ = [
     "Ran",
     "StageResult",
     "mark_model",
-    "open_model",
     "prepare_mark",
     "run_program",
 ]
 
 MARKED_PROGRAM = "model.pt2"
 MARKED_ONNX = "model.onnx"
-_EXAMPLE_ROWS = 4
 _log = logging.getLogger(__name__)
 
 
@@ -140,73 +133,23 @@ def prepare_mark(
         DataError: The owner's data cannot be used.
         UnmarkableError: The model cannot carry the mark.
     """
-    from deepsigns_registry.retraining.fitness import Described, judge_data
-
-    device = training_device()
     progress(0.0, "loading the model and the data")
-    program, section, data = _loaded(source, config, model)
-    choices = tap_choices(program, section)
-    digest = data_digest(data)
+    unmarked = Unmarked.opened(source, config, model)
+    choices = unmarked.choices
+    digest = data_digest(unmarked.data)
     progress(0.1, "judging the data")
-    first = _tapped(program, choices[0], section.task).to(device)
-    described = Described.of(source, metrics or {})
-    judgement = judge_data(first, data, described, device=device, options=mark_settings(section))
+    judgement = unmarked.judged(source, metrics or {})
     known = Prepared(digest, judgement, choices=len(choices))
     if judgement.refusal or (names and names.keeps(digest)):
         return known
-    given_up = names.skips(digest) if names else 0
-    chosen = choices[given_up % len(choices) :]
-    record = _first_record(
-        program,
-        chosen,
-        data,
-        owner=(root, owner),
-        section=section,
+    record = unmarked.secret(
+        root,
+        owner,
         scratch=scratch,
-        progress=progress,
+        after=names.skips(digest) if names else 0,
+        progress=lambda fraction, message: progress(0.3 + 0.6 * fraction, message),
     )
     return replace(known, record=record.to_bytes())
-
-
-def _first_record(
-    program: "ExportedProgram",
-    choices: "Sequence[TapChoice]",
-    data: "TrainingData",
-    *,
-    owner: tuple[bytes, bytes],
-    section: ModelSettings,
-    scratch: Path,
-    progress: "JobProgress",
-) -> "WatermarkRecord":
-    """The record at the first hidden activation that can carry it."""
-    from deepsigns_registry.graph.export import export_onnx
-    from deepsigns_registry.graph.wiring import parent_blueprint
-    from deepsigns_registry.watermark.key import RootKey
-    from deepsigns_registry.watermark.prepare import prepare_record
-
-    options, schemes, device = mark_settings(section), chosen_schemes(section), training_device()
-    refused: UnmarkableError | None = None
-    for number, choice in enumerate(choices):
-        tapped = _tapped(program, choice, section.task)
-        progress(0.3, "exporting the parent")
-        exported = scratch / f"parent-{number}.onnx"
-        try:
-            tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], exported)
-            record = prepare_record(
-                tapped.to(device),
-                data,
-                RootKey(*owner),
-                options,
-                device=device,
-                progress=lambda fraction, message: progress(0.5 + 0.4 * fraction, message),
-                schemes=schemes,
-            )
-        except UnmarkableError as error:
-            refused = refused or error
-            continue
-        return record.with_tap(tap, parent_blueprint(exported, tap), schemes=schemes)
-    assert refused is not None  # noqa: S101 - there is at least one choice
-    raise refused
 
 
 def mark_model(
@@ -250,12 +193,13 @@ def mark_model(
     from deepsigns_registry.watermark.record import WatermarkRecord
     from deepsigns_registry.watermark.tapped import run_batched
 
-    section = load_settings(config).model(model)
     secret = WatermarkRecord.from_bytes(record)
     device = training_device()
     progress(0.0, "loading the model and the data")
-    fresh = partial(_opened, source, config, model, secret)
-    tapped, data = fresh()
+    unmarked = Unmarked.opened(source, config, model)
+    section, data = unmarked.section, unmarked.data
+    fresh = partial(_parent, unmarked, secret)
+    tapped = fresh()
     parent_outputs, _ = run_batched(tapped, data.validation.inputs, device)
     saved = Checkpoints(checkpoints, marking, secret.root.secret)
     train = partial(
@@ -264,7 +208,7 @@ def mark_model(
         record=secret,
         settings=mark_settings(section),
         goal=goal_of(section),
-        fresh=lambda: fresh()[0],
+        fresh=fresh,
         device=device,
         tries=tries,
         progress=lambda fraction, message, figures: progress(
@@ -277,14 +221,14 @@ def mark_model(
     except CheckpointError as error:
         _log.warning("%s: %s; training starts from the beginning", marking, error.message)
         saved.discard()
-        tapped, _ = fresh()
+        tapped = fresh()
         train(tapped)
     progress(0.92, "exporting")
     written = tapped.to("cpu").write_back()
     torch.export.save(written, out / MARKED_PROGRAM)
     # What is given out is what the program's own type makes of the weights.
     tapped = type(tapped)(written, tapped.tap, task=section.task)
-    tap = export_onnx(tapped, data.validation.inputs[:_EXAMPLE_ROWS], out / MARKED_ONNX)
+    tap = export_onnx(tapped, data.validation.inputs[:EXAMPLE_ROWS], out / MARKED_ONNX)
     if tap != secret.tap:
         raise CouldNotCheckError("the marked model was exported as another graph than its parent")
     marked_outputs, _ = run_batched(tapped, data.validation.inputs, device)
@@ -294,49 +238,16 @@ def mark_model(
     )
 
 
-def open_model(
-    source: Path, config: Path, model: str, device: "torch.device"
-) -> "tuple[ExportedTappedModel, TrainingData]":
-    """Loads a version's model, tapped where it would be marked first, and the owner's data.
-
-    Returns:
-        The tapped model on `device`, and the data.
-
-    Raises:
-        DataError: The owner's data cannot be used.
-        UnmarkableError: The model cannot carry the mark.
-    """
-    program, section, data = _loaded(source, config, model)
-    tapped = _tapped(program, tap_choices(program, section)[0], section.task)
-    tapped.to(device)
-    return tapped, data
-
-
-def _opened(
-    source: Path, config: Path, model: str, record: "WatermarkRecord"
-) -> "tuple[ExportedTappedModel, TrainingData]":
-    """The same, tapped where a record was prepared."""
-    device = training_device()
-    program, section, data = _loaded(source, config, model)
-    for choice in tap_choices(program, section):
-        tapped = _tapped(program, choice, section.task)
-        tapped.to(device)
-        if _is_tap_of(tapped, record, device):
-            return tapped, data
+def _parent(unmarked: Unmarked, record: "WatermarkRecord") -> "ExportedTappedModel":
+    """The parent, tapped where a record was prepared."""
+    for choice in unmarked.choices:
+        tapped = unmarked.tapped(choice)
+        if _is_tap_of(tapped, record, training_device()):
+            return tapped
     raise CouldNotCheckError(
         "the record was prepared at a layer that this model does not have",
         advice="let the mark be prepared again",
     )
-
-
-def _loaded(
-    source: Path, config: Path, model: str
-) -> "tuple[ExportedProgram, ModelSettings, TrainingData]":
-    settings = load_settings(config)
-    section = settings.model(model)
-    program = load_program(source)
-    data = load_training_data(settings, model, classes=output_width(program, section.task))
-    return program, section, data
 
 
 def _is_tap_of(
@@ -354,12 +265,6 @@ def _is_tap_of(
     triggers = whitebox.arrays["triggers"].astype(np.float32, copy=False)
     _, found = run_batched(tapped, triggers, device)
     return found.shape == known.shape and np.allclose(found, known, rtol=1e-3, atol=1e-3)
-
-
-def _tapped(program: "ExportedProgram", choice: "TapChoice", task: "Task") -> "ExportedTappedModel":
-    from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
-
-    return ExportedTappedModel(program, choice.tap, task=task)
 
 
 def run_program(*, progress: "JobProgress", folder: Path, inputs: "NDArray[np.float32]") -> Ran:

@@ -7,7 +7,7 @@ it has learned something that is no mark.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,13 +127,13 @@ def converge(
     rounds = run.all_rounds(resume)
     seen = run.best(rounds)
     if seen is None:
-        raise _not_converged(rounds, list(record.secrets), run.goal, observer.score)
+        raise _not_converged(rounds, run.names, run.goal, observer.score)
     control = None
     if seen.changed > goal.max_changed or -seen.cost.drop > goal.max_drop:
         run.report(_FIRST_SHARE, "training the same without a mark", {})
         control = _compared(model, fresh(), data, settings, rounds, device=place)
         _check(seen, control, goal, observer.score)
-    run.report(1.0, f"marked: {seen.summary(observer.score)}", seen.figures(observer.score))
+    run.report(1.0, "marked", seen.figures(observer.score))
     return Converged(tuple(rounds), seen, control)
 
 
@@ -158,7 +158,8 @@ class _Marking:
         self.report: MarkProgress = lambda _fraction, _message, _figures: None
         self.checkpoint: Checkpoint | None = None
         self.factors: Mapping[str, float] = {}
-        self._number, self._said = 1, ""
+        self.names = tuple(record.secrets)
+        self._number = 1
         self._kept: tuple[Observation, dict[str, Any]] | None = None
 
     def all_rounds(self, resume: bytes | None) -> list[Round]:
@@ -177,7 +178,7 @@ class _Marking:
         if resume is not None:
             rounds, start, inner = self._restored(unpack(resume, belongs_to))
             if rounds:
-                course = next_course(rounds, list(self.record.secrets), self.goal)
+                course = next_course(rounds, self.names, self.goal)
         while course is not None:
             self._number, self.factors = len(rounds) + 1, course.factors
             save = None
@@ -199,7 +200,7 @@ class _Marking:
             )
             rounds.append(Round(course, trained.steps, self.observer.look(self.model)))
             self._keep(rounds[-1].seen)
-            course = next_course(rounds, list(self.record.secrets), self.goal)
+            course = next_course(rounds, self.names, self.goal)
             if course is not None:
                 start, inner = _state(self.model), None
         return rounds
@@ -225,15 +226,12 @@ class _Marking:
 
     def _seen(self, model: TappedModel, share: float) -> Observation:
         seen = self.observer.look(model, most=_WATCHED_SAMPLES)
-        score = self.observer.score
-        self._said = seen.summary(score)
-        message = f"{self._title()}: {self._said}"
-        self.report(self._overall(share), message, seen.figures(score))
+        figures = seen.figures(self.observer.score)
+        self.report(self._overall(share), self._title(), figures)
         return seen
 
     def _within(self, share: float, message: str) -> None:
-        so_far = f", {self._said}" if self._said else ""
-        self.report(self._overall(share), f"{self._title()}, {message}{so_far}", {})
+        self.report(self._overall(share), f"{self._title()}, {message}", {})
 
     def _title(self) -> str:
         return "marking" if self._number == 1 else f"marking, round {self._number}"
@@ -246,7 +244,7 @@ class _Marking:
         return 1 - left + left * _FIRST_SHARE * share
 
     def _keep(self, seen: Observation) -> None:
-        names = list(self.record.secrets)
+        names = self.names
         if not is_acceptable(seen, names, self.goal):
             return
         known = self._kept[0] if self._kept else None
@@ -291,7 +289,7 @@ class _Marking:
             ) from None
 
 
-def _rank(seen: Observation, schemes: list[str], goal: Goal) -> tuple[int, float, float]:
+def _rank(seen: Observation, schemes: Sequence[str], goal: Goal) -> tuple[int, float, float]:
     """Less is better: first what is short of what is wanted, then what it costs."""
     strayed = seen.changed if has_strayed(seen, goal) else 0.0
     return len(shortfall(seen, schemes, goal.wanted)), strayed, seen.cost.drop
@@ -340,7 +338,7 @@ def _check(seen: Observation, control: Control, goal: Goal, score: str) -> None:
 
 
 def _not_converged(
-    rounds: list[Round], schemes: list[str], goal: Goal, score: str
+    rounds: list[Round], schemes: Sequence[str], goal: Goal, score: str
 ) -> NotConvergedError:
     last = min(rounds, key=lambda each: _distance(each.seen, schemes, goal)).seen
     steps = " + ".join(str(each.steps) for each in rounds)
@@ -379,5 +377,5 @@ def _remedy(short: list[str]) -> str:
     return said
 
 
-def _distance(seen: Observation, schemes: list[str], goal: Goal) -> tuple[int, bool, float]:
+def _distance(seen: Observation, schemes: Sequence[str], goal: Goal) -> tuple[int, bool, float]:
     return len(shortfall(seen, schemes, goal.needed)), bool(seen.unread), seen.cost.drop

@@ -14,7 +14,7 @@ from deepsigns_registry.watermark.carriers import training_groups
 from deepsigns_registry.watermark.checkpoint import fingerprint, pack, unpack
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.hardening import Hardening
-from deepsigns_registry.watermark.pace import Clock, optimizer_for, schedule_for
+from deepsigns_registry.watermark.pace import Clock, optimizer_for, schedule_for, steps_an_epoch
 from deepsigns_registry.watermark.precision import autocast, lay_out, layout_for
 from deepsigns_registry.watermark.prepare import Progress
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -141,12 +141,11 @@ def embed(
     try:
         if resume is not None:
             run.load_state_dict(unpack(resume, belongs_to))
-        first, clock = run.done, Clock(run.done, run.steps)
+        first, clock = run.done, Clock()
         while run.done < run.steps:
             epoch, step = divmod(run.done, run.per_epoch)
             if progress and (step % _PROGRESS_EVERY == 0 or run.done == first):
-                left = clock.left(run.done)
-                progress(run.done / run.steps, f"epoch {epoch + 1} of {run.epochs}{left}")
+                progress(run.done / run.steps, f"epoch {epoch + 1} of {run.epochs}")
             run.step()
             if watcher and run.done == run.steps // 2:
                 run.factors = dict(watcher.halfway(model))
@@ -178,15 +177,8 @@ def fitting_targets(
         device: Where the model runs.
     """
     samples = len(data.train)
-    seen = _steps_an_epoch(settings, samples) * settings.epochs * settings.batch_size
+    seen = steps_an_epoch(settings, samples) * settings.epochs * settings.batch_size
     return task_targets(model, data.train, device, own=seen >= _MANY_PASSES * samples)
-
-
-def _steps_an_epoch(settings: MarkSettings, samples: int) -> int:
-    return max(
-        math.ceil(samples / settings.batch_size),
-        math.ceil(settings.minimum_steps / settings.epochs),
-    )
 
 
 class _Run:
@@ -213,7 +205,7 @@ class _Run:
             )
         self.settings = settings
         self.task = data.train.task
-        self.per_epoch = _steps_an_epoch(settings, len(data.train))
+        self.per_epoch = steps_an_epoch(settings, len(data.train))
         self.epochs = settings.epochs
         self.steps = self.per_epoch * settings.epochs
         if course.steps is not None:

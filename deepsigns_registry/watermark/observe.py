@@ -59,11 +59,6 @@ class Observation:
             found[f"{entry.scheme}_{counted}"] = getattr(entry, counted)
         return found
 
-    def summary(self, score: str) -> str:
-        """The same for people, in one line."""
-        said = [f"{entry.scheme} {entry.matches} of {entry.trials}" for entry in self.evidence]
-        return ", ".join([*said, f"{score} {self.cost.marked:.4f}"])
-
 
 class Observer:
     """Looks at one model as it is trained; see `Observation`.

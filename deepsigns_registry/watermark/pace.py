@@ -8,13 +8,31 @@ import torch
 from torch import Tensor
 
 from deepsigns_registry.watermark.scheme import Objective
+from deepsigns_registry.watermark.settings import MarkSettings
 
-__all__ = ["Clock", "optimizer_for", "schedule_for"]
+__all__ = ["Clock", "optimizer_for", "schedule_for", "steps_an_epoch"]
 
 # What an interruption costs at most, against what writing the state of a large model costs.
 _SECONDS_BETWEEN_CHECKPOINTS = 120.0
 _SECONDS_BETWEEN_LOOKS = 10.0
 _FUSED_DEVICES = {"cpu", "cuda"}
+
+
+def steps_an_epoch(settings: MarkSettings, samples: int) -> int:
+    """Steps that a fine-tuning calls an epoch: one pass, or more of them over a small data set.
+
+    Args:
+        settings: Of the fine-tuning.
+        samples: Of the training data.
+
+    Examples:
+        >>> [steps_an_epoch(MarkSettings(epochs=1), samples) for samples in (64_000, 640)]
+        [1000, 900]
+    """
+    return max(
+        math.ceil(samples / settings.batch_size),
+        math.ceil(settings.minimum_steps / settings.epochs),
+    )
 
 
 def optimizer_for(
@@ -56,11 +74,10 @@ def schedule_for(
 
 
 class Clock:
-    """Estimates how long the rest of a run takes, and says when its state is to be kept."""
+    """Says when whoever waits is to be told something, and when a run's state is to be kept."""
 
-    def __init__(self, done: int, steps: int) -> None:
-        self._start, self._first, self._steps = time.monotonic(), done, steps
-        self._written = self._looked = self._start
+    def __init__(self) -> None:
+        self._written = self._looked = time.monotonic()
 
     def look_due(self) -> bool:
         """Whether somebody who waits would like to know how it goes."""
@@ -77,16 +94,3 @@ class Clock:
     def checkpoint_written(self) -> None:
         """Counts from here."""
         self._written = time.monotonic()
-
-    def left(self, done: int) -> str:
-        """What to say of the time left; nothing in the first seconds.
-
-        Examples:
-            >>> Clock(0, 10).left(0)
-            ''
-        """
-        passed = time.monotonic() - self._start
-        if passed < 5 or done == self._first:
-            return ""
-        seconds = passed / (done - self._first) * (self._steps - done)
-        return f", {seconds:.0f} s left" if seconds < 90 else f", {seconds / 60:.0f} min left"

@@ -161,7 +161,7 @@ def test_status_follows_a_request_to_its_end(
         assert watching.stdout is not None
         lines = [watching.stdout.readline()]
         with reporter:
-            figures = {"blackbox_matches": 40, "blackbox_queries": 400, "seconds_left": 200}
+            figures = {"blackbox_matches": 40, "blackbox_queries": 400}
             reporter(0.4, "marking", figures)
         lines.append(watching.stdout.readline())
         report(client, held, signer, request_, state="failed", detail="the tap is too narrow")
@@ -169,7 +169,7 @@ def test_status_follows_a_request_to_its_end(
     label = f"{request_.model}/1  champion: "
     assert [line.rstrip("\n") for line in lines] == [
         f"{label}queued",
-        f"{label}queued  marking, 40%, about 3 min left, black box 40 of 400 queries match",
+        f"{label}queued  marking, 40%, black box 40 of 400 queries match",
         f"{label}failed  the tap is too narrow, black box 40 of 400 queries match",
     ]
     assert watching.returncode == 1

@@ -20,7 +20,6 @@ FIGURES = {
     "blackbox_queries": 400.0,
     "accuracy": 0.98333,
     "step": 120.0,
-    "seconds_left": 200.0,
 }
 PROGRESS = Progress(
     stage="marking",

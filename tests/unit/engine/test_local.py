@@ -64,6 +64,41 @@ def test_results_come_in_the_order_of_the_jobs_from_processes_of_their_own() -> 
     ]
 
 
+def test_as_a_context_it_keeps_its_processes_and_ends_them_with_it() -> None:
+    seen: list[tuple[object, ...]] = []
+    with LocalEngine(slots=2) as engine:
+        first = engine.run(square, [{"number": 1, "seconds": 0.3}, {"number": 2}])
+        again = engine.run(square, [{"number": 3, "seconds": 0.3}, {"number": 4}])
+        third = engine.run(square, [{"number": 5}], on_progress=lambda *event: seen.append(event))
+        assert [value for value, _ in [*first, *again, *third]] == [1, 4, 9, 16, 25]
+        processes = {process for _, process in [*first, *again, *third]}
+        assert len(processes) == 2
+        assert seen == [(0, 0.5, "half of 5", {"accuracy": 0.5})]
+        engine.release()
+        ((_, fresh),) = engine.run(square, [{"number": 6}])
+        assert fresh not in processes
+    for process in {*processes, fresh}:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+def test_a_process_that_was_kept_and_died_is_said_to_be_dead_and_is_not_used_again() -> None:
+    with LocalEngine() as engine:
+        ((_, process),) = engine.run(square, [{"number": 1}])
+        os.kill(process, signal.SIGKILL)
+        with pytest.raises(CouldNotCheckError, match="ended by SIGKILL"):
+            engine.run(square, [{"number": 2}])
+        ((_, fresh),) = engine.run(square, [{"number": 3}])
+    assert fresh != process
+
+
+def test_after_an_error_the_next_job_has_a_process_of_its_own() -> None:
+    with LocalEngine() as engine:
+        with pytest.raises(DataError):
+            engine.run(refuse, [{}])
+        assert engine.run(square, [{"number": 3}])[0][0] == 9
+
+
 def test_a_known_error_arrives_as_it_was_raised() -> None:
     with pytest.raises(DataError, match="train: no samples; check the loader"):
         LocalEngine().run(refuse, [{}])

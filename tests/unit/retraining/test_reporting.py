@@ -98,15 +98,13 @@ def clock_of(*seconds: float) -> Callable[[], float]:
     return lambda: next(times)
 
 
-def test_the_time_left_is_the_marking_s_own_else_what_the_share_tells() -> None:
+def test_the_time_left_is_what_the_share_that_is_done_tells() -> None:
     sent: list[Told] = []
-    with ProgressReporter(sent.append, every=3600, clock=clock_of(100, 130)) as reporter:
+    with ProgressReporter(sent.append, every=3600, clock=clock_of(100, 101, 130)) as reporter:
         reporter(0.01, "loading")
         assert reporter.because("").progress.seconds_left is None
         reporter(0.25, "marking")
         assert reporter.because("").progress.seconds_left == 90
-        reporter(0.5, "marking", {"seconds_left": 12})
-        assert reporter.because("").progress.seconds_left == 12
 
 
 def test_what_is_no_number_and_what_is_too_long_is_left_out() -> None:

@@ -1,5 +1,6 @@
 """The trainable view of an exported program."""
 
+import copy
 import io
 from typing import Self
 
@@ -56,16 +57,14 @@ class ExportedTappedModel(TappedModel):
             raise UnmarkableError(
                 f"no output depends on layer '{tap}'", advice="choose another hidden layer"
             )
-        # Kept as bytes: a program cannot be copied deeply, and attacks copy models.
-        self._program = _saved(program)
-        own = _loaded(self._program)
+        self._registered = _Registered(program)
         self.tap = tap
-        self._row = tuple(int(extent) for extent in user_input(own).meta["val"].shape[1:])
-        self._copies = writes_its_input(own)
+        self._row = tuple(int(extent) for extent in user_input(program).meta["val"].shape[1:])
+        self._copies = writes_its_input(program)
         self._behind: tuple[WeightBehind | None] | None = None
-        logits = logits_of(own) if task == "classification" else None
+        logits = logits_of(program) if task == "classification" else None
         self._unwrapped = logits is not None
-        self.graph_module = _tapped_module(own, node.name, logits.name if logits else "", idle)
+        self.graph_module = _tapped_module(program, node.name, logits.name if logits else "", idle)
         self._logarithm = (
             task == "classification"
             and logits is None
@@ -112,7 +111,7 @@ class ExportedTappedModel(TappedModel):
 
         `torch.export.save` writes it as a `pt2` file that MLflow loads like the original.
         """
-        program = _loaded(self._program)
+        program = self._registered.copy()
         trained = self.graph_module.state_dict()
         with torch.no_grad():
             for name, value in program.state_dict.items():
@@ -127,20 +126,27 @@ class ExportedTappedModel(TappedModel):
         return outputs, logits, activation
 
 
-def _saved(program: ExportedProgram) -> bytes:
-    buffer = io.BytesIO()
-    torch.export.save(program, buffer)
-    return buffer.getvalue()
+class _Registered:
+    """A program that nobody changes; copies of a model share it, as it cannot be copied deeply."""
 
+    def __init__(self, program: ExportedProgram) -> None:
+        self._program = program
 
-def _loaded(content: bytes) -> ExportedProgram:
-    return torch.export.load(io.BytesIO(content))
+    def __deepcopy__(self, _memo: dict[int, object]) -> Self:
+        return self
+
+    def copy(self) -> ExportedProgram:
+        """A program of its own."""
+        buffer = io.BytesIO()
+        torch.export.save(self._program, buffer)
+        buffer.seek(0)
+        return torch.export.load(buffer)
 
 
 def _tapped_module(
     program: ExportedProgram, tap: str, logits: str, idle: frozenset[str]
 ) -> GraphModule:
-    """The program's module with plain arguments, that gives outputs, logits and the tap.
+    """A module of its own with plain arguments, that gives outputs, logits and the tap.
 
     Without logits of their own, the outputs stand there twice.
     """
@@ -161,7 +167,7 @@ def _tapped_module(
         stack = node.meta.get("nn_module_stack")
         node.meta = {"nn_module_stack": stack} if stack else {}
     graph.eliminate_dead_code()
-    own = GraphModule(module, graph)
+    own = copy.deepcopy(GraphModule(module, graph))
     if own_types(program) != {torch.float32}:
         to_float32(own)
     return own
