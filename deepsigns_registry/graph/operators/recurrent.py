@@ -1,5 +1,7 @@
 """Recurrent layers, GRU and LSTM, by torch's own kernels."""
 
+from typing import TypedDict
+
 import torch
 from torch import Tensor
 
@@ -28,17 +30,8 @@ def _gru(  # noqa: PLR0917 - the operator's inputs
         raise call.unsupported("a reset gate before the product")
     _check(call, lengths)
     start = _start(values, recurrence) if state is None else state
-    steps, last = torch.gru(
-        values,
-        start,
-        _parameters(weight, recurrence, bias, _GRU_GATES),
-        has_biases=True,
-        num_layers=1,
-        dropout=0.0,
-        train=False,
-        bidirectional=len(weight) == 2,
-        batch_first=False,
-    )
+    parameters = _parameters(weight, recurrence, bias, _GRU_GATES)
+    steps, last = torch.gru(values, start, parameters, **_form(weight))
     return _by_direction(steps, len(weight)), last
 
 
@@ -58,17 +51,8 @@ def _lstm(  # noqa: PLR0917 - the operator's inputs
         raise call.unsupported("gates that look at the cell, or are coupled")
     _check(call, lengths)
     start = [_start(values, recurrence) if part is None else part for part in (state, cell)]
-    steps, last, kept = torch.lstm(
-        values,
-        start,
-        _parameters(weight, recurrence, bias, _LSTM_GATES),
-        has_biases=True,
-        num_layers=1,
-        dropout=0.0,
-        train=False,
-        bidirectional=len(weight) == 2,
-        batch_first=False,
-    )
+    parameters = _parameters(weight, recurrence, bias, _LSTM_GATES)
+    steps, last, kept = torch.lstm(values, start, parameters, **_form(weight))
     return _by_direction(steps, len(weight)), last, kept
 
 
@@ -77,6 +61,27 @@ def _check(call: Call, lengths: Tensor | None) -> None:
         raise call.unsupported("rows of several lengths, another layout, or clipping")
     if call.get("direction", "forward") == "reverse" or call.get("activations"):
         raise call.unsupported("another direction, or other activation functions")
+
+
+class _Form(TypedDict):
+    has_biases: bool
+    num_layers: int
+    dropout: float
+    train: bool
+    bidirectional: bool
+    batch_first: bool
+
+
+def _form(weight: Tensor) -> _Form:
+    """One layer, steps first, as ONNX has it; weight is [directions, ...]."""
+    return {
+        "has_biases": True,
+        "num_layers": 1,
+        "dropout": 0.0,
+        "train": False,
+        "bidirectional": len(weight) == 2,
+        "batch_first": False,
+    }
 
 
 def _start(values: Tensor, recurrence: Tensor) -> Tensor:

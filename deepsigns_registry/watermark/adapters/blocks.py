@@ -65,22 +65,38 @@ def find_layout(model: TappedModel, row: Sequence[int]) -> Layout | None:
 
 def _standing(tap: Any, inputs: Any) -> _Standing | None:
     """By hand what recursion would do: a recurrence that is written out is deep."""
+    computed = _computed_of(tap, inputs)
     known: _Known = {}
     pending = [tap]
     while pending:
         node = pending[-1]
-        above = [edge for edge in _above(node) if edge not in known]
+        above = [edge for edge in _above(node, computed) if edge not in known]
         pending += above
         if not above:
-            known[pending.pop()] = _computed(node, known, inputs)
+            known[pending.pop()] = _standing_of(node, known, computed, inputs)
     return known[tap]
 
 
-def _above(node: Any) -> list[Any]:
+def _computed_of(tap: Any, inputs: Any) -> set[Any]:
+    """The nodes that the inputs have a part in; what only weights are in follows their order."""
+    found: dict[Any, bool] = {}
+    pending = [tap]
+    while pending:
+        node = pending[-1]
+        above = [edge for edge, _ in node.next_functions if edge is not None]
+        unknown = [edge for edge in above if edge not in found]
+        pending += unknown
+        if not unknown:
+            given = getattr(node, "variable", None) is inputs
+            found[pending.pop()] = given or any(found[edge] for edge in above)
+    return {node for node, is_computed in found.items() if is_computed}
+
+
+def _above(node: Any, computed: set[Any]) -> list[Any]:
     """What a node's layout follows from; nothing where it has neurons of its own."""
     if _is_layer(node):
         return []
-    above = [edge for edge, _ in node.next_functions if edge is not None]
+    above = [edge for edge, _ in node.next_functions if edge in computed]
     above = [edge for edge in above if operator(edge) != LEAF]
     again = operator(node) in VIEWS - _ORDERS
     return [_seen_again(node, edge) for edge in above] if again else above
@@ -95,14 +111,14 @@ def _groups(node: Any) -> int:
     return int(node._saved_groups) if operator(node) == "Convolution" else 1  # noqa: SLF001 - torch's own name
 
 
-def _computed(node: Any, known: _Known, inputs: Any) -> _Standing | None:
+def _standing_of(node: Any, known: _Known, computed: set[Any], inputs: Any) -> _Standing | None:
     kind, shape = operator(node), _shape(node)
     if _is_layer(node):
         return _Standing(_LAYERS[kind] % len(shape), 1, 1)
     # What the model is given stands in one order in every network.
     if any(edge and getattr(edge, "variable", None) is inputs for edge, _ in node.next_functions):
         return None
-    above = _above(node)
+    above = _above(node, computed)
     if kind not in VIEWS and len(shape) == 2 and all(len(_shape(edge)) > 2 for edge in above):
         return _Standing(1, 1, 1)  # positions or steps were averaged, or one of them was taken
     standings = {known[edge] for edge in above}
@@ -116,6 +132,8 @@ def _kept(found: _Standing, node: Any, above: list[tuple[int, ...]]) -> _Standin
     """Where the channels stand behind an operator that computes none."""
     kind, shape = operator(node), _shape(node)
     whole = found.outer == found.inner == 1
+    if kind == "IndexSelect" and _signed(node._saved_dim) % len(shape) != found.dimension:  # noqa: SLF001 - torch's own name
+        return found
     if kind in _SHUFFLES or (kind in _PARTS and not whole) or _groups(node) not in {1, shape[1]}:
         return None
     if kind in VIEWS:

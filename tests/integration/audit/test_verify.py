@@ -51,7 +51,7 @@ def second(home: Path) -> WatermarkRecord:
     data = load_training_data(load_settings(home / "second.toml"), "digits")
     parent = OnnxTappedModel.from_file(home / "unmarked.onnx", _hidden(home / "unmarked.onnx"))
     root = RootKey(os.urandom(32), owner_identity(home / "keys/owner.pub.pem"))
-    return prepare_record(parent.eval(), data, root, MarkSettings(), recognisable=False)
+    return prepare_record(parent.eval(), data, root, MarkSettings())
 
 
 def _hidden(path: Path) -> str:

@@ -137,6 +137,18 @@ def test_both_adapters_order_every_layer_alike(kind: str, tmp_path: Path) -> Non
     assert found == wanted
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_tells_how_its_tap_is_built_as_the_module_does(kind: str, tmp_path: Path) -> None:
+    module, shape, wanted = KINDS[kind]
+    inputs = rows(shape)
+    choice = eager.tap_candidates(module.eval(), inputs, width=Width(20, 8))[0]
+    model = EagerTappedModel(module, choice.tap).eval()
+    tap = export_onnx(model, inputs.numpy(), tmp_path / "m.onnx")
+    graph = OnnxTappedModel.from_file(tmp_path / "m.onnx", tap).eval()
+    graph(inputs)
+    assert graph.tap_layout() == wanted[0][1]
+
+
 @pytest.mark.parametrize(
     "norm", [nn.BatchNorm2d(8), nn.GroupNorm(2, 8), nn.InstanceNorm2d(8, affine=True)]
 )
