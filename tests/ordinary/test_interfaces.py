@@ -1,28 +1,23 @@
-"""Which ordinary models can be taken, as MLflow stores them, and which are refused with what words.
+"""Which ordinary models can be taken, as MLflow stores them.
 
 Every model is logged as anybody does it, and loaded as the worker does it.
 """
 
-import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 from torch.nn import functional
 
-from deepsigns_registry.errors import CouldNotCheckError, UnmarkableError
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.wiring import parent_blueprint
-from deepsigns_registry.retraining.source import load_program, output_width
+from deepsigns_registry.retraining.source import output_width
 from deepsigns_registry.watermark.adapters.exported import (
     ExportedTappedModel,
     choose_tap,
@@ -35,52 +30,7 @@ from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.settings import MarkSettings
-
-Log = Callable[[nn.Module, NDArray[np.generic]], ExportedProgram]
-ROW, IMAGE = (8,), (1, 8, 8)
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Log:
-    def logged(module: nn.Module, example: NDArray[np.generic]) -> ExportedProgram:
-        with warnings.catch_warnings():
-            # MLflow's and torch's own deprecations, while they store the model.
-            warnings.simplefilter("ignore")
-            mlflow.pytorch.save_model(
-                module, tmp_path / "model", input_example=example, pip_requirements=["torch"]
-            )
-            return load_program(tmp_path / "model")
-
-    return logged
-
-
-def rows(*shape: int, kind: type[np.generic] = np.float32, seed: int = 0) -> NDArray[np.generic]:
-    return np.random.default_rng(seed).standard_normal((4, *shape)).astype(kind)
-
-
-class Base(nn.Module):
-    """Two layers; what is peculiar about a model is in `hidden` or `ending`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(8, 32), nn.Linear(32, 5)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.ending(self.last(self.hidden(inputs)))
-
-    def hidden(self, inputs: Tensor) -> Tensor:
-        return torch.relu(self.first(inputs))
-
-    def ending(self, outputs: Tensor) -> Tensor:
-        return outputs
-
-
-def layers(*middle: nn.Module) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(8, 32), *middle, nn.Linear(32, 5))
-
-
-def images(norm: nn.Module) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(1, 8, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
+from tests.support.ordinary import IMAGE, ROW, Base, Counting, Log, images, layers, rows
 
 
 def trained(model: ExportedTappedModel, inputs: Tensor) -> None:
@@ -269,33 +219,6 @@ def test_another_softmax_is_left_alone(way: str, log: Log) -> None:
     torch.testing.assert_close(outputs, expected)
 
 
-class Counting(Base):
-    """Counts its calls, or keeps a mean of what it saw, in a buffer."""
-
-    calls: Tensor
-
-    def __init__(self, way: str) -> None:
-        super().__init__()
-        self.way = way
-        self.register_buffer("calls", torch.tensor(93.0))
-
-    def hidden(self, inputs: Tensor) -> Tensor:
-        if self.way == "in place":
-            self.calls.add_(1)
-        elif self.way == "assigned":
-            self.calls = self.calls + 1
-        elif self.way == "copied":
-            self.calls.copy_(0.9 * self.calls + inputs.mean())
-        elif self.way == "read":
-            self.calls.mul_(0.9).add_(inputs.mean())
-            return torch.relu(self.first(inputs - self.calls))
-        elif self.way == "added":
-            hidden = self.first(inputs)
-            hidden.view(-1).add_(self.calls.add_(1))
-            return torch.relu(hidden)
-        return torch.relu(self.first(inputs))
-
-
 @pytest.mark.parametrize("way", ["in place", "assigned", "copied"])
 def test_a_counter_stays_as_it_was(way: str, log: Log, tmp_path: Path) -> None:
     program = log(Counting(way).eval(), rows(*ROW))
@@ -368,145 +291,3 @@ def test_no_dropout_between_layers_is_no_training_mode(log: Log) -> None:
             return outputs
 
     assert choose_tap(log(Recurrent().train(), rows(5, 4))).neurons == 16
-
-
-class Tokens(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.last = nn.Embedding(50, 16), nn.Linear(16, 3)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.last(self.embed(inputs).mean(dim=1))
-        return outputs
-
-
-class Branching(Base):
-    def hidden(self, inputs: Tensor) -> Tensor:
-        chosen: Tensor = torch.cond(inputs.sum() > 0, torch.relu, torch.tanh, (self.first(inputs),))
-        return chosen
-
-
-class Noisy(Base):
-    def hidden(self, inputs: Tensor) -> Tensor:
-        hidden = torch.relu(self.first(inputs))
-        return hidden + 0.1 * torch.randn_like(hidden)
-
-
-class Dropping(Base):
-    def hidden(self, inputs: Tensor) -> Tensor:
-        return functional.dropout(torch.relu(self.first(inputs)), 0.3)
-
-
-class Attending(Base):
-    def hidden(self, inputs: Tensor) -> Tensor:
-        tokens = self.first(inputs).unflatten(1, (4, 8))
-        mixed: Tensor = functional.scaled_dot_product_attention(
-            tokens, tokens, tokens, dropout_p=0.1
-        )
-        return mixed.flatten(1)
-
-
-class Recurring(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.rnn = nn.LSTM(4, 16, num_layers=2, dropout=0.3, batch_first=True)
-        self.last = nn.Linear(16, 3)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.last(self.rnn(inputs)[0][:, -1])
-        return outputs
-
-
-MODE = r"was exported in training mode; call model\.eval\(\) before mlflow\.pytorch\.log_model"
-STATE = "outputs depend on state that changes when it runs"
-REFUSED: dict[str, tuple[nn.Module, NDArray[np.generic], str]] = {
-    "tokens": (
-        Tokens().eval(), np.arange(48).reshape(4, 12) % 50, "input is int64: integer inputs.*not"
-    ),
-    "one row": (layers(nn.ReLU()).eval(), rows(*ROW)[:1], "batches of 1 row only; log it with an"),
-    "batch norm": (layers(nn.BatchNorm1d(32)), rows(*ROW), f"layer '1' {MODE}"),
-    "instance norm": (
-        images(nn.InstanceNorm2d(8, track_running_stats=True)), rows(*IMAGE), f"layer '1' {MODE}"
-    ),
-    "dropout": (layers(nn.Dropout(inplace=True)), rows(*ROW), f"layer '1' {MODE}"),
-    "functional dropout": (Dropping().eval(), rows(*ROW), r"needs training=self\.training"),
-    "attention": (Attending().eval(), rows(*ROW), MODE),
-    "recurrence": (Recurring(), rows(5, 4), f"layer 'rnn' {MODE}"),
-    "rrelu": (layers(nn.RReLU()), rows(*ROW), f"layer '1' {MODE}"),
-    "batch statistics": (
-        layers(nn.BatchNorm1d(32, track_running_stats=False)).eval(),
-        rows(*ROW),
-        "layer '1' normalises over the batch, so that an answer depends on the other rows",
-    ),
-    "noise": (Noisy().eval(), rows(*ROW), "draws random numbers"),
-    "state": (Counting("read").eval(), rows(*ROW), rf"{STATE} \('calls'\)"),
-    "state through a view": (Counting("added").eval(), rows(*ROW), STATE),
-    "spectral norm": (
-        layers(nn.utils.parametrizations.spectral_norm(nn.Linear(32, 32))), rows(*ROW), STATE
-    ),
-    "control flow": (Branching().eval(), rows(*ROW), r"chooses while it runs.*\('cond'\)"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_what_cannot_be_taken_is_refused_with_the_true_reason(kind: str, log: Log) -> None:
-    module, example, words = REFUSED[kind]
-    program = log(module, example)
-    with pytest.raises(UnmarkableError, match=words) as caught:
-        choose_tap(program)
-    assert "\n" not in str(caught.value)
-    assert "'1'" not in caught.value.public
-    assert "worker's own output" not in caught.value.public
-
-
-class Unexportable(Base):
-    def hidden(self, inputs: Tensor) -> Tensor:
-        hidden: Tensor = torch.special.bessel_j0(self.first(inputs))
-        return hidden
-
-
-class DoubleInside(Base):
-    """ONNX has the operator, the runtime has none for this type."""
-
-    def hidden(self, inputs: Tensor) -> Tensor:
-        return functional.conv1d(
-            torch.relu(self.first(inputs))[:, None].double(),
-            torch.ones(1, 1, 1, dtype=torch.float64),
-        )[:, 0].float()
-
-
-@pytest.mark.parametrize(
-    ("module", "words"),
-    [
-        (Unexportable(), r"cannot be exported to ONNX: operator prims\.bessel_j0\.default cannot"),
-        (DoubleInside(), "the exported ONNX file does not run: .*NOT_IMPLEMENTED"),
-    ],
-)
-def test_what_onnx_cannot_hold_is_refused_once(
-    module: nn.Module, words: str, log: Log, tmp_path: Path
-) -> None:
-    program = log(module.eval(), rows(*ROW))
-    model = ExportedTappedModel(program, choose_tap(program).tap)
-    with pytest.raises(UnmarkableError, match=words) as caught:
-        export_onnx(model, np.asarray(rows(*ROW), np.float32), tmp_path / "m.onnx")
-    assert "\n" not in str(caught.value)
-    assert "the model cannot be exported to ONNX" in caught.value.public or (
-        "the exported ONNX file does not run" in caught.value.public
-    )
-
-
-def test_an_operator_that_is_not_installed_is_named(log: Log, tmp_path: Path) -> None:
-    log(layers(nn.ReLU()).eval(), rows(*ROW))
-    stored = tmp_path / "model/data/model.pt2"
-    with zipfile.ZipFile(stored) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(stored, "w") as archive:
-        for name, content in entries.items():
-            archive.writestr(
-                name, content.replace(b"ops.aten.relu.default", b"ops.ours.relu.default")
-            )
-    with pytest.raises(UnmarkableError, match=r"not installed here: ours\.relu; build it of"):
-        load_program(tmp_path / "model")
-    stored.write_bytes(stored.read_bytes().replace(b"ours", b"mine"))
-    with pytest.raises(CouldNotCheckError, match="cannot be loaded: BadZipFile"):
-        load_program(tmp_path / "model")

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.ordinary.unfit import FAULTS, Parent, trained
+from benchmarks.ordinary.unfit_faults import FAULTS
+from benchmarks.ordinary.unfit_parents import Parent, trained
 from deepsigns_registry.errors import DataError
 from deepsigns_registry.retraining.fitness import Described, judge_data
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
