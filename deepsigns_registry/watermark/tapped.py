@@ -1,6 +1,8 @@
 """One view of a model: outputs, and the activation at a named tap."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -93,10 +95,21 @@ def pool(activation: Tensor) -> Tensor:
     return activation.flatten(2).mean(dim=2)
 
 
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """By default cuDNN keeps ten bits of a factor, and others could not derive the same values."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 def run_batched(
     model: TappedModel, inputs: NDArray[np.float32], device: torch.device, batch: int = 512
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Runs a model over many samples without gradients.
+    """Runs a model over many samples without gradients, in full float32 on every device.
 
     Args:
         model: It is moved to the device and set to evaluation.
@@ -109,7 +122,7 @@ def run_batched(
     """
     model.to(device).eval()
     outputs, activations = [], []
-    with torch.no_grad():
+    with torch.no_grad(), _full_precision():
         for start in range(0, len(inputs), batch):
             chunk = np.ascontiguousarray(inputs[start : start + batch], dtype=np.float32)
             tapped = model(torch.from_numpy(chunk).to(device))

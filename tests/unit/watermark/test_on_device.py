@@ -25,7 +25,7 @@ from deepsigns_registry.watermark.prepare import check_against_parent, prepare_r
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
-from deepsigns_registry.watermark.tapped import TappedModel
+from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 from deepsigns_registry.watermark.verdict import Evidence, judge
 
 DEVICE = torch.device(
@@ -233,3 +233,20 @@ def layouts_into(seen: list[bool]) -> Callable[[nn.Module, tuple[Tensor, ...], T
         seen.append(output.is_contiguous(memory_format=torch.channels_last))
 
     return note
+
+
+class FullPrecision(unittest.TestCase):
+    def test_readings_are_of_full_precision_whatever_the_process_prefers(self) -> None:
+        seen = set()
+
+        class Noting(nn.Module):
+            def forward(self, inputs: Tensor) -> Tensor:
+                seen.add(torch.backends.cudnn.allow_tf32)
+                return inputs
+
+        layers = nn.Sequential(nn.Linear(3, 4), Noting(), nn.ReLU(), nn.Linear(4, 2))
+        model = EagerTappedModel(layers, "2")
+        assert torch.backends.cudnn.allow_tf32
+        run_batched(model, np.zeros((2, 3), np.float32), DEVICE)
+        assert seen == {False}
+        assert torch.backends.cudnn.allow_tf32
