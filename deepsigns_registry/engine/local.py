@@ -25,9 +25,9 @@ class LocalEngine:
     """Runs up to `slots` jobs at a time, each in a fresh interpreter.
 
     A fresh interpreter (spawn, not fork) keeps CUDA, threads and the parent's secrets out of
-    the job. As a context it keeps the interpreters for later calls of `run`, which then need not
-    import everything again; a job sees what earlier ones left there, so these must be of one
-    trust.
+    the job. As a context it keeps the interpreters for later calls of `run`, whose jobs need not
+    import everything again, and gives each job `kept`, a dictionary that lasts as long as its
+    interpreter: jobs of one context must be of one trust.
     """
 
     def __init__(self, slots: int = 1) -> None:
@@ -68,7 +68,7 @@ class LocalEngine:
             while waiting or running:
                 while waiting and len(running) < self._slots:
                     index, job = waiting.popleft()
-                    child = self._idle.pop() if self._idle else _started()
+                    child = self._idle.pop() if self._idle else _started(keeps=self._keeps)
                     running[child.connection] = index, child
                     child.send(function, job)
                 for ready in wait(list(running)):
@@ -127,17 +127,17 @@ def _death(exit_code: int | None) -> DeepSignsError:
     return CouldNotCheckError(f"a job ended without a result, exit code {exit_code}")
 
 
-def _started() -> _Child:
+def _started(*, keeps: bool) -> _Child:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, keeps), daemon=True)
     process.start()
     # Only the child may hold this end, or its death would never be seen as an end of file.
     theirs.close()
     return _Child(process, ours)
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, keeps: bool) -> None:
     """Does one job after the other, until the other end is closed."""
     # The parent handles an interrupt from the keyboard and then stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -146,13 +146,14 @@ def _serve(connection: Connection) -> None:
         plain = None if figures is None else dict(figures)
         connection.send(("progress", (fraction, message, plain)))
 
+    kept: dict[str, object] = {"kept": {}} if keeps else {}
     while True:
         try:
             function, job = connection.recv()
         except EOFError:
             return
         try:
-            result = function(progress=progress, **job)
+            result = function(progress=progress, **kept, **job)
         except Exception as error:  # noqa: BLE001 - whatever a job raises goes to the parent
             _log.debug("job failed", exc_info=True)
             connection.send(("error", failure_of(error)))

@@ -98,6 +98,7 @@ class Ran:
 def prepare_mark(
     *,
     progress: "JobProgress",
+    kept: dict[str, Unmarked] | None = None,
     source: Path,
     config: Path,
     model: str,
@@ -114,6 +115,7 @@ def prepare_mark(
 
     Args:
         progress: Told how far it is.
+        kept: Where the loaded model and data are left for the next job of one marking.
         source: Folder of the unmarked version.
         config: The settings file.
         model: Name of the registered model.
@@ -134,7 +136,7 @@ def prepare_mark(
         UnmarkableError: The model cannot carry the mark.
     """
     progress(0.0, "loading the model and the data")
-    unmarked = Unmarked.opened(source, config, model)
+    unmarked = _opened({} if kept is None else kept, source, config, model)
     choices = unmarked.choices
     digest = data_digest(unmarked.data)
     progress(0.1, "judging the data")
@@ -155,6 +157,7 @@ def prepare_mark(
 def mark_model(
     *,
     progress: "JobProgress",
+    kept: dict[str, Unmarked] | None = None,
     source: Path,
     config: Path,
     model: str,
@@ -170,6 +173,8 @@ def mark_model(
 
     Args:
         progress: Told how far the stage is, and what the mark is like so far.
+        kept: What `prepare_mark` left there is not loaded again: a loader need not give the same
+            data twice.
         source: Folder of the unmarked version.
         config: The settings file.
         model: Name of the registered model.
@@ -196,7 +201,7 @@ def mark_model(
     secret = WatermarkRecord.from_bytes(record)
     device = training_device()
     progress(0.0, "loading the model and the data")
-    unmarked = Unmarked.opened(source, config, model)
+    unmarked = _opened({} if kept is None else kept, source, config, model)
     section, data = unmarked.section, unmarked.data
     fresh = partial(_parent, unmarked, secret)
     tapped = fresh()
@@ -236,6 +241,13 @@ def mark_model(
         cost=mark_cost(parent_outputs, marked_outputs, data.validation),
         device=device_name(device),
     )
+
+
+def _opened(kept: dict[str, Unmarked], source: Path, config: Path, model: str) -> Unmarked:
+    name = "\n".join(map(str, (source, config, model)))
+    if name not in kept:
+        kept[name] = Unmarked.opened(source, config, model)
+    return kept[name]
 
 
 def _parent(unmarked: Unmarked, record: "WatermarkRecord") -> "ExportedTappedModel":

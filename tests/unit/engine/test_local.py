@@ -15,14 +15,23 @@ from deepsigns_registry.errors import CouldNotCheckError, DataError
 from tests.support.patience import HANG
 
 
-def square(*, progress: JobProgress, number: int, seconds: float = 0.0) -> tuple[int, int]:
+def square(
+    *, progress: JobProgress, number: int, seconds: float = 0.0, kept: object = None
+) -> tuple[int, int]:
+    del kept
     progress(0.5, f"half of {number}", {"accuracy": number / 10} if number > 3 else None)
     time.sleep(seconds)
     return number * number, os.getpid()
 
 
-def refuse(*, progress: JobProgress) -> None:
-    del progress
+def count(*, progress: JobProgress, kept: dict[str, int]) -> int:
+    progress(0.5, "counting")
+    kept["calls"] = kept.get("calls", 0) + 1
+    return kept["calls"]
+
+
+def refuse(*, progress: JobProgress, kept: object = None) -> None:
+    del progress, kept
     raise DataError("train: no samples", advice="check the loader")
 
 
@@ -80,6 +89,13 @@ def test_as_a_context_it_keeps_its_processes_and_ends_them_with_it() -> None:
     for process in {*processes, fresh}:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def test_what_a_job_keeps_is_there_for_the_next_one_and_for_no_other_context() -> None:
+    with LocalEngine() as engine:
+        assert [engine.run(count, [{}]) for _ in range(3)] == [[1], [2], [3]]
+        engine.release()
+        assert engine.run(count, [{}]) == [1]
 
 
 def test_a_process_that_was_kept_and_died_is_said_to_be_dead_and_is_not_used_again() -> None:

@@ -3,42 +3,24 @@
 import json
 import shutil
 import warnings
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from deepsigns_registry.config import ModelSettings
-from deepsigns_registry.engine.jobs import Figures
 from deepsigns_registry.errors import NotFoundError, UnmarkableError
 from deepsigns_registry.retraining.check import Examination, TensorForm, examine_version
 from deepsigns_registry.retraining.effort import measured_effort
 from deepsigns_registry.retraining.options import mark_settings
 from deepsigns_registry.retraining.stage import prepare_mark
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
-from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.record import WatermarkRecord
-
-FEATURES, CLASSES = 16, 4
-
-
-def samples(rows: int, seed: int) -> LabelledData:
-    """Clusters that a small network tells apart."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(rows) % CLASSES
-    centres = 4 * np.eye(CLASSES, FEATURES, dtype=np.float32)
-    noise = random.normal(size=(rows, FEATURES)).astype(np.float32)
-    return LabelledData(centres[labels] + noise, labels)
-
-
-def silent(_fraction: float, _message: str, /, figures: Figures | None = None) -> None:
-    del figures
+from tests.support.clusters import CLASSES, FEATURES, samples, saved, silent, trained
 
 
 @pytest.fixture(scope="module")
@@ -68,30 +50,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     saved(trained(train), folder / "version", train.inputs[:4])
     saved(nn.Linear(FEATURES, CLASSES), folder / "flat", train.inputs[:4])
     return folder
-
-
-def trained(train: LabelledData) -> nn.Sequential:
-    """A network that has learned these samples."""
-    torch.manual_seed(0)
-    hideout = nn.Sequential(nn.Linear(FEATURES, 300), nn.ReLU())
-    net = nn.Sequential(OrderedDict(hideout=hideout, head=nn.Linear(300, CLASSES)))
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    for _ in range(60):
-        optimizer.zero_grad()
-        outputs = net(torch.from_numpy(train.inputs))
-        torch.autograd.backward(
-            nn.functional.cross_entropy(outputs, torch.from_numpy(train.labels))
-        )
-        optimizer.step()
-    return net
-
-
-def saved(net: nn.Module, folder: Path, example: NDArray[np.float32]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.pytorch.save_model(
-            net.eval(), str(folder), input_example=example, pip_requirements=["torch"]
-        )
 
 
 def examined(home: Path, version: str, model: str) -> Examination:
