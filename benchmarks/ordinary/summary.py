@@ -27,8 +27,7 @@ class Row:
         refused: How many were refused.
         late: How many of the refused were trained first.
         crashed: How many ended in an error that nobody raised on purpose.
-        above_limit: How many of the marked cost more than the limit of their settings, against the
-            same fine-tuning without a mark.
+        above_limit: Whether the mean drop of the marked is above the limit of their settings.
         twins_present: Unmarked twins in which the mark was found.
         accuracy_drop: Mean over the marked, in points / 100; None where none was.
         worst_drop: Largest over the marked.
@@ -47,7 +46,7 @@ class Row:
     refused: int
     late: int
     crashed: int
-    above_limit: int
+    above_limit: bool
     twins_present: int
     accuracy_drop: float | None
     worst_drop: float | None
@@ -93,7 +92,7 @@ class Summary:
         for count, words in (
             ("late", "were refused after training"),
             ("crashed", "ended in an internal error"),
-            ("above_limit", "cost more than the limit"),
+            ("above_limit", "models cost more than the limit"),
             ("twins_present", "unmarked twins were called present"),
         ):
             if self.total(count):
@@ -148,6 +147,7 @@ def read_json(text: str) -> Summary:
 
 def _row(data: str, trials: Sequence[Trial]) -> Row:
     marked = _marked(trials)
+    drop = _mean(trial.accuracy_drop for trial in marked)
     return Row(
         model=trials[0].name,
         data=data,
@@ -156,9 +156,9 @@ def _row(data: str, trials: Sequence[Trial]) -> Row:
         refused=sum(trial.outcome == "refused" for trial in trials),
         late=sum(trial.late for trial in trials),
         crashed=sum(trial.outcome == "crashed" for trial in trials),
-        above_limit=sum(trial.above_limit for trial in trials),
+        above_limit=drop is not None and any(drop > trial.limit for trial in marked if trial.limit),
         twins_present=sum(trial.twin == "present" for trial in trials),
-        accuracy_drop=_mean(trial.accuracy_drop for trial in marked),
+        accuracy_drop=drop,
         worst_drop=_largest(trial.accuracy_drop for trial in marked),
         whitebox_log10_p=_largest(trial.whitebox_log10_p for trial in marked),
         blackbox_log10_p=_largest(trial.blackbox_log10_p for trial in marked),

@@ -8,7 +8,7 @@ __all__ = ["BEGIN", "markdown", "terminal"]
 
 BEGIN = "<!-- results: written by python -m benchmarks ordinary -->"
 
-_TITLES = ("model", "data", "marked", "drop", "WB", "BB", "seconds", "plain", "reason")
+_TITLES = ("model", "data", "marked", "drop", "worst", "WB", "BB", "seconds", "plain", "reason")
 _WIDEST_REASON = 70
 
 
@@ -46,7 +46,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.model,
         row.data,
         f"{row.marked}/{row.seeds}",
-        "" if row.accuracy_drop is None else f"{100 * row.accuracy_drop:+.2f}",
+        _points(row.accuracy_drop),
+        _points(row.worst_drop),
         _number(row.whitebox_log10_p),
         _number(row.blackbox_log10_p),
         _number(row.seconds),
@@ -70,6 +71,10 @@ def _total(summary: Summary) -> str:
     if summary.accuracy_drop is not None:
         text += f"; mean drop {100 * summary.accuracy_drop:.2f} points"
     return f"{text}."
+
+
+def _points(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:+.2f}"
 
 
 def _number(value: float | None) -> str:

@@ -39,7 +39,7 @@ class Trial:
         control_score: Of the same fine-tuning without a mark, on the validation samples.
         accuracy_drop: `control_score` less that of the marked file, in points / 100.
         limit_drop: Score of the parent less that of the marked file, which the product limits.
-        above_limit: Marked, and `accuracy_drop` is above that limit.
+        limit: The largest drop that the settings allow.
         whitebox_log10_p: Adjusted for every try; None where nothing was read.
         blackbox_log10_p: The same; None where there is no black box.
         agreement: How like the parent's the marked file's tap is.
@@ -56,7 +56,7 @@ class Trial:
     control_score: float | None = None
     accuracy_drop: float | None = None
     limit_drop: float | None = None
-    above_limit: bool = False
+    limit: float | None = None
     whitebox_log10_p: float | None = None
     blackbox_log10_p: float | None = None
     agreement: float | None = None
@@ -118,7 +118,7 @@ def _marked(entry: Entry, seed: int, folder: Path, progress: JobProgress) -> Tri
         control_score=control.score,
         accuracy_drop=drop,
         limit_drop=marked.drop,
-        above_limit=outcome == "marked" and drop > journey.limit,
+        limit=journey.limit,
         whitebox_log10_p=adjusted.get("whitebox"),
         blackbox_log10_p=adjusted.get("blackbox"),
         agreement=marked.agreement,

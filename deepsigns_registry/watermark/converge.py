@@ -2,8 +2,7 @@
 
 One record, one tap, one model. After each round the mark is read from the model and its cost is
 measured; what falls short decides about the next round (see `plan`). A model that gained more
-than plain fine-tuning gives, or changed more of its answers, is refused as one that lost too much:
-it has learned something that is no mark.
+than plain fine-tuning gives is refused: it has learned something that is no mark.
 """
 
 import json
@@ -110,9 +109,9 @@ def converge(
         resume: A state that `checkpoint` was given, to go on from.
 
     Raises:
-        NotConvergedError: The mark is too weak or costs too much after all rounds; says what was
-            tried, what fell short and which setting matters.
-        RefusedError: The model gained or changed more than plain fine-tuning explains.
+        NotConvergedError: The mark is too weak, costs too much or changes too many answers after
+            all rounds; says what was tried, what fell short and which setting matters.
+        RefusedError: The model gained more than plain fine-tuning explains.
         UnmarkableError: The model has nothing to train, or training diverged.
         CheckpointError: `resume` is no checkpoint of this marking; begin with a fresh copy.
     """
@@ -132,7 +131,7 @@ def converge(
     if seen.changed > goal.max_changed or -seen.cost.drop > goal.max_drop:
         run.report(_FIRST_SHARE, "training the same without a mark", {})
         control = _compared(model, fresh(), data, settings, rounds, device=place)
-        _check(seen, control, goal, observer.score)
+        _check(seen, control, rounds, goal, observer.score)
     run.report(1.0, "marked", seen.figures(observer.score))
     return Converged(tuple(rounds), seen, control)
 
@@ -318,7 +317,9 @@ def _compared(
     return Control(mark_cost(plain, marked, held_out), changed_answers(before, plain, held_out))
 
 
-def _check(seen: Observation, control: Control, goal: Goal, score: str) -> None:
+def _check(
+    seen: Observation, control: Control, rounds: Sequence[Round], goal: Goal, score: str
+) -> None:
     advice = "check that the data is what the model was trained on, and run: deepsigns check"
     # The whole interval: a few of few validation samples are won by accident.
     if -control.cost.high > goal.max_drop:
@@ -329,21 +330,26 @@ def _check(seen: Observation, control: Control, goal: Goal, score: str) -> None:
         )
     beyond = seen.changed - control.changed
     if beyond > goal.max_changed:
-        raise RefusedError(
-            f"the marked model answers {100 * seen.changed:.1f}% of the validation samples "
-            f"otherwise than its parent, {100 * beyond:.1f}% more than the same fine-tuning "
-            f"without a mark; {100 * goal.max_changed:.1f}% are allowed (max_changed_answers)",
+        raise NotConvergedError(
+            f"{_tried(rounds)} the marked model answers {100 * seen.changed:.1f}% of the "
+            f"validation samples otherwise than its parent, {100 * beyond:.1f}% more than the "
+            f"same fine-tuning without a mark; {100 * goal.max_changed:.1f}% are allowed "
+            "(max_changed_answers)",
             advice=f"raise max_changed_answers, or {advice}",
         )
+
+
+def _tried(rounds: Sequence[Round]) -> str:
+    steps = " + ".join(str(each.steps) for each in rounds)
+    times = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
+    return f"after {times} of {steps} steps"
 
 
 def _not_converged(
     rounds: list[Round], schemes: Sequence[str], goal: Goal, score: str
 ) -> NotConvergedError:
     last = min(rounds, key=lambda each: _distance(each.seen, schemes, goal)).seen
-    steps = " + ".join(str(each.steps) for each in rounds)
-    times = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
-    tried = f"after {times} of {steps} steps"
+    tried = _tried(rounds)
     short = shortfall(last, schemes, goal.needed)
     if short:
         named = ", ".join(f"{name} reached log10 p {last.log10_p(name):.1f}" for name in short)

@@ -32,6 +32,7 @@ MARKED = Trial(
     control_score=0.97,
     accuracy_drop=0.002,
     limit_drop=0.001,
+    limit=0.01,
     whitebox_log10_p=-38.0,
     blackbox_log10_p=-60.0,
     agreement=0.5,
@@ -164,7 +165,7 @@ def summary(*trials: Trial) -> Summary:
         (Trial("a", 0, "refused", "why", late=True), "1 were refused after training"),
         (Trial("a", 0, "crashed", "why"), "1 ended in an internal error"),
         (Trial("a", 0, "weak", "why"), "1 are neither marked nor refused"),
-        (replace(MARKED, accuracy_drop=0.02, above_limit=True), "1 cost more than the limit"),
+        (replace(MARKED, accuracy_drop=0.02), "1 models cost more than the limit"),
         (replace(MARKED, accuracy_drop=0.02), "the mean drop is 1.10 points"),
         (replace(MARKED, twin="present"), "1 unmarked twins were called present"),
     ],
@@ -187,7 +188,7 @@ def test_results_are_as_they_were_asked_for() -> None:
     with pytest.raises(ValueError, match="no results"):
         read_json("[]")
     page, text = markdown(found), terminal(found)
-    assert "| diabetes-128-64 | data | 1/1 | +0.20 | -38.0 |  | 4.0 | 2.0 |  |" in page
+    assert "| diabetes-128-64 | data | 1/1 | +0.20 | +0.20 | -38.0 |  | 4.0 | 2.0 |  |" in page
     assert "why \\| how" in page
     assert "2 of 3 marked, 1 refused (0 of them after training), 0 crashed" in text
 
