@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
-from deepsigns_registry.cli.progress import Progress
+from deepsigns_registry.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
     from deepsigns_registry.config import Settings
@@ -108,7 +108,7 @@ def _echo(uri: str, found: "Examination") -> None:
         ("candidates", _widths(found.candidates)),
         ("schemes", ", ".join(found.schemes)),
         ("data", _data(found)),
-        ("marking", _effort(found.effort)),
+        ("marking", _effort(found.effort, found.seconds)),
     ]
     for name, text in rows:
         if text:
@@ -151,17 +151,19 @@ def _data(found: "Examination") -> str:
     return ", ".join(parts)
 
 
-def _effort(effort: "Effort | None") -> str:
+def _effort(effort: "Effort | None", whole: float | None) -> str:
     """How long, on what, and with how much memory.
 
     Examples:
         >>> from deepsigns_registry.retraining.effort import Effort
-        >>> _effort(Effort("cpu", 900, 42.0, 5_300_000))
-        'about 42 s and 5.3 MB on cpu, 900 steps'
+        >>> _effort(Effort("cpu", 900, 42.0, 5_300_000), 63.0)
+        'about 63 s, 42 s of them 900 steps of training that take 5.3 MB, on cpu'
     """
-    if effort is None:
+    if effort is None or whole is None:
         return ""
-    seconds, size = effort.seconds, effort.memory_bytes
-    time = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    size = effort.memory_bytes
     memory = f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
-    return f"about {time} and {memory} on {effort.device}, {effort.steps} steps"
+    return (
+        f"about {duration(whole)}, {duration(effort.seconds)} of them {effort.steps} steps of "
+        f"training that take {memory}, on {effort.device}"
+    )

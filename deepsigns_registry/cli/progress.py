@@ -13,7 +13,7 @@ import click
 from deepsigns_registry.engine.remaining import Remaining
 from deepsigns_registry.registry.figures import spoken
 
-__all__ = ["Progress", "time_left"]
+__all__ = ["Progress", "duration", "time_left"]
 
 _LOG_SECONDS = 5.0
 
@@ -98,10 +98,16 @@ def time_left(seconds: float | None) -> str:
         >>> time_left(47.3), time_left(200), time_left(None)
         ('about 47 s left', 'about 3 min left', '')
     """
-    if seconds is None:
-        return ""
+    return "" if seconds is None else f"about {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    Examples:
+        >>> duration(47.3), duration(200), duration(9000)
+        ('47 s', '3 min', '2.5 h')
+    """
     if seconds < 100:
-        return f"about {seconds:.0f} s left"
-    if seconds < 6000:
-        return f"about {seconds / 60:.0f} min left"
-    return f"about {seconds / 3600:.1f} h left"
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -7,6 +7,7 @@ not named; the reason of a refusal may name a layer.
 
 import secrets
 import tempfile
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -74,7 +75,9 @@ class Examination:
             which they are tried.
         schemes: What would be embedded.
         judgement: What was found in the owner's data.
-        effort: Steps, time and memory of a marking on this device.
+        effort: Steps, time and memory of the fine-tuning on this device.
+        seconds: Estimate of a whole marking that needs one round: what the examination took,
+            once before the fine-tuning and once after it, as the files are written and read.
     """
 
     model: str
@@ -88,6 +91,7 @@ class Examination:
     schemes: tuple[str, ...] = ()
     judgement: "Judgement | None" = None
     effort: Effort | None = None
+    seconds: float | None = None
 
     def refused(self, error: DeepSignsError) -> Self:
         """The same with the reason why nothing comes of it."""
@@ -108,6 +112,7 @@ class Examination:
             "schemes": list(self.schemes),
             "judgement": self.judgement.to_json() if self.judgement else None,
             "effort": asdict(self.effort) if self.effort else None,
+            "seconds": self.seconds,
         }
 
 
@@ -137,6 +142,7 @@ def examine_version(
             module or file does not exist.
         CouldNotCheckError: A file of the version is damaged.
     """
+    started = time.monotonic()
     section = load_settings(config).model(model)
     found = Examination(model=model, task=section.task)
     progress(0.0, "loading the model")
@@ -156,7 +162,9 @@ def examine_version(
         effort = measured_effort(unmarked.tapped(), unmarked.data, options, device)
         found = replace(found, effort=effort)
         progress(0.8, "deriving a secret that is thrown away")
-        return replace(found, schemes=_fitting_schemes(unmarked))
+        found = replace(found, schemes=_fitting_schemes(unmarked))
+        around = 2 * (time.monotonic() - started)
+        return replace(found, seconds=round(effort.seconds + around, 1))
     except (DataError, UnmarkableError) as error:
         return found.refused(error)
 

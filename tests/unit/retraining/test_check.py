@@ -77,6 +77,8 @@ def test_a_version_that_would_be_marked_tells_how(home: Path) -> None:
     assert found.judgement is not None
     assert found.judgement.score > 0.95
     assert found.effort is not None
+    assert found.seconds is not None
+    assert found.seconds > found.effort.seconds
     assert (found.effort.steps, found.effort.device) == (900, _device())
     # Weights, gradients, two moments and the parent, and then what a step keeps.
     assert found.effort.memory_bytes > 5 * 4 * found.parameters
