@@ -97,7 +97,9 @@ def unmet_claims(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> floa
     return float((due - found).sum()) / math.sqrt(variance + 1.0)
 
 
-def judge_chance(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> list[Finding]:
+def judge_chance(
+    labels: NDArray[np.int64], shares: NDArray[np.float64], *, where: str = "labels"
+) -> list[Finding]:
     """Refuses labels that the parent does not know.
 
     What must be shown is that the parent knows the labels, by its answers or by the order of its
@@ -109,6 +111,7 @@ def judge_chance(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> list
     Args:
         labels: int64 [samples].
         shares: float64 [samples, classes], logarithms of the parent's shares.
+        where: What of the data it is, in the message.
     """
     classes = shares.shape[1]
     answers = np.eye(classes)[shares.argmax(axis=1)]
@@ -129,7 +132,7 @@ def judge_chance(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> list
         Finding(
             "near-chance",
             refuses=True,
-            message=f"labels: the parent's accuracy on this data is {right:.3f}, no better than "
+            message=f"{where}: the parent's accuracy on this data is {right:.3f}, no better than "
             f"chance{why}: the labels or the inputs are not those that it was trained on",
             advice="give the data that the version was trained with, in the same order and form",
         )

@@ -14,7 +14,7 @@ from deepsigns_registry.retraining.fitness.rows import row_digests
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.settings import MarkSettings
 
-__all__ = ["count"]
+__all__ = ["count", "row_size"]
 
 Row = dict[str, float | None]
 
@@ -32,7 +32,7 @@ def count(
     """
     splits = (data.train, data.validation)
     digests = [row_digests(split.inputs) for split in splits]
-    sizes = [_size(split) for split in splits]
+    sizes = [row_size(split.inputs) for split in splits]
     rows = []
     for split, mine, other, size in zip(splits, digests, digests[::-1], sizes, strict=True):
         row = _plain(split, data, described)
@@ -73,17 +73,18 @@ def _carriers_lacking(
     return float(max(0, min(options.carriers, data.classes) - enough))
 
 
-def _size(split: LabelledData) -> float:
-    # The middle row's size: a few wild rows do not move it.
-    flat = split.inputs.reshape(len(split), -1)
-    return float(np.median(np.sqrt((flat.astype(np.float64) ** 2).mean(axis=1))))
+def row_size(rows: "np.typing.NDArray[np.float32]") -> float:
+    """Root mean square of the middle row: a few wild rows do not move it.
+
+    Args:
+        rows: float32 [rows, ...].
+    """
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    return float(np.median(np.sqrt((flat**2).mean(axis=1))))
 
 
 def _example_size(described: Described) -> float:
-    if described.example is None:
-        return 0.0
-    flat = described.example.reshape(len(described.example), -1).astype(np.float64)
-    return float(np.median(np.sqrt((flat**2).mean(axis=1))))
+    return 0.0 if described.example is None else row_size(described.example)
 
 
 def _ratio(size: float, other: float) -> float | None:

@@ -21,6 +21,10 @@ _FEATURES, _VALUES = 8, 6
 _SAME_LINE = 1e-6
 _CLIPPED = 10.0
 _MADE_UP = 1e-3
+# So many rows in one and the same other form are no accident, nor one augmented sample.
+_PROVEN = 2
+# What rounding and other makers of the same numbers change.
+_NO_CHANGE = 0.01
 
 
 class Affine(NamedTuple):
@@ -38,6 +42,7 @@ class Comparison(NamedTuple):
         found: How many of them stand in the data.
         affine: How the data differs from the example, where rows of it stand there on another
             scale; None where none does.
+        matched: How many rows of it stand there on another scale, or in another order.
         order: int64 [features], which column of the data is each column of the example, where
             rows of it stand in the data in another order; None where none does.
         chance: Chance that rows of one distribution with the data are all so odd in it.
@@ -51,11 +56,17 @@ class Comparison(NamedTuple):
     found: int
     affine: Affine | None = None
     order: NDArray[np.int64] | None = None
+    matched: int = 0
     chance: float = 1.0
     made_up: bool = True
     constant: int = 0
     partly: bool = False
     size: float = 1.0
+
+    @property
+    def proven(self) -> bool:
+        """Whether several rows of the example stand in the data in one and the same other form."""
+        return self.matched >= _PROVEN
 
     @property
     def differs(self) -> bool:
@@ -79,10 +90,11 @@ def compare(example: NDArray[np.float32], inputs: NDArray[np.float32]) -> Compar
     if found:
         return Comparison(len(rows), found)
     telling = rows[[len(np.unique(row)) >= _VALUES for row in rows]]
-    affine, order = None, None
+    affine, order, matched = None, None, 0
     if len(telling) and data.shape[1] >= _FEATURES:
-        affine = _affine(telling, data)
-        order = _order(telling, data)
+        affine, matched = _affine(telling, data)
+        order, moved = _order(telling, data)
+        matched = max(matched, moved)
     still = data.min(axis=0) == data.max(axis=0)
     constant = int((still & (rows != data[0]).any(axis=0)).sum())
     kept = telling[:, ~still]
@@ -94,6 +106,7 @@ def compare(example: NDArray[np.float32], inputs: NDArray[np.float32]) -> Compar
         0,
         affine,
         order,
+        matched,
         oddity(rows, data),
         looks_made_up(rows),
         constant,
@@ -141,7 +154,7 @@ def looks_made_up(rows: NDArray[np.float32]) -> bool:
     return bool(max(normal, uniform) > _MADE_UP)
 
 
-def _affine(rows: NDArray[np.float32], data: NDArray[np.float32]) -> Affine | None:
+def _affine(rows: NDArray[np.float32], data: NDArray[np.float32]) -> tuple[Affine | None, int]:
     """How rows of the example stand in the data on another scale, if most of them do."""
     centred = rows - rows.mean(axis=1, keepdims=True, dtype=np.float64)
     squares = (centred**2).sum(axis=1)
@@ -156,24 +169,29 @@ def _affine(rows: NDArray[np.float32], data: NDArray[np.float32]) -> Affine | No
             factor = float(products[row, sample] / squares[row])
             found[int(row)] = Affine(factor, float(means[sample] - factor * rows[row].mean()))
     if 2 * len(found) < len(rows):
-        return None
+        return None, 0
     factors, offsets = np.array(list(found.values())).T
     factor, offset = float(np.median(factors)), float(np.median(offsets))
-    return Affine(factor, offset) if np.allclose(factors, factor, rtol=1e-3) else None
+    small = abs(offset) < _NO_CHANGE * float(rows.std())
+    if not np.allclose(factors, factor, rtol=1e-3) or (small and abs(factor - 1) < _NO_CHANGE):
+        return None, 0
+    return Affine(factor, offset), len(found)
 
 
-def _order(rows: NDArray[np.float32], data: NDArray[np.float32]) -> NDArray[np.int64] | None:
+def _order(
+    rows: NDArray[np.float32], data: NDArray[np.float32]
+) -> tuple[NDArray[np.int64] | None, int]:
     """Where the example's columns are in the data, by rows that hold the same values."""
     theirs = row_digests(np.sort(data, axis=1))
     where = [np.flatnonzero(theirs == one) for one in row_digests(np.sort(rows, axis=1))]
     pairs = [(row, found[0]) for row, found in enumerate(where) if len(found)]
     if not pairs:
-        return None
+        return None, 0
     mine, other = (list(places) for places in zip(*pairs, strict=True))
     order = np.empty(rows.shape[1], dtype=np.int64)
     order[np.lexsort(rows[mine])] = np.lexsort(data[other])
     agree = (data[other][:, order] == rows[mine]).all()
-    return order if agree else None
+    return (order, len(pairs)) if agree else (None, 0)
 
 
 def _size(rows: NDArray[np.float32]) -> float:

@@ -47,11 +47,11 @@ def judge_inputs(
     """Refuses inputs in another form than the parent was trained with.
 
     Where a row of the input example stands in the data as it is, the form is right. Where rows of
-    it stand there in another form, it is enough that undoing that halves the parent's loss. Else
-    the parent has to be wrong more often than it admits (a regressor: no better than the mean of
-    its targets), as one that was stopped early may like other inputs better than its own; and
-    undoing a form has to halve its errors, by a sign test over the same samples (of a regressor:
-    the squared errors, by a paired test), at `exact.RATE` after all that was tried.
+    it stand there in another form, it is enough that several do, or that undoing that halves the
+    parent's loss. Else the parent has to be wrong more often than it admits (a regressor: no better
+    than the mean of its targets), as one that was stopped early may like other inputs better than
+    its own; and undoing a form has to halve its errors, by a sign test over the same samples (of a
+    regressor: the squared errors, by a paired test), at `exact.RATE` after all that was tried.
 
     Args:
         model: The unmarked parent.
@@ -83,7 +83,7 @@ def judge_inputs(
             best = (rank, change, tried)
     if best is not None:
         return [_explained(best[1], plain, best[2], seen.labels[rows], classifies=classifies)]
-    return _unlike(seen, compared, refuses=classifies and misfit)
+    return _unlike(seen, compared, misfit=classifies and misfit)
 
 
 def _is_misfit(seen: Answered, *, classifies: bool) -> bool:
@@ -150,7 +150,7 @@ def _explained(
     )
 
 
-def _unlike(seen: Answered, compared: Comparison | None, *, refuses: bool) -> list[Finding]:
+def _unlike(seen: Answered, compared: Comparison | None, *, misfit: bool) -> list[Finding]:
     if compared is None or not compared.differs:
         return []
     said = "samples do not look like the version's input example"
@@ -158,6 +158,6 @@ def _unlike(seen: Answered, compared: Comparison | None, *, refuses: bool) -> li
         said = f"{compared.constant} features are constant, and not so in the version's example"
     elif compared.affine is not None or compared.order is not None:
         said = possible_changes(seen.inputs[seen.train], compared)[0].said
-    if refuses:
+    if misfit:
         said += f", and the parent's accuracy of {seen.right.mean():.3f} is less than it claims"
-    return [Finding("input-example", refuses, f"data: {said}", _ADVICE)]
+    return [Finding("input-example", misfit or compared.proven, f"data: {said}", _ADVICE)]

@@ -21,6 +21,11 @@ from deepsigns_registry.retraining.fitness.logged import judge_logged, judge_log
 from deepsigns_registry.retraining.fitness.names import judge_names
 from deepsigns_registry.retraining.fitness.rows import judge_amount, judge_copies
 from deepsigns_registry.retraining.fitness.seen import Answered, answers_of
+from deepsigns_registry.retraining.fitness.splits import (
+    judge_each_split,
+    judge_each_target,
+    judge_validation,
+)
 from deepsigns_registry.retraining.fitness.targets import judge_targets, relative_errors
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.settings import MarkSettings
@@ -60,7 +65,12 @@ def judge_data(
     score = math.nan
     if not any(found.refuses for found in findings):
         asked, score = _ask(model, data, described, compared, torch.device(device))
-        findings += [*judge_copies(data), *asked, *judge_amount(data, options)]
+        findings += [
+            *judge_copies(data),
+            *asked,
+            *judge_amount(data, options),
+            *judge_validation(data),
+        ]
     ordered = sorted(_with_hints(findings, data), key=lambda found: not found.refuses)
     return Judgement(
         findings=tuple(ordered),
@@ -123,7 +133,7 @@ def _classifier(
     findings = [
         *first,
         *judge_constant(model, seen, described.example, compared, device),
-        *judge_chance(labels, seen.outputs),
+        *(judge_chance(labels, seen.outputs) or judge_each_split(seen)),
         *judge_logged(described.metrics, seen.right, train),
         *judge_contradictions(seen.inputs[train], labels[train], seen.outputs[train]),
     ]
@@ -143,7 +153,10 @@ def _regressor(
     held = relative_errors(flat.outputs[~seen.train], targets[~seen.train])
     findings = [
         *judge_inputs(model, flat, compared, device, classifies=False),
-        *judge_targets(flat.outputs, targets),
+        *(
+            judge_targets(flat.outputs, targets)
+            or judge_each_target(flat.outputs, targets, seen.train)
+        ),
         *judge_logged_r2(described.metrics, errors, seen.train),
     ]
     return findings, 1 - float(held.mean())

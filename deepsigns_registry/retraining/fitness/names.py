@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsigns_registry.retraining.fitness.exact import RATE, sign_test
+from deepsigns_registry.retraining.fitness.exact import RATE, least_share, sign_test
 from deepsigns_registry.retraining.fitness.finding import Finding
 
 __all__ = ["Renaming", "best_renaming", "judge_names"]
 
 _NAMED = 4
+# So many answers of one class that has no label are no errors of the parent's.
+_LEAST_MERGED, _MERGED = 20, 0.5
 
 
 class Renaming(NamedTuple):
@@ -69,10 +71,10 @@ def best_renaming(
 def judge_names(
     labels: NDArray[np.int64], answers: NDArray[np.int64], classes: int
 ) -> list[Finding]:
-    """Refuses labels whose names are exchanged; see `best_renaming`."""
+    """Refuses labels whose names are exchanged, see `best_renaming`, or two of which are one."""
     found = best_renaming(labels, answers, classes)
     if found is None:
-        return []
+        return _merged(labels, answers, classes)
     return [
         Finding(
             "renamed-classes",
@@ -82,6 +84,28 @@ def judge_names(
             advice="give the labels the order of classes that the model was trained with",
         )
     ]
+
+
+def _merged(labels: NDArray[np.int64], answers: NDArray[np.int64], classes: int) -> list[Finding]:
+    """A class that the parent answers as often as others, and that no sample is labelled."""
+    for label in np.flatnonzero(np.bincount(labels, minlength=classes) == 0):
+        rows = labels[answers == label]
+        if len(rows) < max(_LEAST_MERGED, len(labels) / (2 * classes)):
+            continue
+        into = int(np.bincount(rows).argmax())
+        named = int((rows == into).sum())
+        if least_share(named, len(rows)) < _MERGED:
+            continue
+        return [
+            Finding(
+                "renamed-classes",
+                refuses=True,
+                message=f"labels: no sample is labelled {label}, and {named} of {len(rows)} that "
+                f"the parent answers {label} are labelled {into}: the two classes look merged",
+                advice="give the labels that the model was trained with",
+            )
+        ]
+    return []
 
 
 def _proven(

@@ -112,12 +112,13 @@ def judge_amount(data: TrainingData, options: MarkSettings) -> list[Finding]:
 
 
 def _copied(inputs: NDArray[np.float32], classes: NDArray[np.int64]) -> list[Finding]:
-    """Balancing copies the rare classes only, so that the most frequent one is asked."""
+    """Balancing copies the rare classes only, so that the one with most different rows is asked."""
     digests = row_digests(inputs)
     distinct = len(np.unique(digests))
     if distinct == len(digests):
         return []
-    rows = np.flatnonzero(classes == np.bincount(classes).argmax())
+    different = np.bincount(classes[np.unique(digests, return_index=True)[1]])
+    rows = np.flatnonzero(classes == different.argmax())
     mixed = np.random.default_rng(0).permutation(rows)
     among = copies(inputs[mixed[::2]], inputs[mixed[1::2]])
     kept = len(np.unique(digests[rows])) / len(rows)
@@ -128,7 +129,7 @@ def _copied(inputs: NDArray[np.float32], classes: NDArray[np.int64]) -> list[Fin
             refuses=refuses,
             message=f"train: {len(digests) - distinct} of {len(digests)} samples of the data "
             "stand there more than once"
-            + (f", and of the most frequent class only {kept:.0%} are different" if refuses else "")
+            + (f", and of the largest class only {kept:.0%} are different" if refuses else "")
             + (", as values of this kind do" if among.natural else ""),
             advice="give every row of the training data once",
         )

@@ -99,3 +99,18 @@ def test_a_layout_that_was_read_wrongly_is_read_again(shape: tuple[int, ...]) ->
         given = np.ascontiguousarray(right.transpose(0, 3, 1, 2)).reshape(right.shape)
     undone = [change.undo(given) for change in possible_changes(given, None)]
     assert any(np.array_equal(one, right) for one in undone)
+
+
+def test_several_rows_on_another_scale_are_proof_and_one_is_not() -> None:
+    data = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
+    half = np.float32(0.5) * data
+    assert compare(half[:4], data).proven
+    assert not compare(half[:1], data).proven
+    assert not compare(np.concatenate([half[:1], np.float32(1 / 3) * data[5:6]]), data).proven
+
+
+def test_what_rounding_changes_is_no_other_scale() -> None:
+    data = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
+    found = compare(data[:4] + np.float32(0.001), data)
+    assert found.affine is None
+    assert not found.differs

@@ -127,3 +127,20 @@ def test_which_metric_is_accuracy(
     metrics: dict[str, float], found: tuple[str, float] | None
 ) -> None:
     assert logged_score(metrics, "accuracy") == found
+
+
+def test_two_classes_that_were_made_one_are_named() -> None:
+    random = np.random.default_rng(0)
+    answers = random.integers(0, 10, 1000)
+    labels = np.where(answers == 7, 3, answers)
+    (found,) = judge_names(labels, answers, 10)
+    assert "no sample is labelled 7" in found.message
+    assert "that the parent answers 7 are labelled 3: the two classes look merged" in found.message
+
+
+def test_a_class_that_the_data_lacks_is_not_merged() -> None:
+    """The parent answers it now and then, for samples of every class."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 9, 1000)
+    answers = np.where(random.random(1000) < 0.1, 9, labels)
+    assert not judge_names(labels, answers, 10)

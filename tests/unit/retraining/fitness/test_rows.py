@@ -71,3 +71,16 @@ def test_rows_that_stand_twice_count_once() -> None:
 def test_negative_zero_is_zero() -> None:
     made = data(np.array([[0.0, 1.0]]), np.array([[-0.0, 1.0]]))
     assert copies(made.validation.inputs, made.train.inputs).number == 1
+
+
+def test_the_rare_class_as_often_as_the_other_is_balancing_too() -> None:
+    random = np.random.default_rng(0)
+    common = random.normal(size=(2000, 8)).astype(np.float32)
+    rare = np.repeat(random.normal(size=(100, 8)).astype(np.float32), 21, axis=0)
+    inputs = np.concatenate([common, rare])
+    labels = np.repeat([0, 1], [len(common), len(rare)])
+    train = LabelledData(inputs, labels)
+    held_out = LabelledData(random.normal(size=(100, 8)).astype(np.float32), np.arange(100) % 2)
+    found = judge_copies(TrainingData(train, held_out, 2))
+    assert [each.code for each in found] == ["duplicated-rows"]
+    assert not found[0].refuses
