@@ -58,6 +58,8 @@ def _echo(outcome: "Outcome") -> None:
     request = outcome.request
     click.echo(f"{outcome.state}: {request.model}/{request.version}: {outcome.detail}")
     marked = outcome.marked
+    if marked and not marked.fidelity:
+        click.echo("  it had been marked before, from the same version, data and settings")
     if marked and marked.fidelity:
         fidelity = marked.fidelity
         low, high = fidelity.interval

@@ -132,9 +132,14 @@ def _split(name: str, inputs: Any, labels: Any, task: Task) -> LabelledData:
     if task == "regression":
         return LabelledData(samples, _targets(name, targets))
     if not np.issubdtype(targets.dtype, np.integer):
+        kind = {"f": "fractional numbers", "U": "text", "S": "text", "O": "objects", "b": "truths"}
+        said = f"{name}: labels are {kind.get(targets.dtype.kind, str(targets.dtype))}"
+        if targets.ndim != 1:
+            said += f" of shape {targets.shape}"
         raise DataError(
-            f"{name}: labels are {targets.dtype}",
-            advice='give integer class numbers from 0, or set task = "regression"',
+            f"{said}, and a classifier needs the number of each sample's class, from 0",
+            advice="give one integer a sample; in one-hot rows it is the place of the one; for the "
+            'targets of a regressor set task = "regression"',
         )
     return LabelledData(inputs=samples, labels=targets.astype(np.int64))
 

@@ -67,7 +67,10 @@ def output_width(program: "ExportedProgram", task: "Task") -> int:
     if task == "regression" and len(shape) == 1:
         return 1
     least, wanted = {
-        "classification": (2, "logits of shape (batch, classes)"),
+        "classification": (
+            2,
+            "logits of shape (batch, classes); one logit z of two classes is the same as (0, z)",
+        ),
         "regression": (1, "numbers of shape (batch, targets)"),
         "embedding": (2, "vectors of shape (batch, components)"),
     }[task]

@@ -52,7 +52,9 @@ class Observation:
             score: What the score of the task is called.
         """
         named = {"whitebox": ("bits", "errors"), "blackbox": ("queries", "matches")}
-        found = {score.replace(" ", "_"): self.cost.marked, "changed": self.changed}
+        found = {score.replace(" ", "_"): self.cost.marked}
+        if score == SCORES["classification"]:
+            found["changed"] = self.changed
         for entry in self.evidence:
             size, counted = named.get(entry.scheme, ("trials", "matches"))
             found[f"{entry.scheme}_{size}"] = entry.trials

@@ -21,7 +21,14 @@ from deepsigns_registry.retraining.fitness.finding import Finding
 from deepsigns_registry.retraining.fitness.neighbours import vote
 from deepsigns_registry.retraining.fitness.seen import log_shares
 
-__all__ = ["Surest", "evened", "judge_contradictions", "surer_than_right", "surest_half"]
+__all__ = [
+    "Surest",
+    "claims_too_much",
+    "evened",
+    "judge_contradictions",
+    "surer_than_right",
+    "surest_half",
+]
 
 _ASKED = 500
 _LEAST_ROWS = 20
@@ -82,10 +89,11 @@ def surer_than_right(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> 
         labels: int64 [samples].
         shares: float64 [samples, classes], logarithms.
     """
-    return _surer(labels, shares) and _surer(labels, evened(labels, shares))
+    return claims_too_much(labels, shares) and claims_too_much(labels, evened(labels, shares))
 
 
-def _surer(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> bool:
+def claims_too_much(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> bool:
+    """The same of a parent that prefers no class on purpose; see `surer_than_right`."""
     surest = surest_half(labels, shares)
     wrong = int((shares.argmax(axis=1) != labels).sum())
     due = float((1 - np.exp(shares.max(axis=1))).sum())

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.retraining.fitness.changes import Change, possible_changes
-from deepsigns_registry.retraining.fitness.contradictions import surer_than_right
+from deepsigns_registry.retraining.fitness.contradictions import claims_too_much, surer_than_right
 from deepsigns_registry.retraining.fitness.exact import RATE, sign_test
 from deepsigns_registry.retraining.fitness.example import Comparison
 from deepsigns_registry.retraining.fitness.finding import Finding
@@ -52,6 +52,8 @@ def judge_inputs(
     than the mean of its targets), as one that was stopped early may like other inputs better than
     its own; and undoing a form has to halve its errors, by a sign test over the same samples (of a
     regressor: the squared errors, by a paired test), at `exact.RATE` after all that was tried.
+    Samples that the example does not look like are refused of a classifier that is wrong more
+    often than it admits, be it for a bias towards some classes alone.
 
     Args:
         model: The unmarked parent.
@@ -83,7 +85,8 @@ def judge_inputs(
             best = (rank, change, tried)
     if best is not None:
         return [_explained(best[1], plain, best[2], seen.labels[rows], classifies=classifies)]
-    return _unlike(seen, compared, misfit=classifies and misfit)
+    doubted = classifies and claims_too_much(seen.classes[seen.train], seen.outputs[seen.train])
+    return _unlike(seen, compared, misfit=doubted)
 
 
 def _is_misfit(seen: Answered, *, classifies: bool) -> bool:

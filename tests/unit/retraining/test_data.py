@@ -105,7 +105,9 @@ def test_a_label_outside_the_classes_is_found(tmp_path: Path, label: int) -> Non
 
 
 def test_labels_must_be_integers(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="validation: labels are float64"):
+    with pytest.raises(
+        DataError, match=r"validation: labels are fractional numbers.*one integer a sample"
+    ):
         load_training_data(stored(tmp_path, y_validation=np.array([0.0, 1.0, 2.0])), "m")
 
 
