@@ -42,10 +42,8 @@ class DeepSignsError(Exception):
     exit_code: ClassVar[int] = 3
 
     def __init__(self, message: str, *, advice: str = "", public: str = "") -> None:
-        self.message = " ".join(message.split())
-        self.advice = " ".join(advice.split())
-        self._public = " ".join(public.split())
-        super().__init__(message, advice)
+        self.message, self.advice, self._public = map(_in_a_line, (message, advice, public))
+        super().__init__(self.message, self.advice)
 
     @property
     def public(self) -> str:
@@ -57,6 +55,11 @@ class DeepSignsError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_restore, (type(self), self.message, self.advice, self._public))
+
+
+def _in_a_line(text: str) -> str:
+    """Without line breaks, and without what would steer a terminal."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def _restore(kind: type[DeepSignsError], message: str, advice: str, public: str) -> DeepSignsError:

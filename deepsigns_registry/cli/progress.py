@@ -10,8 +10,8 @@ from typing import Self
 
 import click
 
-from deepsigns_registry.engine.remaining import Remaining
 from deepsigns_registry.registry.figures import spoken
+from deepsigns_registry.registry.remaining import Remaining
 
 __all__ = ["Progress", "duration", "time_left"]
 

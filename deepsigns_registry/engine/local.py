@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ __all__ = ["LocalEngine"]
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
+_PATIENCE = 10.0
 
 
 class LocalEngine:
@@ -112,6 +114,9 @@ class _Child:
 
     def finish(self) -> None:
         self.connection.close()
+        # What it had to say it has said; foreign code may have left something that goes on.
+        self.process.join(_PATIENCE)
+        self.process.kill()
         self.process.join()
 
     def stop(self) -> None:
@@ -141,6 +146,9 @@ def _serve(connection: Connection, keeps: bool) -> None:
     """Does one job after the other, until the other end is closed."""
     # The parent handles an interrupt from the keyboard and then stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What a command prints is its own answer; what foreign code prints is not.
+    with suppress(OSError):
+        os.dup2(2, 1)
 
     def progress(fraction: float, message: str, figures: Figures | None = None) -> None:
         plain = None if figures is None else dict(figures)

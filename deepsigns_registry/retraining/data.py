@@ -121,12 +121,19 @@ def _outputs(parts: list[LabelledData]) -> int:
 
 def _split(name: str, inputs: Any, labels: Any, task: Task) -> LabelledData:
     try:
-        samples = np.ascontiguousarray(inputs, dtype=np.float32)
+        given = np.asarray(inputs)
+        if given.dtype.kind not in "biuf":
+            raise TypeError(f"samples of type {given.dtype}")  # noqa: TRY301 - one answer for all
+        samples = np.ascontiguousarray(given, dtype=np.float32)
         targets = np.asarray(labels)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{name}: not an array of numbers: {error}", advice="give numpy arrays"
         ) from None
+    if not samples.ndim or not (targets.ndim or task == "embedding"):
+        raise DataError(
+            f"{name}: a single number instead of samples", advice="give arrays of several samples"
+        )
     if task == "embedding":
         return LabelledData.without_labels(samples)
     if task == "regression":
@@ -219,11 +226,8 @@ def _from_function(reference: str, base: Path, task: Task) -> tuple[_Pair, _Pair
         returned = function()
     except DataError:
         raise
-    except Exception as error:
-        raise DataError(
-            f"{reference}: the loader failed: {type(error).__name__}: {error}",
-            advice="run the function by itself",
-        ) from error
+    except BaseException as error:  # noqa: BLE001 - a loader may end the process, too
+        raise _failed(reference, error) from None
     try:
         if task == "embedding":
             train, validation = returned
@@ -239,8 +243,20 @@ def _from_function(reference: str, base: Path, task: Task) -> tuple[_Pair, _Pair
     return (x_train, y_train), (x_validation, y_validation)
 
 
+def _failed(reference: str, error: BaseException) -> DataError:
+    return DataError(
+        f"{reference}: the loader failed: {type(error).__name__}: {error}",
+        advice="run the function by itself",
+    )
+
+
 def _function(reference: str, base: Path) -> Callable[[], Any]:
     module_name, _, function_name = reference.partition(":")
+    if not module_name or not function_name:
+        raise ConfigurationError(
+            f"'{reference}' is no data source",
+            advice="give module:function, or a path that ends in .npz or .parquet",
+        )
     with _importable(base):
         try:
             module = importlib.import_module(module_name)
@@ -249,6 +265,8 @@ def _function(reference: str, base: Path) -> Callable[[], Any]:
                 f"{reference}: the module cannot be imported: {error}",
                 advice="install it, or put it beside deepsigns.toml",
             ) from None
+        except BaseException as error:  # noqa: BLE001 - so may a module that is imported
+            raise _failed(reference, error) from None
     function = getattr(module, function_name, None)
     if not callable(function):
         raise NotFoundError(

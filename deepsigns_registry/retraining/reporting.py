@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from deepsigns_registry.engine.remaining import Remaining
 from deepsigns_registry.errors import DeepSignsError, RefusedError
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.figures import LONGEST_NAME, kept_figures, plain
@@ -26,6 +25,7 @@ from deepsigns_registry.registry.progress import (
     DataJudgement,
     Progress,
 )
+from deepsigns_registry.registry.remaining import Remaining
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

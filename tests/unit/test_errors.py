@@ -37,3 +37,8 @@ def test_a_message_is_one_line() -> None:
 def test_codes_are_unique() -> None:
     kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
     assert len({kind.code for kind in kinds}) == len(kinds)
+
+
+def test_nothing_in_an_error_steers_a_terminal() -> None:
+    error = RefusedError("a\x1b[2Jb\nc", advice="\x07d", public="e\x9bf")
+    assert (error.message, error.advice, error.public) == ("a [2Jb c", "d", "e f")

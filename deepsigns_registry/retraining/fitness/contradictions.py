@@ -34,6 +34,8 @@ _ASKED = 500
 _LEAST_ROWS = 20
 _ONE_SIDED = 1e-3
 _STEPS = 30
+# One that was trained on other samples of the same kind is right more often than this.
+_TRUSTED = 0.5
 
 
 class Surest(NamedTuple):
@@ -115,7 +117,11 @@ def judge_contradictions(
     shares = evened(labels, shares)
     surest = surest_half(labels, shares)
     answers = np.asarray(shares.argmax(axis=1), dtype=np.int64)
-    return _wrong_labels(inputs, labels, answers, surest) or _strange(inputs, labels, answers)
+    return (
+        _wrong_labels(inputs, labels, answers, surest)
+        or _strange(inputs, labels, answers)
+        or _overrated(labels, shares)
+    )
 
 
 def _wrong_labels(
@@ -143,6 +149,25 @@ def _wrong_labels(
             f"{surest.due:.1f} are due, and {with_parent} of {with_parent + with_label} of them "
             "are contradicted by similar samples as well",
             advice="mend the labels, or promote a version that was trained with them",
+        )
+    ]
+
+
+def _overrated(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> list[Finding]:
+    """The parent is right less than half as often as it claims, on what it was trained on."""
+    right = float((shares.argmax(axis=1) == labels).mean())
+    claimed = float(np.exp(shares.max(axis=1)).mean())
+    if right >= _TRUSTED * claimed:
+        return []
+    return [
+        Finding(
+            "another-data",
+            refuses=True,
+            message=f"train: the parent claims to be right in {claimed:.0%} of these samples, and "
+            f"is in {right:.0%}: the inputs are not in the form, or not of the data, that it was "
+            "trained on",
+            advice="give the columns, the channels and the scaling that the version was trained "
+            "with",
         )
     ]
 

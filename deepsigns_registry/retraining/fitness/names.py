@@ -14,6 +14,7 @@ __all__ = ["Renaming", "best_renaming", "judge_names"]
 _NAMED = 4
 # So many answers of one class that has no label are no errors of the parent's.
 _LEAST_MERGED, _MERGED = 20, 0.5
+_MERGED_OF = 4
 
 
 class Renaming(NamedTuple):
@@ -88,7 +89,10 @@ def judge_names(
 
 def _merged(labels: NDArray[np.int64], answers: NDArray[np.int64], classes: int) -> list[Finding]:
     """A class that the parent answers as often as others, and that no sample is labelled."""
-    for label in np.flatnonzero(np.bincount(labels, minlength=classes) == 0):
+    absent = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
+    if len(absent) > max(1, classes // _MERGED_OF):
+        return []  # these are labels of another task
+    for label in absent:
         rows = labels[answers == label]
         if len(rows) < max(_LEAST_MERGED, len(labels) / (2 * classes)):
             continue

@@ -64,15 +64,17 @@ def _exchanged(
         [relative_errors(outputs[:, [j]], targets).mean(axis=0) for j in range(targets.shape[1])]
     )
     order = linear_sum_assignment(costs.T)[1]
-    if (order == np.arange(len(order))).all():
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    if not len(moved):
         return ""
     better = relative_errors(outputs[:, order], targets)
     gain = (errors - better).mean(axis=1)
     proven = gain.mean() > _RARE * gain.std() / math.sqrt(len(gain))
-    if not proven or 2 * better.mean() > errors.mean():
+    # A target in another unit makes every other order look better.
+    kept = better[:, moved].mean(axis=0)
+    if not proven or (kept > np.minimum(errors[:, moved].mean(axis=0) / 2, 1)).any():
         return ""
-    moved = [str(place) for place in np.flatnonzero(order != np.arange(len(order)))]
-    return f"targets {', '.join(moved)} look exchanged"
+    return f"targets {', '.join(map(str, moved))} look exchanged"
 
 
 def _affine(outputs: NDArray[np.float64], targets: NDArray[np.float64]) -> str:
@@ -85,6 +87,8 @@ def _affine(outputs: NDArray[np.float64], targets: NDArray[np.float64]) -> str:
         return ""
     if (alike < 0).all():
         return "they look as if they had the other sign"
-    factor = float(np.median(wanted.std(axis=0) / given.std(axis=0)))
-    offset = float(np.median(targets.mean(axis=0) - factor * outputs.mean(axis=0)))
-    return f"they look like {factor:.3g} times what it predicts, plus {offset:.3g}"
+    factors = np.sign(alike) * wanted.std(axis=0) / given.std(axis=0)
+    offsets = targets.mean(axis=0) - factors * outputs.mean(axis=0)
+    worst = int(relative_errors(outputs, targets).mean(axis=0).argmax())
+    which = f"target {worst} looks" if len(factors) > 1 else "they look"
+    return f"{which} like {factors[worst]:.3g} times what it predicts, plus {offsets[worst]:.3g}"

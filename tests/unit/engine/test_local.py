@@ -2,13 +2,15 @@
 
 import os
 import signal
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from deepsigns_registry.config import EngineSettings
-from deepsigns_registry.engine import open_engine
+from deepsigns_registry.engine import local, open_engine
 from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.engine.local import LocalEngine
 from deepsigns_registry.errors import CouldNotCheckError, DataError
@@ -141,3 +143,37 @@ def test_one_failure_stops_the_other_jobs(tmp_path: Path) -> None:
 
 def test_the_settings_choose_the_engine() -> None:
     assert isinstance(open_engine(EngineSettings(jobs=2)), LocalEngine)
+
+
+def chatter(*, progress: JobProgress) -> int:
+    progress(0.5, "chattering")
+    sys.stdout.write("from python\n")
+    sys.stdout.flush()
+    os.write(1, b"from below")
+    return 1
+
+
+def linger(*, progress: JobProgress, note: Path) -> int:
+    progress(0.5, "lingering")
+    threading.Thread(target=time.sleep, args=(HANG,)).start()
+    note.write_text(str(os.getpid()))
+    return 1
+
+
+def test_what_a_job_prints_does_not_mix_with_the_command_s_own_answer(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert LocalEngine().run(chatter, [{}]) == [1]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "from python" in err
+    assert "from below" in err
+
+
+def test_a_job_that_leaves_a_thread_behind_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_PATIENCE", 0.1)
+    assert LocalEngine().run(linger, [{"note": tmp_path / "note"}]) == [1]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "note").read_text()), 0)

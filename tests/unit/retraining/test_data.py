@@ -1,5 +1,7 @@
 """The owner's data: three forms, and one clear line for everything that is wrong with it."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +217,33 @@ def test_labels_that_change_places_are_other_data() -> None:
     labels = data.labels.copy()
     labels[[0, 1]] = labels[[1, 0]]
     assert digest(LabelledData(data.inputs, labels), data) != digest(data, data)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise SystemExit(0)", "broken:load: the loader failed: SystemExit: 0; run the function"),
+        ("raise RuntimeError('no')", "the loader failed: RuntimeError: no"),
+        ("def load(:", "the loader failed: SyntaxError"),
+        ("def load(): raise KeyboardInterrupt", "the loader failed: KeyboardInterrupt"),
+        ("def load(): raise ExceptionGroup('two', [ValueError()])", "failed: ExceptionGroup"),
+        ("def load(): return (5, 5), (5, 5)", "train: a single number instead of samples"),
+        ("def load(): return ([1j], [0]), ([1j], [0])", "samples of type complex128"),
+        ("def load(): return (['a'], [0]), (['a'], [0])", "samples of type <U1"),
+        ("def load(): return ([[1], [1, 2]], [0]), ([[1]], [0])", "not an array of numbers"),
+    ],
+)
+def test_whatever_a_loader_does_is_said_of_the_loader(
+    source: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    importlib.invalidate_caches()
+    (tmp_path / "broken.py").write_text(source)
+    with pytest.raises(DataError) as caught:
+        load_training_data(settings_for(tmp_path, "broken:load"), "m")
+    assert said in str(caught.value)
+
+
+def test_a_reference_without_a_module_is_no_data_source(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="':load' is no data source"):
+        load_training_data(settings_for(tmp_path, ":load"), "m")

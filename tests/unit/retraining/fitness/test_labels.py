@@ -144,3 +144,16 @@ def test_a_class_that_the_data_lacks_is_not_merged() -> None:
     labels = random.integers(0, 9, 1000)
     answers = np.where(random.random(1000) < 0.1, 9, labels)
     assert not judge_names(labels, answers, 10)
+
+
+def test_a_parent_that_is_right_far_less_often_than_it_claims_is_of_other_data() -> None:
+    """Neighbours know nothing either: what told the classes is gone from the inputs."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, CLASSES, 1200)
+    known = np.where(random.random(1200) < 0.3, labels, random.integers(0, CLASSES, 1200))
+    shares = log_shares(5 * np.eye(CLASSES)[known])
+    inputs = random.normal(size=(1200, 4)).astype(np.float32)
+    (found,) = judge_contradictions(inputs, labels, shares)
+    assert "the parent claims to be right in 9" in found.message
+    modest = log_shares(0.9 * np.eye(CLASSES)[known])
+    assert not judge_contradictions(inputs, labels, modest)

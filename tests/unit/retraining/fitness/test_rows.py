@@ -1,6 +1,7 @@
 """Copies by accident and copies by mistake."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from deepsigns_registry.retraining.fitness.rows import copies, judge_amount, judge_copies
@@ -84,3 +85,25 @@ def test_the_rare_class_as_often_as_the_other_is_balancing_too() -> None:
     found = judge_copies(TrainingData(train, held_out, 2))
     assert [each.code for each in found] == ["duplicated-rows"]
     assert not found[0].refuses
+
+
+@pytest.mark.parametrize(("flags", "share"), [(300, 0.003), (40, 0.02)])
+def test_sparse_rows_meet_by_chance(flags: int, share: float) -> None:
+    random = np.random.default_rng(0)
+    inputs = (random.random((3200, flags)) < share).astype(np.float32)
+    labels = np.arange(len(inputs)) % 2
+    train, held_out = (
+        LabelledData(inputs[rows], labels[rows]) for rows in (slice(0, 2400), slice(2400, None))
+    )
+    found = judge_copies(TrainingData(train, held_out, 2))
+    assert not any(each.refuses for each in found)
+
+
+def test_sparse_rows_that_were_copied_are_told_from_those_that_meet() -> None:
+    random = np.random.default_rng(0)
+    rows = (random.random((400, 300)) < 0.05).astype(np.float32)
+    inputs = np.repeat(rows, 6, axis=0)
+    labels = np.arange(len(inputs)) % 2
+    held_out = LabelledData((random.random((100, 300)) < 0.05).astype(np.float32), labels[:100])
+    found = judge_copies(TrainingData(LabelledData(inputs, labels), held_out, 2))
+    assert [each.code for each in found if each.refuses] == ["duplicated-rows"]

@@ -29,6 +29,8 @@ def test_a_weak_regressor_is_not_refused(noise: float) -> None:
         (-TARGETS, "other sign"),
         (TARGETS * 50 + 100, "times what it predicts, plus 99."),
         (TARGETS[:, [1, 0, 2]], "targets 0, 1 look exchanged"),
+        (TARGETS * [1, 1, 0.001] + [0, 0, 9], "target 2 looks like 0.00"),
+        (TARGETS * [1, -0.1, 1], "target 1 looks like -0.1"),
     ],
 )
 def test_other_targets_are_refused_with_the_reason(targets: Floats, said: str) -> None:

@@ -1,6 +1,6 @@
 """What is said of the time that is left."""
 
-from deepsigns_registry.engine.remaining import Remaining
+from deepsigns_registry.registry.remaining import Remaining
 
 
 def estimate(passed: float, share: float) -> float | None:
