@@ -17,6 +17,7 @@ _NAMES = {
     "accuracy": re.compile(rf"{_SPLIT}(?:accuracy|acc|accuracy_score)"),
     "R2": re.compile(rf"{_SPLIT}(?:r2|r2_score)"),
 }
+_HELD_OUT = re.compile(r"val(id|idation)?[_/ -]")
 # A normal deviate that is exceeded once in a million times.
 _RARE = 4.75
 
@@ -50,46 +51,58 @@ def judge_logged(
     """Refuses data on which the parent is far less accurate than was logged.
 
     Both splits have to be: on one of them it may have been trained, and which one the metric
-    belongs to is not said. Null: the metric was measured on as many samples of one distribution.
+    belongs to is not said. Of a metric named after the validation samples it is: these alone
+    count. Null: the metric was measured on as many samples of one distribution.
 
     Args:
         metrics: As they were logged.
         right: bool [samples], whether the parent answers as labelled.
         train: bool [samples], whether the sample is one of the training split.
     """
-    logged = logged_score(metrics, "accuracy")
-    if logged is None:
-        return []
-    name, value = logged
-    for part in (right[train], right[~train]):
-        wrong, due = int((~part).sum()), round((1 - value) * len(part))
-        if more_often(wrong, len(part), due, len(part)) > RATE:
-            return []
-        if least_share(wrong, len(part)) <= 1 - value + MATTERS:
-            return []
-    return [_below(name, value, "accuracy", float(right[~train].mean()))]
+    for name, value, splits in _claims(metrics, "accuracy", train):
+        if all(_less_accurate(right[rows], value) for rows in splits):
+            return [_below(name, value, "accuracy", float(right[~train].mean()))]
+    return []
+
+
+def _less_accurate(right: NDArray[np.bool_], value: float) -> bool:
+    wrong, due = int((~right).sum()), round((1 - value) * len(right))
+    proven = more_often(wrong, len(right), due, len(right)) <= RATE
+    return proven and least_share(wrong, len(right)) > 1 - value + MATTERS
 
 
 def judge_logged_r2(
     metrics: Mapping[str, float], errors: NDArray[np.float64], train: NDArray[np.bool_]
 ) -> list[Finding]:
-    """Refuses data on which a regressor scores far less than was logged, on both splits.
+    """Refuses data on which a regressor scores far less than was logged; see `judge_logged`.
 
     Args:
         metrics: As they were logged.
         errors: float64 [samples], squared errors relative to the variance of the targets.
         train: bool [samples], whether the sample is one of the training split.
     """
-    logged = logged_score(metrics, "R2")
-    if logged is None:
-        return []
-    name, value = logged
-    for part in (errors[train], errors[~train]):
-        # Twice the variance: the logged figure was measured on a sample of its own.
-        doubt = float(part.std()) * math.sqrt(2 / len(part))
-        if float(part.mean()) - _RARE * doubt <= 1 - value + MATTERS:
-            return []
-    return [_below(name, value, "R2", 1 - float(errors[~train].mean()))]
+    for name, value, splits in _claims(metrics, "R2", train):
+        if all(_further_off(errors[rows], value) for rows in splits):
+            return [_below(name, value, "R2", 1 - float(errors[~train].mean()))]
+    return []
+
+
+def _further_off(errors: NDArray[np.float64], value: float) -> bool:
+    # Twice the variance: the logged figure was measured on a sample of its own.
+    doubt = float(errors.std()) * math.sqrt(2 / len(errors))
+    return float(errors.mean()) - _RARE * doubt > 1 - value + MATTERS
+
+
+def _claims(
+    metrics: Mapping[str, float], score: str, train: NDArray[np.bool_]
+) -> list[tuple[str, float, tuple[NDArray[np.bool_], ...]]]:
+    """What was logged, and the samples that it has to hold for, one set of them at least."""
+    held_out = {name: value for name, value in metrics.items() if _HELD_OUT.match(name.lower())}
+    found = (
+        (logged_score(metrics, score), (train, ~train)),
+        (logged_score(held_out, score), (~train,)),
+    )
+    return [(*logged, splits) for logged, splits in found if logged is not None]
 
 
 def _below(name: str, value: float, score: str, found: float) -> Finding:

@@ -111,6 +111,10 @@ def test_far_below_what_was_logged() -> None:
     assert judge_logged({"best_accuracy": 0.97, "auc": 1.0}, right, train) == []
     # It was trained on one of the splits: that the other is harder is ordinary.
     assert judge_logged({"accuracy": 0.99}, right | train, train) == []
+    # Unless the metric says that it was measured there.
+    (found,) = judge_logged({"accuracy": 0.8, "valid_acc": 0.97}, right | train, train)
+    assert "valid_acc was logged as 0.970" in found.message
+    assert judge_logged({"value_accuracy": 0.97}, right | train, train) == []
 
 
 @pytest.mark.parametrize(
