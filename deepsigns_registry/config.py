@@ -10,11 +10,12 @@ import os
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -172,6 +173,29 @@ class EngineSettings(_Section):
     gpus_per_job: float = Field(default=0, ge=0)
 
 
+class _Environment(EnvSettingsSource):
+    """The environment, whose variables have no case, for models whose names do.
+
+    Args:
+        settings_cls: What is set.
+        names: The models that the file names.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings], names: tuple[str, ...]) -> None:
+        super().__init__(settings_cls)
+        self._names = names
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        if isinstance(found.get("models"), dict):
+            found["models"] = {self._named(key): value for key, value in found["models"].items()}
+        return found
+
+    def _named(self, key: str) -> str:
+        alike = [name for name in self._names if name.lower() == key.lower()]
+        return alike[0] if len(alike) == 1 else key
+
+
 class _Document(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
@@ -190,14 +214,16 @@ class _Document(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # Pydantic calls this with these argument names; the environment wins over the file.
-        return env_settings, init_settings
+        written = init_settings().get("models")
+        names = tuple(written) if isinstance(written, dict) else ()
+        return _Environment(settings_cls, names), init_settings
 
 
 class Settings:

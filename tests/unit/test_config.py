@@ -154,3 +154,25 @@ def test_protected_models_are_patterns(tmp_path: Path) -> None:
     settings = loaded(tmp_path, '[registry]\nprotected_models = ["prod-*"]')
     assert settings.protects_model("prod-fraud")
     assert not settings.protects_model("fraud")
+
+
+@pytest.mark.parametrize(
+    "variable", ["DEEPSIGNS_MODELS__Fraud__BITS", "DEEPSIGNS_MODELS__FRAUD__BITS"]
+)
+def test_a_model_s_capitals_do_not_count_in_a_variable(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "64")
+    path = written(tmp_path, '[models.Fraud]\ndata = "d.npz"\n[models.price]\ndata = "e.npz"')
+    models = load_settings(path).models
+    assert (models["Fraud"].bits, models["Fraud"].data) == (64, "d.npz")
+    assert models["price"].bits == 128
+
+
+def test_of_two_models_that_differ_in_capitals_alone_the_variable_s_own_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSIGNS_MODELS__FRAUD__BITS", "64")
+    path = written(tmp_path, '[models.Fraud]\ndata = "d.npz"\n[models.fraud]\ndata = "e.npz"')
+    models = load_settings(path).models
+    assert (models["Fraud"].bits, models["fraud"].bits) == (128, 64)
