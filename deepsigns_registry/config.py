@@ -7,6 +7,7 @@ relative to the file's folder, so that a command works from anywhere.
 
 import json
 import os
+import re
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
     "Settings",
     "WorkerSettings",
     "load_settings",
+    "section_of",
 ]
 
 _PREFIX = "DEEPSIGNS_"
@@ -287,14 +289,25 @@ class Settings:
         """
         if name not in self.models:
             raise ConfigurationError(
-                f"{self.path}: no section [models.{name}]",
-                advice=f'add [models.{name}] with data = "module:function" or a .npz path',
+                f"{self.path}: no section {section_of(name)}",
+                advice=f'add {section_of(name)} with data = "module:function" or a .npz path',
             )
         return self.models[name]
 
     def protects_model(self, name: str) -> bool:
         """Whether every version created under this name must be attested."""
         return any(fnmatchcase(name, pattern) for pattern in self.registry.protected_models)
+
+
+def section_of(model: str) -> str:
+    """The header of a model's section, as TOML has it.
+
+    Examples:
+        >>> section_of("fraud"), section_of("team@fraud v2")
+        ('[models.fraud]', '[models."team@fraud v2"]')
+    """
+    bare = re.fullmatch(r"[A-Za-z0-9_-]+", model)
+    return f"[models.{model if bare else json.dumps(model, ensure_ascii=False)}]"
 
 
 def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:

@@ -49,17 +49,25 @@ def status(version: str | None, config: Path | None, *, watch: bool, as_json: bo
 
 def _look(version: str | None, config: Path | None) -> "Callable[[], list[PromotionRequest]]":
     """What reads the requests that were asked for."""
+    from deepsigns_registry.errors import NotFoundError
     from deepsigns_registry.registry.client import make_client
     from deepsigns_registry.registry.requests import status as list_requests
-    from deepsigns_registry.registry.versions import parse_name, resolve
+    from deepsigns_registry.registry.versions import is_model, parse_name, resolve
 
     asked = None if version is None else parse_name(version)
     client = make_client(settings_of(config).tracking_uri)
     if asked is None:
         return lambda: list_requests(client)
-    # The alias moves while it is followed; what was asked for is where it points now.
-    number = resolve(client, str(version)).version if asked.alias else asked.version
-    return lambda: list_requests(client, asked.name, number or None)
+    name, number = asked.name, asked.version
+    if asked.alias:
+        try:
+            # The alias moves while it is followed; what was asked for is where it points now.
+            number = resolve(client, str(version)).version
+        except NotFoundError:
+            name = str(version).removeprefix("models:/")
+            if not is_model(client, name):
+                raise
+    return lambda: list_requests(client, name, number or None)
 
 
 def _echo(requests: "Sequence[PromotionRequest]", *, as_json: bool) -> None:

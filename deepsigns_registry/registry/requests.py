@@ -98,7 +98,7 @@ def status(
     elif version is None:
         with translated(name):
             client.get_registered_model(name)
-        found = _search(client, f"name = '{_quoted(name)}'")
+        found = _search(client, f"name = {_quoted(name)}")
     else:
         found = [_version(client, name, version)]
     requests = [request for each in found for request in _state(each).requests.values()]
@@ -324,6 +324,11 @@ def _state(version: ModelVersion) -> PromotionState:
 
 
 def _quoted(name: str) -> str:
-    if "'" in name:
-        raise NotFoundError(f"{name}: no model can have a quote in its name")
-    return name
+    """A name as MLflow's filters take it, which know no way to escape a quote."""
+    quote = next((sign for sign in "'\"" if sign not in name), "")
+    if not quote:
+        raise NotFoundError(
+            f"{name}: MLflow cannot search a name with both kinds of quotes",
+            advice="name one version: NAME/VERSION",
+        )
+    return f"{quote}{name}{quote}"

@@ -24,6 +24,7 @@ __all__ = [
     "ModelName",
     "VersionRef",
     "download_version",
+    "is_model",
     "nearest",
     "parse_name",
     "register_marked",
@@ -33,7 +34,10 @@ __all__ = [
 Progress = Callable[[float, str], None]
 
 # MLflow keeps a number in 32 bits, so that no version has more than nine digits.
-_NAME = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>[0-9]{1,9})|@(?P<alias>[\w-]+))?")
+_NAME = re.compile(
+    r"(?:models:/)?(?:(?P<one>[^/]+)/(?P<version>[0-9]{1,9})"
+    r"|(?P<aliased>[^/]+)@(?P<alias>[\w-]+)|(?P<model>[^/@]+))"
+)
 _META = "registered_model_meta"
 
 
@@ -83,7 +87,8 @@ def parse_name(text: str) -> ModelName:
     """Reads the name of a model or of one version of it; asks nobody.
 
     Args:
-        text: `NAME`, `NAME/3` or `NAME@alias`, each with or without `models:/`.
+        text: `NAME`, `NAME/3` or `NAME@alias`, each with or without `models:/`. What stands
+            behind the last `@` is taken for an alias.
 
     Raises:
         ConfigurationError: It is no such name.
@@ -91,13 +96,30 @@ def parse_name(text: str) -> ModelName:
     Examples:
         >>> parse_name("models:/fraud/3")
         ModelName(name='fraud', version='3', alias='')
+        >>> parse_name("team@fraud@champion")
+        ModelName(name='team@fraud', version='', alias='champion')
     """
     parts = _NAME.fullmatch(text)
     if parts is None:
         raise ConfigurationError(
             f"{text!r} names no model version", advice="write NAME/VERSION or models:/NAME@ALIAS"
         )
-    return ModelName(parts["name"], parts["version"] or "", parts["alias"] or "")
+    name = parts["one"] or parts["aliased"] or parts["model"]
+    return ModelName(name, parts["version"] or "", parts["alias"] or "")
+
+
+def is_model(client: MlflowClient, name: str) -> bool:
+    """Whether a model of this name is registered.
+
+    Raises:
+        CouldNotCheckError: The registry does not answer.
+    """
+    try:
+        with translated(name):
+            client.get_registered_model(name)
+    except NotFoundError:
+        return False
+    return True
 
 
 def resolve(client: MlflowClient, uri: str) -> VersionRef:

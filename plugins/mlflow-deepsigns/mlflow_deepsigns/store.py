@@ -31,7 +31,7 @@ from mlflow.utils.validation import (
     _validate_model_version,
 )
 
-from deepsigns_registry.config import Settings
+from deepsigns_registry.config import Settings, section_of
 from deepsigns_registry.errors import RefusedError
 from deepsigns_registry.registry.protocol import COMMAND_TAG, PromotionRequest, is_reserved
 from mlflow_deepsigns.answers import answer, answered
@@ -261,7 +261,8 @@ class DeepSignsStore(SqlAlchemyStore):
             advice = f"follow it with: deepsigns status {row.label}"
             if settings.models and row.name not in settings.models:
                 # The worker's settings may be others, so that this alone refuses nothing.
-                advice += f" (the server's settings have no [models.{row.name}]; the worker's must)"
+                section = section_of(row.name)
+                advice += f" (the server's settings have no {section}; the worker's must)"
             raise RefusedError(
                 f"{error.message}, and alias '{alias}' is protected: promotion request "
                 f"{request.id} is queued",

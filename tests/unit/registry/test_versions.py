@@ -18,6 +18,9 @@ from deepsigns_registry.registry.versions import ModelName, parse_name
         ("digits", ModelName("digits", "", "")),
         ("digits/3", ModelName("digits", "3", "")),
         ("my digits@champion", ModelName("my digits", "", "champion")),
+        ("team@fraud/3", ModelName("team@fraud", "3", "")),
+        ("team@fraud@champion", ModelName("team@fraud", "", "champion")),
+        ("driver's model/1", ModelName("driver's model", "1", "")),
     ],
 )
 def test_every_form_is_read(scheme: str, text: str, name: ModelName) -> None:
