@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
+    NotFoundError,
 )
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.preflight import new_logged_model
