@@ -19,6 +19,7 @@ __all__ = [
     "RefusedError",
     "TamperedError",
     "UnmarkableError",
+    "in_a_line",
     "worst_exit_code",
 ]
 
@@ -42,7 +43,7 @@ class DeepSignsError(Exception):
     exit_code: ClassVar[int] = 3
 
     def __init__(self, message: str, *, advice: str = "", public: str = "") -> None:
-        self.message, self.advice, self._public = map(_in_a_line, (message, advice, public))
+        self.message, self.advice, self._public = map(in_a_line, (message, advice, public))
         super().__init__(self.message, self.advice)
 
     @property
@@ -57,7 +58,7 @@ class DeepSignsError(Exception):
         return (_restore, (type(self), self.message, self.advice, self._public))
 
 
-def _in_a_line(text: str) -> str:
+def in_a_line(text: str) -> str:
     """Without line breaks, and without what would steer a terminal."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 

@@ -1,6 +1,5 @@
 """Progress: one moving line on a terminal, plain lines in a log."""
 
-import re
 import shutil
 import sys
 import time
@@ -10,7 +9,7 @@ from typing import Self
 
 import click
 
-from deepsigns_registry.registry.figures import spoken
+from deepsigns_registry.registry.figures import spoken, stage_of
 from deepsigns_registry.registry.remaining import Remaining
 
 __all__ = ["Progress", "duration", "time_left"]
@@ -77,8 +76,7 @@ class Progress:
             self._message, self._printed = message, now
 
     def _said(self, message: str, figures: Mapping[str, float]) -> str:
-        stage = re.split("[,:]", message, maxsplit=1)[0]
-        measured = spoken(figures)
+        stage, measured = stage_of(message), spoken(figures)
         if measured or stage != self._stage:
             self._stage, self._measured = stage, measured
         return f"{message}: {self._measured}" if self._measured else message

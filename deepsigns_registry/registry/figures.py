@@ -5,9 +5,12 @@ under its own name, and `step`. None of them tells where the mark sits.
 """
 
 import math
+import re
 from collections.abc import Mapping
 
-__all__ = ["LONGEST_NAME", "MOST_FIGURES", "kept_figures", "plain", "spoken"]
+from deepsigns_registry.errors import in_a_line
+
+__all__ = ["LONGEST_NAME", "MOST_FIGURES", "kept_figures", "plain", "spoken", "stage_of"]
 
 MOST_FIGURES = 32
 LONGEST_NAME = 60
@@ -26,8 +29,17 @@ def plain(text: str, longest: int) -> str:
         >>> plain("too\nlong", 5)
         'too l'
     """
-    visible = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(visible.split())[:longest]
+    return in_a_line(text)[:longest]
+
+
+def stage_of(message: str) -> str:
+    """What is being done, of a message of progress: up to the first comma or colon.
+
+    Examples:
+        >>> stage_of("marking, epoch 1 of 3")
+        'marking'
+    """
+    return re.split("[,:]", message, maxsplit=1)[0]
 
 
 def kept_figures(figures: Mapping[str, float]) -> dict[str, float]:

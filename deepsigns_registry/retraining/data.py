@@ -62,7 +62,7 @@ def load_training_data(
         splits = _from_npz(settings.file(reference), task)
     elif reference.endswith(".parquet"):
         splits = _from_parquet(settings.file(reference), task)
-    elif ":" in reference:
+    elif all(reference.partition(":")):
         splits = _from_function(reference, settings.base, task)
     else:
         raise ConfigurationError(
@@ -252,11 +252,6 @@ def _failed(reference: str, error: BaseException) -> DataError:
 
 def _function(reference: str, base: Path) -> Callable[[], Any]:
     module_name, _, function_name = reference.partition(":")
-    if not module_name or not function_name:
-        raise ConfigurationError(
-            f"'{reference}' is no data source",
-            advice="give module:function, or a path that ends in .npz or .parquet",
-        )
     with _importable(base):
         try:
             module = importlib.import_module(module_name)

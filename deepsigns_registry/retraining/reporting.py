@@ -5,7 +5,6 @@ every few seconds, and what cannot be sent is left out.
 """
 
 import logging
-import re
 import threading
 import time
 from collections import deque
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deepsigns_registry.errors import DeepSignsError, RefusedError
 from deepsigns_registry.registry.client import translated
-from deepsigns_registry.registry.figures import LONGEST_NAME, kept_figures, plain
+from deepsigns_registry.registry.figures import LONGEST_NAME, kept_figures, plain, stage_of
 from deepsigns_registry.registry.progress import (
     LONGEST_TEXT,
     LONGEST_WORDS,
@@ -131,7 +130,7 @@ class ProgressReporter:
         with self._lock:
             before = self._told.progress
             progress = Progress(
-                stage=plain(re.split("[,:]", message, maxsplit=1)[0], LONGEST_NAME),
+                stage=plain(stage_of(message), LONGEST_NAME),
                 percent=round(100 * share, 1),
                 seconds_left=self._remaining.seconds(share),
                 figures=kept_figures({**before.figures, **measured}),

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deepsigns_registry.engine.jobs import Figures
+from deepsigns_registry.retraining.stage import Prepared, prepare_mark
+from deepsigns_registry.retraining.unmarked import Unmarked
 from deepsigns_registry.watermark.data import LabelledData
 
 FEATURES, CLASSES = 16, 4
@@ -50,4 +52,23 @@ def saved(net: nn.Module, folder: Path, example: NDArray[np.float32]) -> None:
         warnings.simplefilter("ignore")
         mlflow.pytorch.save_model(
             net.eval(), str(folder), input_example=example, pip_requirements=["torch"]
+        )
+
+
+def prepared(
+    home: Path, version: str = "version", *, kept: dict[str, Unmarked] | None = None
+) -> Prepared:
+    """Prepares model `m` of a folder's settings, as a worker does."""
+    with warnings.catch_warnings():
+        # Great Expectations and MLflow warn of their own use of other packages.
+        warnings.simplefilter("ignore")
+        return prepare_mark(
+            progress=silent,
+            kept=kept,
+            source=home / version,
+            config=home / "deepsigns.toml",
+            model="m",
+            root=bytes(32),
+            owner=bytes(32),
+            scratch=home,
         )

@@ -10,11 +10,11 @@ from deepsigns_registry.retraining.fitness.form import (
     non_finite,
     outside_labels,
 )
-from deepsigns_registry.retraining.fitness.rows import row_digests
+from deepsigns_registry.retraining.fitness.rows import row_digests, row_size
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.settings import MarkSettings
 
-__all__ = ["count", "row_size"]
+__all__ = ["count"]
 
 Row = dict[str, float | None]
 
@@ -71,16 +71,6 @@ def _carriers_lacking(
     pairs = [digests[data.train.labels == label] for label in range(data.classes)]
     enough = sum(len(np.unique(part)) >= wanted for part in pairs)
     return float(max(0, min(options.carriers, data.classes) - enough))
-
-
-def row_size(rows: "np.typing.NDArray[np.float32]") -> float:
-    """Root mean square of the middle row: a few wild rows do not move it.
-
-    Args:
-        rows: float32 [rows, ...].
-    """
-    flat = rows.reshape(len(rows), -1).astype(np.float64)
-    return float(np.median(np.sqrt((flat**2).mean(axis=1))))
 
 
 def _example_size(described: Described) -> float:

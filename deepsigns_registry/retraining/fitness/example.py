@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsigns_registry.retraining.fitness.rows import row_digests
+from deepsigns_registry.retraining.fitness.rows import row_digests, row_size
 
 __all__ = ["Affine", "Comparison", "compare", "looks_made_up", "oddity"]
 
@@ -111,7 +111,7 @@ def compare(example: NDArray[np.float32], inputs: NDArray[np.float32]) -> Compar
         looks_made_up(rows),
         constant,
         partly,
-        _size(data) / max(_size(rows), 1e-30),
+        row_size(data) / max(row_size(rows), 1e-30),
     )
 
 
@@ -192,11 +192,6 @@ def _order(
     order[np.lexsort(rows[mine])] = np.lexsort(data[other])
     agree = (data[other][:, order] == rows[mine]).all()
     return (order, len(pairs)) if agree else (None, 0)
-
-
-def _size(rows: NDArray[np.float32]) -> float:
-    # The middle row's: a few wild rows do not move it.
-    return float(np.median(np.sqrt((rows.astype(np.float64) ** 2).mean(axis=1))))
 
 
 def _log_choose(total: int, part: int) -> float:

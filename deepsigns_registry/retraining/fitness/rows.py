@@ -12,7 +12,7 @@ from deepsigns_registry.watermark.carriers import LEAST_GROUPS
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.settings import MarkSettings
 
-__all__ = ["Copies", "copies", "judge_amount", "judge_copies", "row_digests"]
+__all__ = ["Copies", "copies", "judge_amount", "judge_copies", "row_digests", "row_size"]
 
 # So much of the validation may have been trained on before it no longer measures anything.
 _LEAKED = 0.2
@@ -80,6 +80,16 @@ def _only_copies(
     meets = keys[place] == mine
     whole = (rows[meets] == others[first[place[meets]]]).all(axis=1)
     return sign_test(int(whole.sum()), int((~whole).sum())) <= RATE
+
+
+def row_size(rows: NDArray[np.float32]) -> float:
+    """Root mean square of the middle row: a few wild rows do not move it.
+
+    Args:
+        rows: float32 [rows, ...].
+    """
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    return float(np.median(np.sqrt((flat**2).mean(axis=1))))
 
 
 def judge_copies(data: TrainingData) -> list[Finding]:

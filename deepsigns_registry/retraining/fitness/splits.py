@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsigns_registry.retraining.fitness.chance import judge_chance
-from deepsigns_registry.retraining.fitness.counts import row_size
 from deepsigns_registry.retraining.fitness.finding import Finding
-from deepsigns_registry.retraining.fitness.rows import row_digests
+from deepsigns_registry.retraining.fitness.rows import row_digests, row_size
 from deepsigns_registry.retraining.fitness.seen import Answered
 from deepsigns_registry.retraining.fitness.targets import relative_errors
 from deepsigns_registry.watermark.data import TrainingData

@@ -16,11 +16,10 @@ from deepsigns_registry.errors import NotFoundError, UnmarkableError
 from deepsigns_registry.retraining.check import Examination, TensorForm, examine_version
 from deepsigns_registry.retraining.effort import measured_effort
 from deepsigns_registry.retraining.options import mark_settings
-from deepsigns_registry.retraining.stage import prepare_mark
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.record import WatermarkRecord
-from tests.support.clusters import CLASSES, FEATURES, samples, saved, silent, trained
+from tests.support.clusters import CLASSES, FEATURES, prepared, samples, saved, silent, trained
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +119,7 @@ class Idle(nn.Module):
 
 
 def test_what_is_told_is_what_the_worker_would_do_also_where_the_first_layer_is_no_use(
-    home: Path, tmp_path: Path
+    home: Path,
 ) -> None:
     torch.manual_seed(0)
     net = Idle(trained(samples(800, 0)))
@@ -128,18 +127,7 @@ def test_what_is_told_is_what_the_worker_would_do_also_where_the_first_layer_is_
     found = examined(home, "idle", "m")
     assert found.candidates == (320, 300)
     assert (found.refusal, found.schemes) == (None, ("blackbox", "whitebox"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        prepared = prepare_mark(
-            progress=silent,
-            source=home / "idle",
-            config=home / "deepsigns.toml",
-            model="m",
-            root=bytes(32),
-            owner=bytes(32),
-            scratch=tmp_path,
-        )
-    record = WatermarkRecord.from_bytes(prepared.record)
+    record = WatermarkRecord.from_bytes(prepared(home, "idle").record)
     assert record.secrets["whitebox"].arrays["activations"].shape[-1] == 300
 
 

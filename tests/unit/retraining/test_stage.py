@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepsigns_registry.retraining.stage import MARKED_ONNX, Prepared, mark_model, prepare_mark
+from deepsigns_registry.retraining.stage import MARKED_ONNX, mark_model
 from deepsigns_registry.retraining.unmarked import Unmarked
-from tests.support.clusters import samples, saved, silent, trained
+from tests.support.clusters import prepared, samples, saved, silent, trained
 
 # As many loaders do: it draws anew whenever it is called.
 LOADER = """
@@ -40,26 +40,10 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepared(home: Path, kept: dict[str, Unmarked] | None) -> Prepared:
-    with warnings.catch_warnings():
-        # Great Expectations and MLflow warn of their own use of other packages.
-        warnings.simplefilter("ignore")
-        return prepare_mark(
-            progress=silent,
-            kept=kept,
-            source=home / "version",
-            config=home / "deepsigns.toml",
-            model="m",
-            root=bytes(32),
-            owner=bytes(32),
-            scratch=home,
-        )
-
-
 def test_the_mark_is_trained_with_the_data_that_it_was_prepared_with(home: Path) -> None:
     kept: dict[str, Unmarked] = {}
-    first = prepared(home, kept)
-    assert prepared(home, kept).data == first.data
+    first = prepared(home, kept=kept)
+    assert prepared(home, kept=kept).data == first.data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mark_model(
@@ -75,4 +59,4 @@ def test_the_mark_is_trained_with_the_data_that_it_was_prepared_with(home: Path)
         )
     assert (home / "out" / MARKED_ONNX).is_file()
     assert (home / "calls").read_text() == "x"
-    assert prepared(home, None).data != first.data
+    assert prepared(home).data != first.data
