@@ -122,7 +122,7 @@ def _outputs(parts: list[LabelledData]) -> int:
 def _split(name: str, inputs: Any, labels: Any, task: Task) -> LabelledData:
     try:
         given = np.asarray(inputs)
-        if given.dtype.kind not in "biuf":
+        if given.dtype.kind not in "biufO":
             raise TypeError(f"samples of type {given.dtype}")  # noqa: TRY301 - one answer for all
         samples = np.ascontiguousarray(given, dtype=np.float32)
         targets = np.asarray(labels)

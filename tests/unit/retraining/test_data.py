@@ -247,3 +247,17 @@ def test_whatever_a_loader_does_is_said_of_the_loader(
 def test_a_reference_without_a_module_is_no_data_source(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="':load' is no data source"):
         load_training_data(settings_for(tmp_path, ":load"), "m")
+
+
+def test_columns_of_several_kinds_are_numbers_too(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "split": ["train", "train", "validation"],
+            "label": [0, 1, 1],
+            "a": [0.5, 1.5, 2.5],
+            "b": [True, False, True],
+        }
+    )
+    frame.to_parquet(tmp_path / "data.parquet")
+    data = load_training_data(settings_for(tmp_path, "data.parquet"), "m")
+    assert data.train.inputs.tolist() == [[0.5, 1.0], [1.5, 0.0]]
