@@ -256,7 +256,7 @@ class _Run:
         with self.hardening.perturbed(self.generator):
             loss = self._loss(*self.batches.next())
             torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.weights, _LONGEST_GRADIENT)
+        self._clip()
         self.optimizer.step()
         self.schedule.step()
         self.total += loss.detach()
@@ -288,6 +288,14 @@ class _Run:
         outputs = tapped.outputs.float().split(sizes)
         activations = tapped.activation.float().split(sizes)
         return [Tapped(*pair) for pair in zip(outputs, activations, strict=True)]
+
+    def _clip(self) -> None:
+        """No gradient is longer than it may be."""
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        length = torch.nn.utils.get_total_norm(gradients)
+        # An accelerator would have to be waited for; a processor need not multiply by one.
+        if length.device.type != "cpu" or not length <= _LONGEST_GRADIENT:
+            torch.nn.utils.clip_grads_with_norm_(self.weights, _LONGEST_GRADIENT, length)
 
     def _finish_epoch(self) -> None:
         """Notes the epoch's mean loss."""

@@ -76,8 +76,13 @@ class Stream:
 
     def uniforms(self, count: int) -> NDArray[np.float64]:
         """Multiples of 2**-24 in [0, 1), from three bytes each: float64 [count]."""
-        taken = np.frombuffer(self.take(3 * count), dtype=np.uint8).reshape(count, 3)
-        return (taken @ np.array([1, 1 << 8, 1 << 16], dtype=np.int64)) / float(1 << 24)
+        return self.integers24(count) / float(1 << 24)
+
+    def integers24(self, count: int) -> NDArray[np.int64]:
+        """Uniform integers in [0, 2**24), from three bytes each: int64 [count]."""
+        words = np.zeros((count, 4), dtype=np.uint8)
+        words[:, :3] = np.frombuffer(self.take(3 * count), dtype=np.uint8).reshape(count, 3)
+        return words.view("<u4")[:, 0].astype(np.int64)
 
     def gaussians(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Standard normal values by a fixed-grid inverse distribution: float32 [*shape].
@@ -101,6 +106,7 @@ class Stream:
 @cache
 def _gaussian_table() -> NDArray[np.float32]:
     quantile = NormalDist().inv_cdf
-    levels = ((word + 0.5) / _GAUSSIAN_LEVELS for word in range(_GAUSSIAN_LEVELS))
-    grid = [round(quantile(level) * _GAUSSIAN_GRID) for level in levels]
-    return np.array(grid, dtype=np.float32) / np.float32(_GAUSSIAN_GRID)
+    levels = ((word + 0.5) / _GAUSSIAN_LEVELS for word in range(_GAUSSIAN_LEVELS // 2))
+    lower = np.array([round(quantile(level) * _GAUSSIAN_GRID) for level in levels])
+    grid = np.concatenate([lower, -lower[::-1]]).astype(np.float32)
+    return grid / np.float32(_GAUSSIAN_GRID)

@@ -20,9 +20,8 @@ from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
 __all__ = ["recognised_layout"]
 
-# What gives channels an order gives it in every network, so that few tell. One of them may be taken
-# for the parent's by chance, at the rate of the check.
-_STRANGERS, _MOST_TAKEN = 4, 1
+# What gives channels an order gives it in every network, so that few tell.
+_STRANGERS = 2
 
 
 def recognised_layout(
@@ -58,36 +57,40 @@ def recognised_layout(
             f"layer '{model.tap}' has too few channels that differ to be recognised by its values",
             advice="choose another hidden layer",
         )
-    taken = 0
-    for seed in range(_STRANGERS):
-        with _shuffled(model, seed):
+    generator = torch.Generator().manual_seed(0)
+    with _learned(model) as learned:
+        for _ in range(_STRANGERS):
+            _shuffle(learned, generator)
             stranger = run_batched(model, inputs, device)[1]
-        found = compare_taps(activations, stranger, carriers=carriers, layout=layout)
-        taken += found is not None and found.verified
-    if taken > _MOST_TAKEN:
-        raise UnmarkableError(
-            f"layer '{model.tap}' gives much the same values whatever the model has learned",
-            advice="choose another hidden layer",
-        )
+            found = compare_taps(activations, stranger, carriers=carriers, layout=layout)
+            if found is not None and found.verified:
+                raise UnmarkableError(
+                    f"layer '{model.tap}' gives much the same values whatever the model has "
+                    "learned",
+                    advice="choose another hidden layer",
+                )
     return layout
 
 
 @contextmanager
-def _shuffled(model: nn.Module, seed: int) -> Iterator[None]:
-    """The same network with the numbers of each learned tensor in another order, for a while."""
+def _learned(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The learned tensors of a network, which have their values again afterwards."""
     learned = [*model.parameters(), *(buffer for buffer in model.buffers() if _is_learned(buffer))]
     kept = [tensor.detach().clone() for tensor in learned]
-    generator = torch.Generator().manual_seed(seed)
     try:
-        with torch.no_grad():
-            for tensor in learned:
-                order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
-                tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
-        yield
+        yield learned
     finally:
         with torch.no_grad():
             for tensor, values in zip(learned, kept, strict=True):
                 tensor.copy_(values)
+
+
+def _shuffle(learned: list[Tensor], generator: torch.Generator) -> None:
+    """Puts the numbers of each tensor into another order: the same network, but a stranger."""
+    with torch.no_grad():
+        for tensor in learned:
+            order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+            tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
 
 
 def _is_learned(buffer: Tensor) -> bool:

@@ -158,18 +158,19 @@ def _evened(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _stands_out(likeness: NDArray[np.float64]) -> bool:
     """Whether the diagonal sums to more than any of the other orders gives."""
-    own, orders = np.trace(likeness), _orders(len(likeness))
-    rows = np.arange(len(likeness))
-    for part in (orders[:_FIRST_ORDERS], orders[_FIRST_ORDERS:]):
+    own, places = np.trace(likeness), _places(len(likeness))
+    for part in (places[:, :_FIRST_ORDERS], places[:, _FIRST_ORDERS:]):
         # Sums in another order of the same terms differ by rounding.
-        if (likeness[rows, part].sum(axis=1) >= own - 1e-9 * (1 + abs(own))).any():
+        if (likeness.ravel().take(part).sum(axis=0) >= own - 1e-9 * (1 + abs(own))).any():
             return False
     return True
 
 
 @lru_cache(maxsize=4)
-def _orders(channels: int) -> NDArray[np.int16]:
-    """The same random orders for everybody: int16 [orders, channels]."""
+def _places(channels: int) -> NDArray[np.intp]:
+    """Where the diagonal stands in the same random orders for everybody: [channels, orders]."""
     stream = Stream(bytes(32), f"orders of {channels} channels")
-    drawn = stream.uniforms(_ORDERS * channels).reshape(_ORDERS, channels)
-    return drawn.argsort(axis=1, kind="stable").astype(np.int16)
+    drawn = stream.integers24(_ORDERS * channels).reshape(_ORDERS, channels)
+    # Sorting numbers that hold their own place is several times faster than sorting places.
+    orders = np.sort(drawn * channels + np.arange(channels), axis=1) % channels
+    return np.ascontiguousarray((orders + channels * np.arange(channels)).T.astype(np.intp))
