@@ -29,8 +29,11 @@ _ORDERS = 9_999
 FALSE_ACCEPTANCE = 1 / (_ORDERS + 1)
 """Highest probability that a network which is not the parent's is taken for it."""
 
-# Of wider layers so many channels are compared, evenly spread: far more than the test needs.
-_MOST_CHANNELS = 128
+# Of more, so many are compared, evenly spread: far more than the test needs, and reading a mark
+# should cost little more than running the model.
+_MOST_CHANNELS = 64
+_MOST_NEURONS = 512
+_MOST_SAMPLES_A_CLASS = 50
 # An unrelated tensor is usually beaten by one of the first few orders.
 _FIRST_ORDERS = 50
 # Below this share of the largest spread a neuron is constant but for rounding.
@@ -104,10 +107,14 @@ def compare_taps(
     if neurons % (layout.outer * layout.inner) or not np.isfinite(activation).all():
         return None
     channels = neurons // (layout.outer * layout.inner)
-    chosen = np.linspace(0, channels - 1, min(channels, _MOST_CHANNELS)).astype(np.int64)
+    rows = np.arange(samples).reshape(carriers, -1)[:, :_MOST_SAMPLES_A_CLASS].ravel()
+    chosen = _spread(channels, _MOST_CHANNELS)
+    inner = _spread(layout.inner, max(1, _MOST_NEURONS // len(chosen)))
+    outer = _spread(layout.outer, max(1, _MOST_NEURONS // (len(chosen) * len(inner))))
+    compared = np.ix_(rows, outer, chosen, inner)
     ours, theirs = (
         _comparable(
-            values.reshape(samples, layout.outer, channels, layout.inner)[:, :, chosen], carriers
+            values.reshape(samples, layout.outer, channels, layout.inner)[compared], carriers
         )
         for values in (reference, activation)
     )
@@ -115,6 +122,10 @@ def compare_taps(
     correlation = float((ours * theirs).sum() / max(live, 1))
     likeness = np.tensordot(ours, theirs, axes=([0, 1, 3], [0, 1, 3]))
     return TapAgreement(correlation, _stands_out(likeness))
+
+
+def _spread(size: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, size - 1, min(size, most)).astype(np.int64)
 
 
 def _comparable(values: NDArray[np.float32], carriers: int) -> NDArray[np.float64]:
