@@ -121,7 +121,7 @@ class OnDevice(unittest.TestCase):
         assert {weight.device.type for weight in self.model.parameters()} == {DEVICE.type}
         word, evidence = read(self.record, self.model)
         assert word == "present"
-        assert evidence["whitebox"].score == 128
+        assert evidence["whitebox"].score == evidence["whitebox"].trials
         assert evidence["whitebox"].level == "a"
         assert evidence["blackbox"].log10_p < -9
 
@@ -161,7 +161,8 @@ class OnDevice(unittest.TestCase):
         assert result.steps == self.result.steps
         self.close(result.losses, self.result.losses)
         word, evidence = read(self.record, model)
-        assert (word, evidence["whitebox"].score) == ("present", 128)
+        assert word == "present"
+        assert evidence["whitebox"].score == evidence["whitebox"].trials
         if DEVICE.type == "cpu":
             for mine, theirs in zip(model.parameters(), self.model.parameters(), strict=True):
                 assert torch.equal(mine, theirs)
@@ -203,7 +204,8 @@ class OnDevice(unittest.TestCase):
         assert torch.bfloat16 in seen
         assert {weight.dtype for weight in model.parameters()} == {torch.float32}
         word, evidence = read(self.record, model)
-        assert (word, evidence["whitebox"].score) == ("present", 128)
+        assert word == "present"
+        assert evidence["whitebox"].score == evidence["whitebox"].trials
         self.close(result.losses, self.result.losses, 0.1)
 
     def test_the_precision_is_bfloat16_by_itself_where_the_device_computes_with_it(self) -> None:
