@@ -37,7 +37,7 @@ _FORMAT = "deepsigns-registry/evidence/v1"
 _HEADER, _README = "evidence.json", "README.txt"
 _STATEMENT, _OWNER = "statement.sigstore.json", "owner.pub.pem"
 _DIGESTS, _LABELS = "manifest.digests.npy", "manifest.labels.npy"
-_BLUEPRINT = {name: f"blueprint.{name}.npy" for name in Blueprint.ARRAYS}
+_BLUEPRINT = {name: f"blueprint.{name}.npy" for name in (*Blueprint.ARRAYS, *Blueprint.MAY_LACK)}
 # The file comes from one side of a dispute: it may not fill the other side's memory.
 _MOST_BYTES, _MOST_ENTRIES = 2 * 2**30, 1000
 # One fixed date for all entries: the same evidence gives the same file.
@@ -191,7 +191,12 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
     for name in sorted(found.keys() | header.entries.keys()):
         if found.get(name) != header.entries.get(name):
             raise TamperedError(f"evidence: entry {name!a} was changed, added or removed")
-    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, *_BLUEPRINT.values()}
+    blueprint = {
+        key: entry
+        for key, entry in _BLUEPRINT.items()
+        if key in Blueprint.ARRAYS or entry in entries
+    }
+    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, *blueprint.values()}
     for name, opened in header.schemes.items():
         if not all(_NAME.fullmatch(part) for part in (name, *opened.arrays)):
             raise TamperedError(f"evidence: {name!a} is no name of a scheme")
@@ -208,7 +213,7 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
         schemes={name: _revealed(name, opened, entries) for name, opened in header.schemes.items()},
         tap=header.tap,
         blueprint=Blueprint.from_arrays(
-            {key: _array(entries[entry]) for key, entry in _BLUEPRINT.items()}
+            {key: _array(entries[entry]) for key, entry in blueprint.items()}
         ),
     )
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from deepsigns_registry.watermark.blueprint import Blueprint, Network, sketched
+from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Part, sketched
 from deepsigns_registry.watermark.rows import rows_stand_out
 
-__all__ = ["Alignment", "Match", "Rows", "align", "match_rows"]
+__all__ = ["Alignment", "Match", "Rows", "align", "aligned_weights", "match_rows"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -124,7 +124,7 @@ class Alignment:
 
 
 def align(blueprint: Blueprint, network: Network) -> Alignment | None:
-    """Aligns a suspect to the parent.
+    """Aligns a suspect to the parent at its tap.
 
     Args:
         blueprint: Of the unmarked parent; never of the marked model.
@@ -133,37 +133,79 @@ def align(blueprint: Blueprint, network: Network) -> Alignment | None:
     Returns:
         The alignment, or None when the suspect is not built like the parent.
     """
-    groups = _corresponding(blueprint, network)
-    if groups is None:
-        return None
-    written: dict[int, list[tuple[Rows, Rows]]] = {}
-    matches: dict[int, Match] = {}
-    for ours, theirs in zip(blueprint.parts(), network.layers, strict=False):
-        for group in ours.source:
-            # A residual stream is read before its last layer has written to it: what is known
-            # by then recognises its channels.
-            if group not in matches and group in written:
-                matches[group] = match_rows(written[group])
-        if any(group not in matches for group in ours.source):
-            return None
-        if len(theirs.weight) > min(_TIMES * len(ours.norms), _WIDEST):
-            return None
-        read = [matches[group] for group in ours.source]
-        weight = _in_our_order(theirs.weight, read, ours.columns)
-        if weight is None:
-            return None
-        rows = Rows(ours.rows.astype(np.float32), ours.norms), Rows(*sketched(weight))
-        written.setdefault(ours.target, []).append(rows)
+    walk = _Walk(blueprint.parts()[: blueprint.before_tap()], network)
     tap = [int(group) for group in blueprint.tap]
-    if not tap or any(group not in written for group in tap):
+    if not walk.whole or not tap or any(group not in walk.written for group in tap):
         return None
-    channels = tuple(groups[group] for group in tap)
+    channels = tuple(walk.groups[group] for group in tap)
     tensors = [
         tensor.name
         for tensor in network.tensors
-        if tensor.channels == channels and tensor.after == len(blueprint.layers)
+        if tensor.channels == channels and tensor.after == blueprint.before_tap()
     ]
-    return _aligned([match_rows(written[group]) for group in tap], tensors, network.sole)
+    return _aligned([match_rows(walk.written[group]) for group in tap], tensors, network.sole)
+
+
+def aligned_weights(blueprint: Blueprint, network: Network) -> list[Floats | None]:
+    """The weights of a suspect's layers, rows and columns where the parent's stand.
+
+    Args:
+        blueprint: Of the unmarked parent; never of the marked model.
+        network: The suspect's layers.
+
+    Returns:
+        For each layer of the parent's float32 [channels, columns], zero in a row without a
+        partner; None for a layer that was not found. Rows keep the suspect's lengths.
+    """
+    parts = blueprint.parts()
+    walk = _Walk(parts, network)
+    found: list[Floats | None] = [None] * len(parts)
+    final = {group: match_rows(written) for group, written in walk.written.items()}
+    for place, weight in enumerate(walk.weights):
+        partner = final[parts[place].target].assignment
+        rows = weight[np.maximum(partner, 0)]
+        rows[partner < 0] = 0
+        found[place] = rows
+    return found
+
+
+class _Walk:
+    """One pass over the layers of both, from the input on.
+
+    Attributes:
+        whole: Whether every layer of the parent's was found.
+        groups: The suspect's group for each of the parent's.
+        written: For each group of the parent's the rows of the layers that compute it.
+        weights: Of each layer that was found float32 [suspect's channels, parent's columns].
+    """
+
+    def __init__(self, parts: Sequence[Part], network: Network) -> None:
+        self.groups: dict[int, int] = {}
+        self.written: dict[int, list[tuple[Rows, Rows]]] = {}
+        self.weights: list[Floats] = []
+        self._matches: dict[int, Match] = {}
+        count = _corresponding(parts, network, self.groups)
+        for ours, theirs in zip(parts[:count], network.layers, strict=False):
+            weight = self._weight(ours, theirs)
+            if weight is None:
+                break
+            rows = Rows(ours.rows.astype(np.float32), ours.norms), Rows(*sketched(weight))
+            self.written.setdefault(ours.target, []).append(rows)
+            self.weights.append(weight)
+        self.whole = 0 < len(self.weights) == len(parts)
+
+    def _weight(self, ours: Part, theirs: Layer) -> Floats | None:
+        for group in ours.source:
+            # A residual stream is read before its last layer has written to it: what is known
+            # by then recognises its channels.
+            if group not in self._matches and group in self.written:
+                self._matches[group] = match_rows(self.written[group])
+        if any(group not in self._matches for group in ours.source):
+            return None
+        if len(theirs.weight) > min(_TIMES * len(ours.norms), _WIDEST):
+            return None
+        read = [self._matches[group] for group in ours.source]
+        return _in_our_order(theirs.weight, read, ours.columns)
 
 
 def match_rows(written: Sequence[tuple[Rows, Rows]]) -> Match:
@@ -296,21 +338,23 @@ def _in_our_order(weight: Floats, read: Sequence[Match], columns: int) -> Floats
     return np.concatenate(ordered, axis=1).reshape(len(weight), -1)
 
 
-def _corresponding(blueprint: Blueprint, network: Network) -> dict[int, int] | None:
-    """The suspect's group for each of the parent's, or None when layers are wired differently."""
-    parts = blueprint.parts()
-    if not parts or len(network.layers) < len(parts):
-        return None
-    groups: dict[int, int] = {}
-    for ours, theirs in zip(parts, network.layers, strict=False):
+def _corresponding(parts: Sequence[Part], network: Network, groups: dict[int, int]) -> int:
+    """How many layers, from the first on, are wired alike in both.
+
+    Args:
+        parts: The parent's layers.
+        network: The suspect's.
+        groups: Filled with the suspect's group for each of the parent's.
+    """
+    taken: dict[int, int] = {}
+    for place, (ours, theirs) in enumerate(zip(parts, network.layers, strict=False)):
         if len(ours.source) != len(theirs.source):
-            return None
-        for mine, other in zip(
-            (*ours.source, ours.target), (*theirs.source, theirs.target), strict=True
-        ):
-            if groups.setdefault(mine, other) != other:
-                return None
-    return groups if len(set(groups.values())) == len(groups) else None
+            return place
+        pairs = zip((*ours.source, ours.target), (*theirs.source, theirs.target), strict=True)
+        for mine, other in pairs:
+            if groups.setdefault(mine, other) != other or taken.setdefault(other, mine) != mine:
+                return place
+    return min(len(parts), len(network.layers))
 
 
 def _aligned(matches: Sequence[Match], tensors: Sequence[str], sole: frozenset[str]) -> Alignment:

@@ -7,8 +7,8 @@ norm and a sketch of its direction.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -104,16 +104,19 @@ class Blueprint:
         rows: float16 [all channels, sketch], unit rows of all layers' weights, sketched.
         norms: float32 [all channels], lengths of the rows, not negative.
         layers: int64 [layers, 3 + sources]: channels and columns (both at least 1) and target of
-            each layer in front of the tap, and the groups it reads, filled with -1.
+            each layer, and the groups it reads, filled with -1.
         tap: int64 [groups], the groups of channels at the tap.
+        depth: int64 [1], how many of the layers stand in front of the tap; empty for all.
     """
 
     rows: NDArray[np.float16]
     norms: Floats
     layers: Integers
     tap: Integers
+    depth: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
 
     ARRAYS: ClassVar[tuple[str, ...]] = ("rows", "norms", "layers", "tap")
+    MAY_LACK: ClassVar[tuple[str, ...]] = ("depth",)
 
     def __post_init__(self) -> None:
         """Checks that the arrays fit together.
@@ -128,6 +131,7 @@ class Blueprint:
             or self.layers.ndim != 2
             or self.layers.shape[1] < 3
             or self.tap.ndim != 1
+            or self.depth.shape not in {(0,), (1,)}
             or total > _MOST_ROWS
         ):
             raise ValueError("a blueprint of another shape")
@@ -141,6 +145,8 @@ class Blueprint:
             or not np.isfinite(self.rows).all()
             or not np.isfinite(self.norms).all()
             or (self.norms < 0).any()
+            or (self.depth < 0).any()
+            or (self.depth > len(self.layers)).any()
         ):
             raise ValueError("a blueprint that describes no network")
 
@@ -156,7 +162,7 @@ class Blueprint:
 
     @classmethod
     def of(cls, network: Network, tap: str) -> "Blueprint":
-        """The blueprint of the unmarked parent, up to its tap.
+        """The blueprint of the unmarked parent; of a very large one up to its tap.
 
         Args:
             network: The parent's.
@@ -166,10 +172,10 @@ class Blueprint:
             The blueprint; empty when the tap's channels are not known, or there are too many.
         """
         found = next((tensor for tensor in network.tensors if tensor.name == tap), None)
-        layers = network.layers[: found.after] if found else ()
-        rows = [len(layer.weight) for layer in layers]
-        if found is None or not rows or sum(rows) > _MOST_ROWS or max(rows) > _WIDEST:
+        if found is None or not _fits(network.layers[: found.after]):
             return cls.empty()
+        whole = _fits(network.layers)
+        layers = network.layers if whole else network.layers[: found.after]
         most = max(len(layer.source) for layer in layers)
         table = [
             [
@@ -184,6 +190,7 @@ class Blueprint:
             np.concatenate([norms for _, norms in sketches]),
             np.array(table, np.int64),
             np.array(found.channels, np.int64),
+            np.array([found.after] if found.after < len(layers) else [], np.int64),
         )
 
     @classmethod
@@ -200,11 +207,17 @@ class Blueprint:
             arrays["norms"].astype(np.float32, casting="safe"),
             arrays["layers"].astype(np.int64, casting="safe"),
             arrays["tap"].astype(np.int64, casting="safe"),
+            arrays.get("depth", np.zeros(0, np.int64)).astype(np.int64, casting="safe"),
         )
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays by name."""
-        return {name: getattr(self, name) for name in self.ARRAYS}
+        """The arrays by name; without the depth where it says nothing."""
+        names = (*self.ARRAYS, *(self.MAY_LACK if len(self.depth) else ()))
+        return {name: getattr(self, name) for name in names}
+
+    def before_tap(self) -> int:
+        """How many layers stand in front of the tap."""
+        return int(self.depth[0]) if len(self.depth) else len(self.layers)
 
     def parts(self) -> tuple["Part", ...]:
         """The layers one by one."""
@@ -230,6 +243,11 @@ class Blueprint:
             little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             parts += [name.encode(), str(array.shape).encode(), little.tobytes()]
         return hashlib.sha256(encode(*parts)).digest()
+
+
+def _fits(layers: Sequence[Layer]) -> bool:
+    rows = [len(layer.weight) for layer in layers]
+    return bool(rows) and sum(rows) <= _MOST_ROWS and max(rows) <= _WIDEST
 
 
 def sketched(weight: Floats) -> tuple[Floats, Floats]:

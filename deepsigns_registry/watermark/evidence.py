@@ -106,32 +106,40 @@ class Matches(Evidence):
 
 @dataclass(frozen=True)
 class Correlation(Evidence):
-    """Correlation with a pattern that the key has drawn.
+    """Correlation of several parts, each with a pattern of its own that the key has drawn.
+
+    A part that does not depend on the key gives a standard normal deviation. Positive ones are
+    squared and added up: where only some parts still carry a mark, the others cost little. Of so
+    many parts the sum has a mixture of chi-square distributions (the chi-bar-square of
+    independent parts, Kudo 1963).
 
     Attributes:
-        deviations: In standard deviations of what a suspect gives that does not depend on the
-            key, which is standard normal.
+        deviations: Square root of the sum of squares; of one part its deviation.
+        parts: How many parts were read.
 
     Examples:
-        >>> found = Correlation("spread", trials=400_000, deviations=13.0, level="c")
+        >>> found = Correlation("spread", trials=400_000, deviations=13.0, parts=1, level="c")
         >>> round(found.log10_p, 1), found.said
         (-38.2, 'correlation of 13.0 standard deviations over 400000 values')
+        >>> round(Correlation("spread", 400_000, 13.0, parts=6).log10_p, 1)
+        -34.6
     """
 
     deviations: float
+    parts: int
 
     def __post_init__(self) -> None:
-        if self.trials < 1 or not math.isfinite(self.deviations):
+        if self.trials < 1 or self.parts < 1 or not 0 <= self.deviations < math.inf:
             raise ValueError(f"impossible evidence: {self}")
 
     @property
     def log10_p(self) -> float:
-        """log10 P(Z >= deviations) for Z standard normal."""
-        return min(0.0, _normal_tail(self.deviations))
+        """log10 P(as much or more), for parts that do not depend on the key."""
+        return min(0.0, _chi_bar_tail(self.deviations, self.parts))
 
     @property
     def score(self) -> float:
-        """The standard deviations."""
+        """The deviations."""
         return self.deviations
 
     @property
@@ -140,8 +148,8 @@ class Correlation(Evidence):
         return f"correlation of {self.deviations:.1f} standard deviations over {self.trials} values"
 
     def figures(self) -> dict[str, float]:
-        """Trials and deviations."""
-        return {"trials": self.trials, "deviations": self.deviations}
+        """Trials, deviations and parts."""
+        return {"trials": self.trials, "deviations": self.deviations, "parts": self.parts}
 
 
 def _binomial_tail(trials: int, matches: int, chance: float) -> float:
@@ -162,12 +170,38 @@ def _binomial_tail(trials: int, matches: int, chance: float) -> float:
     return min(0.0, (largest + math.log(total)) / math.log(10))
 
 
-def _normal_tail(deviations: float) -> float:
-    """log10 of the upper tail; by Laplace's continued fraction of Mills' ratio far out."""
+def _chi_bar_tail(deviations: float, parts: int) -> float:
+    """log10 of the mixture over how many of the parts are positive, each of them as likely."""
+    if deviations == 0:
+        return 0.0
+    half = deviations * deviations / 2
+    # Tails of chi-square for 1 and 2 degrees of freedom; each two more add one term.
+    tails = [math.log(2) + _log_normal_tail(deviations), -half]
+    for freedom in range(3, parts + 1):
+        power = freedom / 2 - 1
+        term = power * math.log(half) - half - math.lgamma(power + 1)
+        tails.append(_log_sum([tails[freedom - 3], term]))
+    mixed = [
+        math.lgamma(parts + 1)
+        - math.lgamma(positive + 1)
+        - math.lgamma(parts - positive + 1)
+        - parts * math.log(2)
+        + tails[positive - 1]
+        for positive in range(1, parts + 1)
+    ]
+    return _log_sum(mixed) / math.log(10)
+
+
+def _log_normal_tail(deviations: float) -> float:
+    """By Laplace's continued fraction of Mills' ratio far out."""
     if deviations < _FAR:
-        return math.log10(math.erfc(deviations / math.sqrt(2)) / 2)
+        return math.log(math.erfc(deviations / math.sqrt(2)) / 2)
     below = deviations
     for term in range(_TERMS, 0, -1):
         below = deviations + term / below
-    log_density = -deviations * deviations / 2 - math.log(2 * math.pi) / 2
-    return (log_density - math.log(below)) / math.log(10)
+    return -deviations * deviations / 2 - math.log(2 * math.pi) / 2 - math.log(below)
+
+
+def _log_sum(logarithms: list[float]) -> float:
+    largest = max(logarithms)
+    return largest + math.log(math.fsum(math.exp(each - largest) for each in logarithms))

@@ -225,8 +225,10 @@ def _parse(content: bytes) -> WatermarkRecord:
         manifest = Manifest.read(
             _array(archive, "manifest.digests"), _array(archive, "manifest.labels")
         )
+        present = set(archive.namelist())
+        further = [n for n in Blueprint.MAY_LACK if f"blueprint.{n}.npy" in present]
         blueprint = Blueprint.from_arrays(
-            {name: _array(archive, f"blueprint.{name}") for name in Blueprint.ARRAYS}
+            {name: _array(archive, f"blueprint.{name}") for name in (*Blueprint.ARRAYS, *further)}
         )
     return WatermarkRecord(
         root=RootKey(bytes.fromhex(header["root"]), bytes.fromhex(header["owner"])),

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +11,34 @@ from scipy import stats
 from deepsigns_registry.watermark.evidence import Correlation, Matches
 
 
-@given(st.floats(min_value=-8, max_value=300))
-def test_the_tail_of_a_correlation_is_that_of_the_normal_distribution(deviations: float) -> None:
-    found = Correlation("spread", 1000, deviations)
-    expected = min(0.0, float(stats.norm.logsf(deviations)) / math.log(10))
+@given(st.floats(min_value=0, max_value=300))
+def test_the_tail_of_one_part_is_that_of_the_normal_distribution(deviations: float) -> None:
+    found = Correlation("spread", 1000, deviations, parts=1)
+    expected = 0.0 if deviations == 0 else float(stats.norm.logsf(deviations)) / math.log(10)
     assert found.log10_p == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@given(st.floats(min_value=0.01, max_value=35), st.integers(1, 60))
+def test_the_tail_of_several_parts_is_a_mixture_of_chi_squares(
+    deviations: float, parts: int
+) -> None:
+    found = Correlation("spread", 1000, deviations, parts)
+    positive = np.arange(1, parts + 1)
+    weights = stats.binom.pmf(positive, parts, 0.5)
+    expected = float((weights * stats.chi2.sf(deviations**2, positive)).sum())
+    if expected > 1e-290:
+        assert found.log10_p == pytest.approx(math.log10(expected), rel=1e-6, abs=1e-9)
+
+
+def test_positive_deviations_of_any_number_of_parts_are_calibrated() -> None:
+    deviations = np.random.default_rng(0).normal(size=(20_000, 5))
+    lengths = np.sqrt((np.maximum(deviations, 0) ** 2).sum(axis=1))
+    for level in (0.1, 0.01):
+        share = np.mean(
+            [Correlation("spread", 9, x, 5).log10_p <= math.log10(level) for x in lengths]
+        )
+        # Three standard deviations of a share of 20,000.
+        assert abs(share - level) <= 3 * math.sqrt(level / 20_000)
 
 
 @given(st.integers(1, 400), st.data(), st.sampled_from([0.5, 1 / 9]))
@@ -30,17 +54,18 @@ def test_the_tail_of_matches_is_that_of_the_binomial_distribution(
 
 def test_far_beyond_any_float_the_tail_is_finite() -> None:
     # log10 of exp(-z**2 / 2) / (z sqrt(2 pi)), the leading term.
-    assert Correlation("spread", 1000, 1e4).log10_p == pytest.approx(-21714728.5, rel=1e-6)
+    assert Correlation("spread", 1000, 1e4, 1).log10_p == pytest.approx(-21714728.5, rel=1e-6)
 
 
-@pytest.mark.parametrize("deviations", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("deviations", [math.nan, math.inf, -1.0])
 def test_a_correlation_is_a_number(deviations: float) -> None:
     with pytest.raises(ValueError, match="impossible"):
-        Correlation("spread", 10, deviations)
+        Correlation("spread", 10, deviations, 1)
 
 
 def test_evidence_says_what_it_is() -> None:
     matches = Matches("whitebox", 128, 118, 0.5, level="a")
     assert (matches.said, matches.score, matches.errors) == ("118 of 128 match", 118, 10)
     assert matches.figures() == {"trials": 128, "matches": 118, "errors": 10, "chance": 0.5}
-    assert Correlation("spread", 10, 2.5).figures() == {"trials": 10, "deviations": 2.5}
+    figures = {"trials": 10, "deviations": 2.5, "parts": 3}
+    assert Correlation("spread", 10, 2.5, 3).figures() == figures
