@@ -1,6 +1,6 @@
 """What a scheme read from a file, and how tables show it: one place for any number of schemes.
 
-A table has columns for the schemes that the sealed record names. Our own two come first and
+A table has columns for the schemes that the sealed record names. Our own come first and
 have words of their own; a third party's scheme is shown under its name, as matches of trials.
 """
 
@@ -106,6 +106,15 @@ _OURS = (
         total_name="blackbox_queries",
         count_name="blackbox_matches",
     ),
+    Column(
+        scheme="spread",
+        title="Weights",
+        label="weights",
+        heading="Deviations",
+        unit="values",
+        total_name="spread_values",
+        count_name="spread_deviations",
+    ),
 )
 
 ALWAYS_WRITTEN = tuple(column.scheme for column in _OURS)
@@ -113,7 +122,7 @@ ALWAYS_WRITTEN = tuple(column.scheme for column in _OURS)
 
 
 def columns(schemes: Iterable[str]) -> tuple[Column, ...]:
-    """The columns of these schemes: white box, black box, then the others by name.
+    """The columns of these schemes: white box, black box, weights, then the others by name.
 
     Examples:
         >>> [column.title for column in columns(["uchida", "blackbox"])]

@@ -21,7 +21,8 @@ from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import read_weight
 from deepsigns_registry.graph.wiring import read_network
-from deepsigns_registry.watermark.blueprint import Network
+from deepsigns_registry.watermark.blueprint import Layer, Network
+from deepsigns_registry.watermark.scheme import Matrix, Probes
 
 __all__ = ["OnnxSuspect", "has_tensor", "with_taps"]
 
@@ -127,7 +128,16 @@ class OnnxSuspect:
         """
         return read_weight(self._model, tap, where=self._where)
 
-    def network(self) -> Network | None:
+    def matrices(self, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
+        """The file's layers of these places; see `watermark.suspect.Suspect.matrices`.
+
+        Raises:
+            CouldNotCheckError: Its layers cannot be read.
+        """
+        layers = self.network().layers
+        return tuple(_in_place(layers, matrix) for matrix in probes.matrices)
+
+    def network(self) -> Network:
         """The file's layers; see `watermark.suspect.Suspect.network`.
 
         Raises:
@@ -187,6 +197,13 @@ class OnnxSuspect:
         if not isinstance(values, np.ndarray) or values.ndim != 2 or len(values) != batch:
             raise self._failure("gave a result of another shape")
         return np.asarray(values, np.float32)
+
+
+def _in_place(layers: Sequence[Layer], matrix: Matrix) -> NDArray[np.float32] | None:
+    if not 0 <= matrix.layer < len(layers):
+        return None
+    weight = layers[matrix.layer].weight
+    return weight if weight.shape == (matrix.rows, matrix.columns) else None
 
 
 def has_tensor(model: ModelProto, name: str) -> bool:

@@ -164,6 +164,7 @@ class Unmarked:
         progress(0.0, "exporting the parent")
         exported = scratch / "parent.onnx"
         tap = export_onnx(model, self.data.validation.inputs[:EXAMPLE_ROWS], exported)
+        blueprint = parent_blueprint(exported, tap)
         record = prepare_record(
             model,
             self.data,
@@ -172,5 +173,6 @@ class Unmarked:
             device=training_device(),
             progress=lambda fraction, message: progress(0.4 + 0.6 * fraction, message),
             schemes=schemes,
+            blueprint=blueprint,
         )
-        return record.with_tap(tap, parent_blueprint(exported, tap), schemes=schemes)
+        return record.with_tap(tap, blueprint, schemes=schemes)

@@ -141,6 +141,8 @@ def embed(
     try:
         if resume is not None:
             run.load_state_dict(unpack(resume, belongs_to))
+        if not run.done:
+            run.settle()
         first, clock = run.done, Clock()
         while run.done < run.steps:
             epoch, step = divmod(run.done, run.per_epoch)
@@ -155,6 +157,7 @@ def embed(
             if checkpoint and (run.done % run.per_epoch == 0 or clock.checkpoint_due()):
                 checkpoint(run.done, pack(run.state_dict(), belongs_to))
                 clock.checkpoint_written()
+        run.settle()
     finally:
         lay_out(model, torch.contiguous_format)
     if progress:
@@ -245,6 +248,11 @@ class _Run:
         self.done = 0
         self.total = torch.zeros((), device=device)
         self.losses: list[float] = []
+
+    def settle(self) -> None:
+        """Lets every scheme put into the weights what no training puts there."""
+        for name, objective in zip(self.names, self.objectives, strict=True):
+            objective.settle(self.model, self.factors.get(name, 1.0))
 
     def step(self) -> None:
         """One batch, and one step of the optimizer.

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.watermark.align import Alignment, align
+from deepsigns_registry.watermark.align import Alignment, align, aligned_weights
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.projection import class_means
-from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
 from deepsigns_registry.watermark.scheme import Answers, Probes, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import Suspect
@@ -24,6 +24,7 @@ __all__ = ["Extraction", "extract"]
 # Tensors between the tap's layer and the next: activation function, pooling, reshaping, noise of
 # an exporter. Of more only the first are compared.
 _MOST_TAPS = 8
+_NO_OUTPUTS = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class _Reading:
 
     @property
     def hidden(self) -> bool:
-        return self.scheme.needs_activation or self.scheme.needs_weight
+        """Whether it is read at the tap, which must be recognised."""
+        return not self.probes.matrices and reads_hidden(self.scheme)
 
     @property
     def shows_mark(self) -> bool:
@@ -107,6 +109,8 @@ def extract(
     for reading in readings:
         if reading.evidence is not None:
             level = "oracle" if not reading.hidden else "a" if verified else ""
+            # Of weights the correlation itself says whose they are.
+            level = "b" if reading.probes.matrices else level
             reading.evidence = replace(reading.evidence, level=level)
     if any(reading.hidden and not reading.shows_mark for reading in readings):
         network = _network(suspect)
@@ -114,6 +118,7 @@ def extract(
             alignments += _read_aligned(readings, record, suspect, network)
             if record.tap not in network.sole:
                 _doubt(readings, record.tap)
+    alignments += _read_weights_aligned(readings, record, suspect)
     for reading in readings:
         if reading.evidence is not None and not reading.evidence.level and not reading.problem:
             reading.problem = (
@@ -133,6 +138,11 @@ def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> _Readin
     reading = _Reading(scheme, secret, scheme.probes(secret))
     inputs = reading.probes.inputs
     try:
+        if reading.probes.matrices:
+            shown = suspect.matrices(reading.probes)
+            reading.answers = Answers(_NO_OUTPUTS, matrices=shown)
+            reading.read(reading.answers, "b")
+            return reading
         tap = record.tap if scheme.needs_activation else None
         outputs, activation = suspect.run(inputs, tap=tap)
         weight = suspect.weight(record.tap) if scheme.needs_weight else None
@@ -142,6 +152,24 @@ def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> _Readin
         reading.answers = Answers(outputs, activation, weight)
         reading.read(reading.answers, "")
     return reading
+
+
+def _read_weights_aligned(
+    readings: Sequence[_Reading], record: WatermarkRecord, suspect: Suspect
+) -> int:
+    """Reads weights again in the parent's order; how many further ways of reading that were."""
+    weak = [each for each in readings if each.probes.matrices and not each.shows_mark]
+    if not weak or not record.blueprint or (network := _network(suspect)) is None:
+        return 0
+    weights = aligned_weights(record.blueprint, network)
+    digest = record.blueprint.digest()
+    for reading in weak:
+        # In an order that was made up later any weights could be made to fit.
+        if reading.probes.blueprint == digest:
+            layers = (matrix.layer for matrix in reading.probes.matrices)
+            shown = tuple(weights[at] if 0 <= at < len(weights) else None for at in layers)
+            reading.read(Answers(_NO_OUTPUTS, matrices=shown), "c")
+    return 1
 
 
 def _white_box(readings: Sequence[_Reading]) -> _Reading | None:

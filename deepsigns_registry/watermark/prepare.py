@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import InapplicableError, TamperedError, UnmarkableError
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.carriers import Grouping, group_samples
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, scheme_key
@@ -38,6 +39,7 @@ def prepare_record(
     progress: Progress | None = None,
     schemes: Iterable[Scheme] | None = None,
     recognisable: bool = True,
+    blueprint: Blueprint | None = None,
 ) -> WatermarkRecord:
     """Derives a watermark's secret; the model is not changed.
 
@@ -51,6 +53,7 @@ def prepare_record(
         schemes: The schemes to prepare; by default those of white box and black box that are
             for this kind of model. What is left out is told to `progress`.
         recognisable: See `Preparation`.
+        blueprint: Of the parent's exported file, see `Preparation`; empty by default.
 
     Returns:
         The record, to be sealed before any training.
@@ -76,6 +79,7 @@ def prepare_record(
         device=place,
         options=settings,
         recognisable=recognisable,
+        blueprint=blueprint or Blueprint.empty(),
     )
     prepared = _prepared(known, root, schemes, report)
     return _recorded(root, manifest, prepared)
@@ -152,9 +156,15 @@ def check_against_parent(
         subkey=b"",
         device=place,
         options=settings,
+        blueprint=record.blueprint,
     )
     found = named_schemes(record.secrets, schemes)
-    again = _prepared(known, record.root, found, lambda _fraction, _message: None, record.secrets)
+    try:
+        again = _prepared(
+            known, record.root, found, lambda _fraction, _message: None, record.secrets
+        )
+    except InapplicableError as error:
+        raise _not_derived(f"the record ({error.message})") from None
     for name, secret in again.items():
         _compare(record.secrets[name], secret)
 

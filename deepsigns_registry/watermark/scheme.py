@@ -15,13 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, run_batched
 
-__all__ = ["JSON", "Answers", "Objective", "Preparation", "Probes", "Scheme", "SchemeSecret"]
+__all__ = [
+    "JSON",
+    "Answers",
+    "Matrix",
+    "Objective",
+    "Preparation",
+    "Probes",
+    "Scheme",
+    "SchemeSecret",
+]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -41,6 +51,7 @@ class Preparation:
             two choices, its choice is taken.
         recognisable: Whether the tap must be one that its values tell from other networks': a
             thief who overwrites a mark does not ask for that.
+        blueprint: Of the parent's exported file; empty when it is read as a tapped model only.
     """
 
     model: TappedModel
@@ -51,6 +62,7 @@ class Preparation:
     options: MarkSettings
     given: "SchemeSecret | None" = None
     recognisable: bool = True
+    blueprint: Blueprint = field(default_factory=Blueprint.empty)
 
     def run(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Outputs and pooled activation of the parent: float32 [n, classes], [n, neurons].
@@ -83,14 +95,39 @@ class SchemeSecret:
     arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
 
+class Matrix(NamedTuple):
+    """A weight matrix of the parent.
+
+    Attributes:
+        name: Of the parameter, in the parent's adapter.
+        layer: Its place among the layers of the parent's exported file; -1 when it has none.
+        rows: One a channel that it computes.
+        columns: Of a convolution channels times positions.
+        transposed: Whether the parameter has its rows as columns.
+    """
+
+    name: str
+    layer: int
+    rows: int
+    columns: int
+    transposed: bool = False
+
+
 class Probes(NamedTuple):
     """What a suspect is asked.
 
     Attributes:
-        inputs: float32 [probes, ...].
+        inputs: float32 [probes, ...]; none for a scheme that reads weights only.
+        matrices: Weight matrices to show.
+        signs: For each of them int8 [rows] of 1 and -1: in which direction the parent's exported
+            file holds the rows of the parameter.
+        blueprint: SHA-256 of the only blueprint by which the matrices may be put in order.
     """
 
     inputs: NDArray[np.float32]
+    matrices: tuple[Matrix, ...] = ()
+    signs: tuple[NDArray[np.int8], ...] = ()
+    blueprint: bytes = b""
 
 
 class Answers(NamedTuple):
@@ -102,11 +139,14 @@ class Answers(NamedTuple):
             suspect has no such tap.
         weight: float32 [neurons, ...], one row a neuron of the tap; None in the same cases, and
             when the tap is not computed by one layer with a weight.
+        matrices: For each matrix of the probes float32 [rows, columns] in the parent's order and
+            as an exported file holds it; None where it was not found.
     """
 
     outputs: NDArray[np.float32]
     activation: NDArray[np.float32] | None = None
     weight: NDArray[np.float32] | None = None
+    matrices: tuple[NDArray[np.float32] | None, ...] = ()
 
 
 class Objective(nn.Module, ABC):
@@ -144,6 +184,16 @@ class Objective(nn.Module, ABC):
             batch_labels: int64 [batch], the carrier class of each sample; see `Manifest`.
             samples: What it gave for this objective's samples, if there were any.
             sample_labels: int64 [samples].
+        """
+
+    def settle(self, model: TappedModel, factor: float) -> None:
+        """Puts into the weights what no training puts there; by default nothing.
+
+        Called before the first step and after the last.
+
+        Args:
+            model: Its parameters may be changed in place.
+            factor: By what the scheme is weighed in this run.
         """
 
 

@@ -10,6 +10,7 @@ from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.plugins import load_plugin, plugin_names
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.scheme import Scheme
+from deepsigns_registry.watermark.spread import Spread
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
 __all__ = ["GROUP", "builtin_schemes", "known_schemes", "named_schemes"]
@@ -18,16 +19,16 @@ GROUP = "deepsigns_registry.schemes"
 
 
 def builtin_schemes() -> tuple[Scheme, ...]:
-    """White box and black box, in the order in which they are embedded and reported."""
-    return (WhiteBox(), BlackBox())
+    """Our own, in the order in which they are embedded and reported."""
+    return (WhiteBox(), BlackBox(), Spread())
 
 
 def known_schemes() -> tuple[str, ...]:
     """Names of our own schemes, then of those that installed plugins offer; loads none of them.
 
     Examples:
-        >>> known_schemes()[:2]
-        ('whitebox', 'blackbox')
+        >>> known_schemes()[:3]
+        ('whitebox', 'blackbox', 'spread')
     """
     ours = [scheme.name for scheme in builtin_schemes()]
     return tuple(dict.fromkeys([*ours, *plugin_names(GROUP)]))

@@ -37,6 +37,8 @@ class MarkSettings:
         query_margin: Logits by which a query's label must lead before its loss ends; None for
             the cross-entropy, which costs less accuracy and withstands less.
         warm_up: Share of the steps in which the learning rate rises, in [0, 1).
+        spread_strength: Standard deviation of the pattern in the weights, in those of each
+            matrix; more, up to 0.1, where a model has few weights.
         pruning_masks: Hardening: every other step sees the model with its smallest weights
             pruned, a random share of each layer up to this one, in [0, 1). Costs accuracy and
             time; 0 is off.
@@ -66,6 +68,7 @@ class MarkSettings:
     query_family: str = "salt"
     query_margin: float | None = None
     warm_up: float = 0.1
+    spread_strength: float = 0.05
     pruning_masks: float = 0.0
     weight_noise: float = 0.0
     seed: int = 0
@@ -108,7 +111,7 @@ class MarkSettings:
 
     def _check_amounts(self) -> None:
         for name in (
-            *("learning_rate", "margin", "query_margin", "weight_noise"),
+            *("learning_rate", "margin", "query_margin", "weight_noise", "spread_strength"),
             *("lambda1", "lambda2", "lambda_queries"),
         ):
             value = getattr(self, name)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.blueprint import Network
+from deepsigns_registry.watermark.scheme import Matrix, Probes
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
 __all__ = ["Suspect", "TappedSuspect"]
@@ -40,6 +41,20 @@ class Suspect(Protocol):
 
         Activation functions, normalisation and pooling between that layer and the tap are
         walked over. None when the suspect shows no weights, or no one layer computes the tap.
+        """
+        ...
+
+    def matrices(self, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
+        """The weight matrices that a scheme asks for, where they stand by name or place.
+
+        Args:
+            probes: Name them.
+
+        Returns:
+            For each float32 [rows, columns], None where there is none of that shape.
+
+        Raises:
+            CouldNotCheckError: The suspect's weights cannot be read.
         """
         ...
 
@@ -99,6 +114,14 @@ class TappedSuspect:
         weight = self._model.tap_weight()
         return None if weight is None else weight.detach().float().cpu().numpy()
 
+    def matrices(self, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
+        """Its parameters of these names; see `Suspect.matrices`."""
+        parameters = dict(self._model.named_parameters())
+        return tuple(
+            _rows(parameters.get(matrix.name), matrix, signs)
+            for matrix, signs in zip(probes.matrices, probes.signs, strict=True)
+        )
+
     def network(self) -> None:
         """None: a tapped model shows one hidden tensor only."""
 
@@ -109,3 +132,15 @@ class TappedSuspect:
     ) -> dict[str, NDArray[np.float32]]:
         """Nothing; see `network`."""
         return {}
+
+
+def _rows(
+    parameter: torch.Tensor | None, matrix: Matrix, signs: NDArray[np.int8]
+) -> NDArray[np.float32] | None:
+    if parameter is None or parameter.ndim < 2:
+        return None
+    flat = parameter.detach().float().cpu().reshape(len(parameter), -1).numpy()
+    rows = flat.T if matrix.transposed else flat
+    if rows.shape != (matrix.rows, matrix.columns):
+        return None
+    return np.asarray(rows * signs[:, None], np.float32)

@@ -14,7 +14,7 @@ from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import SchemeSecret
+from deepsigns_registry.watermark.scheme import Probes, SchemeSecret
 
 Floats = NDArray[np.float32]
 
@@ -29,6 +29,9 @@ class Failing:
 
     def weight(self, tap: str) -> Floats | None:
         raise NotImplementedError(tap)
+
+    def matrices(self, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
+        return (None,) * len(probes.matrices)
 
     def network(self) -> None:
         return None

@@ -84,6 +84,9 @@ class Named:
     def weight(self, tap: str) -> Floats | None:
         return self._direct.weight(tap)
 
+    def matrices(self, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
+        return (None,) * len(probes.matrices)
+
     def network(self) -> Network:
         return self._network
 

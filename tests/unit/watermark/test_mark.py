@@ -18,7 +18,7 @@ from deepsigns_registry.watermark.extract import Extraction, extract
 from deepsigns_registry.watermark.fidelity import accuracy
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.projection import read_bits
-from deepsigns_registry.watermark.scheme import Answers, Preparation, Scheme, SchemeSecret
+from deepsigns_registry.watermark.scheme import Answers, Preparation, Probes, Scheme, SchemeSecret
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
 from deepsigns_registry.watermark.verdict import judge
@@ -160,6 +160,9 @@ class WithoutTap:
 
     def weight(self, _tap: str) -> None:
         return None
+
+    def matrices(self, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
+        return (None,) * len(probes.matrices)
 
     def network(self) -> None:
         return None

@@ -1,0 +1,56 @@
+"""How the pattern gets into the weights: added before the training, kept up after it."""
+
+import torch
+from torch import Tensor
+
+from deepsigns_registry.watermark.scheme import Objective
+from deepsigns_registry.watermark.spread.pattern import Carrier, Floats
+from deepsigns_registry.watermark.tapped import Tapped, TappedModel
+
+__all__ = ["SpreadObjective"]
+
+
+class SpreadObjective(Objective):
+    """Adds no samples and no loss.
+
+    Added before the first step, the pattern is a small noise that the training makes good; what
+    the training took from it is given back after the last step.
+
+    Args:
+        carriers: The matrices.
+        patterns: float32 [rows, columns] for each.
+        strength: Standard deviation of what is added, in those of the matrix.
+    """
+
+    def __init__(self, carriers: list[Carrier], patterns: list[Floats], strength: float) -> None:
+        super().__init__()
+        self._carriers, self._strength = carriers, strength
+        self._patterns = [
+            torch.from_numpy(pattern * carrier.signs[:, None])
+            for carrier, pattern in zip(carriers, patterns, strict=True)
+        ]
+
+    def samples(self, step_generator: torch.Generator) -> None:
+        """None; see `Objective.samples`."""
+
+    def loss(
+        self,
+        batch: Tapped,
+        batch_labels: Tensor,  # noqa: ARG002 - the weights alone matter
+        samples: Tapped | None,  # noqa: ARG002
+        sample_labels: Tensor | None,  # noqa: ARG002
+    ) -> Tensor:
+        """Nothing; see `Objective.loss`."""
+        return batch.outputs.new_zeros(())
+
+    def settle(self, model: TappedModel, factor: float) -> None:
+        """Brings the pattern in the weights up to its strength; see `Objective.settle`."""
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for carrier, pattern in zip(self._carriers, self._patterns, strict=True):
+                parameter = parameters[carrier.matrix.name]
+                rows = carrier.rows(parameter)
+                drawn = pattern.to(device=rows.device, dtype=rows.dtype)
+                wanted = factor * self._strength * rows.square().mean().sqrt()
+                present = (rows * drawn).sum() / drawn.square().sum()
+                rows += (wanted - present).clamp(min=0) * drawn
