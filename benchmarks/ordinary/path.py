@@ -35,7 +35,7 @@ from deepsigns_registry.watermark.fidelity import mark_cost
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.task import task_score
-from deepsigns_registry.watermark.verdict import Verdict, judge
+from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
 __all__ = ["Journey", "Reading"]
 
@@ -180,7 +180,8 @@ class Journey:
         extraction = extract(record, suspect)
         verdict = judge(
             extraction.evidence,
-            tries=len(record.secrets) * extraction.alignments,
+            tries=questions(len(record.secrets)) * extraction.alignments,
+            ways=extraction.alignments,
             incomplete=extraction.incomplete,
         )
         validation = self._data.validation

@@ -327,7 +327,4 @@ def _with_evidence(row: Row, verdict: Verdict) -> Row:
 
 
 def _undecided_because(verdict: Verdict) -> str:
-    # The first reasons repeat the evidence of the table; the rest name what could not be run.
-    return (
-        "; ".join(verdict.reasons[len(verdict.evidence) :]) if verdict.word == "undecided" else ""
-    )
+    return "; ".join(verdict.problems) if verdict.word == "undecided" else ""

@@ -5,7 +5,7 @@ again and read from the file in a limited process.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.suspect import Suspect
-from deepsigns_registry.watermark.verdict import Verdict, judge
+from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
 __all__ = ["Candidate", "Candidates", "Examination", "find_candidates", "verify_onnx"]
 
@@ -62,14 +62,15 @@ class Candidates:
     def tries(self, suspects: int = 1) -> int:
         """What a p-value is adjusted for.
 
-        Commitments x suspects x candidates x schemes. Every candidate is also one of the
-        commitments, so this counts on the safe side. Alignments come on top, see `Extraction`.
+        Commitments x suspects x candidates x questions of the schemes. Every candidate is also
+        one of the commitments, so this counts on the safe side. Alignments come on top, see
+        `Extraction`.
 
         Args:
             suspects: How many files are scanned, this one included.
         """
         schemes = max(len(candidate.record.secrets) for candidate in self.candidates)
-        return max(1, self.commitments) * suspects * len(self.candidates) * schemes
+        return max(1, self.commitments) * suspects * len(self.candidates) * questions(schemes)
 
     def only(self, marking: Marking) -> tuple[Candidate, ...]:
         """The candidate of one marking."""
@@ -174,7 +175,7 @@ def verify_onnx(
         read.append((candidate, verdict))
         if verdict.word == "present" and candidate.marking.onnx_digest == digest:
             break
-    best, verdict = min(read, key=lambda entry: _strength(entry[1]))
+    best, verdict = min(read, key=lambda entry: entry[1].strongest)
     # One candidate that could not be read keeps the answer from being "not found".
     if verdict.word == "absent" and any(entry.word == "undecided" for _, entry in read):
         best, verdict = next(entry for entry in read if entry[1].word == "undecided")
@@ -223,6 +224,7 @@ def _read(
     return judge(
         extraction.evidence,
         tries=tries * extraction.alignments,
+        ways=extraction.alignments,
         incomplete=[*incomplete, *unopened],
     )
 
@@ -232,11 +234,3 @@ def _without_tap(reason: str, tap: str) -> str:
     # begin or end with what is no letter, so that no word boundary need be there.
     name = rf"(?<!\w){re.escape(tap)}(?!\w)"
     return re.sub(name, "(the tap)", reason) if tap else reason
-
-
-def _strength(verdict: Verdict) -> float:
-    return min(_adjusted(verdict), default=0.0)
-
-
-def _adjusted(verdict: Verdict) -> Iterable[float]:
-    return (verdict.log10_p_adjusted(evidence.scheme) for evidence in verdict.evidence)

@@ -67,8 +67,9 @@ def _echo(onnx: Path, examination: "Examination") -> None:
             f"  {evidence.scheme:<9} {evidence.said}, "
             f"log10 p {evidence.log10_p:.1f}, adjusted {adjusted:.1f}"
         )
-    # The first reasons repeat the evidence; what follows says which step could not run.
-    for reason in verdict.reasons[len(verdict.evidence) :]:
+    if verdict.log10_p_joint is not None:
+        click.echo(f"  {'together':<9} adjusted {verdict.log10_p_joint:.1f}")
+    for reason in verdict.problems:
         click.echo(f"  {reason}")
     if examination.marking:
         copy = "an exact copy of" if examination.exact else "derived from"

@@ -37,7 +37,7 @@ from deepsigns_registry.watermark.record import (
 )
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
-from deepsigns_registry.watermark.verdict import Verdict, judge
+from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
 __all__ = ["EvidenceResult", "Step", "verify_evidence"]
 
@@ -254,5 +254,11 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path) -> V
     # owner may have tried; all committed schemes count, revealed or not.
     tensors = sum(len(node.output) for node in read_model(suspect).graph.node)
     taps = max(tensors, 1) if evidence.tap else 1
-    tries = predicate.commitment_index * len(predicate.commitments) * taps * extraction.alignments
-    return judge(extraction.evidence, tries=tries, incomplete=extraction.incomplete)
+    asked = questions(len(predicate.commitments))
+    tries = predicate.commitment_index * asked * taps * extraction.alignments
+    return judge(
+        extraction.evidence,
+        tries=tries,
+        ways=taps * extraction.alignments,
+        incomplete=extraction.incomplete,
+    )

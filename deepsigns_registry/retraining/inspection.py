@@ -78,13 +78,14 @@ def check_mark(marked: Path, record: "WatermarkRecord", commitments: int) -> Non
     from deepsigns_registry.graph.session import OnnxSuspect
     from deepsigns_registry.watermark.extract import extract
     from deepsigns_registry.watermark.schemes import named_schemes
-    from deepsigns_registry.watermark.verdict import PRESENT_AT, judge
+    from deepsigns_registry.watermark.verdict import PRESENT_AT, judge, questions
 
     suspect = OnnxSuspect(onnx_file(marked))
     extraction = extract(record, suspect)
     verdict = judge(
         extraction.evidence,
-        tries=commitments * len(record.secrets) * extraction.alignments,
+        tries=commitments * questions(len(record.secrets)) * extraction.alignments,
+        ways=extraction.alignments,
         incomplete=extraction.incomplete,
     )
     weak = [
@@ -100,12 +101,9 @@ def check_mark(marked: Path, record: "WatermarkRecord", commitments: int) -> Non
             f"the marked files do not carry the mark that the marked model carried: {named}",
             advice="report this model: its export is not faithful",
         )
-    inputs = np.concatenate(
-        [
-            scheme.probes(record.secrets[scheme.name]).inputs
-            for scheme in named_schemes(record.secrets)
-        ]
-    )
+    schemes = named_schemes(record.secrets)
+    probes = [scheme.probes(record.secrets[scheme.name]) for scheme in schemes]
+    inputs = np.concatenate([asked.inputs for asked in probes if len(asked.inputs)])
     expected, _ = suspect.run(inputs, tap=None)
     (found,) = LocalEngine().run(run_program, [{"folder": marked, "inputs": inputs}])
     # A program in half precision rounds after every operation, its file does not.

@@ -52,6 +52,7 @@ from deepsigns_registry.retraining.stage import (
     prepare_mark,
 )
 from deepsigns_registry.retraining.vault import Vault
+from deepsigns_registry.watermark.verdict import questions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -273,7 +274,7 @@ class _Session:
                     "checkpoints": settings.checkpoints,
                     "marking": marking,
                     "out": stage,
-                    "tries": index * len(record.secrets),
+                    "tries": index * questions(len(record.secrets)),
                 }
             ],
             on_progress=_part(progress, 0.2, 0.6),

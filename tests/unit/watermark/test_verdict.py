@@ -3,9 +3,12 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
-from deepsigns_registry.watermark.evidence import Evidence, Matches
-from deepsigns_registry.watermark.verdict import Verdict, judge
+from deepsigns_registry.watermark.evidence import Correlation, Evidence, Matches
+from deepsigns_registry.watermark.verdict import Verdict, joint_log10_p, judge, questions
 
 
 def whitebox(matches: int, trials: int = 128) -> Evidence:
@@ -62,6 +65,7 @@ def test_json_holds_everything_a_report_needs() -> None:
         "verdict": "present",
         "tries": 2,
         "reasons": list(verdict.reasons),
+        "log10_p_joint": verdict.log10_p_joint,
         "evidence": {
             "whitebox": {
                 "trials": 128,
@@ -93,3 +97,33 @@ def test_impossible_evidence_is_refused() -> None:
 def test_reading_verdicts_needs_no_torch(module: str) -> None:
     code = f"import sys, deepsigns_registry.watermark.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_weak_traces_in_several_schemes_add_up() -> None:
+    traces = [
+        Matches("whitebox", trials=128, matches=86, chance=0.5, level="a"),
+        Matches("blackbox", trials=400, matches=75, chance=1 / 9, level="oracle"),
+        Correlation("spread", trials=10_000, deviations=4.2, parts=1, level="b"),
+    ]
+    assert all(-6 < item.log10_p < -3.5 for item in traces)
+    assert all(judge([item], tries=1).word == "undecided" for item in traces)
+    verdict = judge(traces, tries=questions(3))
+    assert verdict.word == "present"
+    assert verdict.log10_p_joint == verdict.strongest
+    assert judge(traces, tries=10**12).word == "absent"
+
+
+@given(st.lists(st.floats(min_value=-50, max_value=0), min_size=1, max_size=5))
+def test_fishers_method_is_a_chi_square(values: list[float]) -> None:
+    statistic = -2 * math.log(10) * math.fsum(values)
+    expected = float(stats.chi2.logsf(statistic, 2 * len(values))) / math.log(10)
+    assert joint_log10_p(values) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_ways_of_reading_are_priced_in_for_each_scheme() -> None:
+    traces = [Matches("a", 64, 45, 0.5), Matches("b", 64, 45, 0.5)]
+    once = judge(traces, tries=3).log10_p_joint
+    twice = judge(traces, tries=6, ways=2).log10_p_joint
+    assert once is not None
+    assert twice is not None
+    assert once < twice
