@@ -116,7 +116,7 @@ class ModelSettings(_Section):
     data: str
     task: Literal["classification", "regression", "embedding"] = "classification"
     layer: str = "auto"
-    # None: white box and black box, as far as they suit the model.
+    # None: our own, as far as they suit the model.
     schemes: tuple[str, ...] | None = Field(default=None, min_length=1)
     bits: int = Field(default=128, ge=64, le=4096)
     carriers: int = Field(default=4, ge=2)
@@ -129,6 +129,8 @@ class ModelSettings(_Section):
     query_family: Literal["salt", "noise", "blend", "noisy_blend", "flipped"] = "salt"
     # None: the cross-entropy of the queries, which has no margin.
     query_margin: float | None = Field(default=None, gt=0)
+    # Beyond a tenth of its own deviation a pattern is no small change any more.
+    spread_strength: float = Field(default=0.05, gt=0, le=0.1)
     pruning_masks: float = Field(default=0.0, ge=0, lt=1)
     weight_noise: float = Field(default=0.0, ge=0)
     max_accuracy_drop: float = Field(default=0.01, ge=0, le=1)
