@@ -81,9 +81,7 @@ def pass_flattening(circuit: Circuit) -> bool:
         if moved is None:
             continue
         between = circuit.fresh((-1, moved.weight.shape[1]))
-        circuit.put(
-            number, Opaque(helper.make_node("Flatten", [mixing.source], [between], axis=1))
-        )
+        circuit.put(number, Opaque(helper.make_node("Flatten", [mixing.source], [between], axis=1)))
         circuit.put(reader, replace(moved, source=between))
         circuit.drop(place)
         changed = True
@@ -146,9 +144,10 @@ def pass_averages(circuit: Circuit) -> bool:
         if isinstance(mixing, Diagonal) and mixing.axis != 1 and not mixing.uniform:
             continue
         before, behind = circuit.shapes.get(mixing.source), circuit.shapes.get(target)
-        if before is None or behind is None or len(behind) != len(before):
+        if before is None or behind is None or not 3 <= len(behind) == len(before):
             continue
-        between = circuit.fresh((behind[0], before[1], *behind[2:]))
+        first, _, *rest = behind
+        between = circuit.fresh((first, before[1], *rest))
         node = NodeProto()
         node.CopyFrom(step.node)
         node.input[0], node.output[0] = mixing.source, between

@@ -36,13 +36,7 @@ def composed(
         return _scaled_columns(first, second, circuit)
     if isinstance(second, Diagonal):
         return _scaled_rows(first, second)
-    if first.kind is not second.kind or first.weight.dtype != second.weight.dtype:
-        return None
-    if first.weight.shape[0] != second.weight.shape[1]:
-        return None
-    if first.kind is Kind.CONVOLUTION:
-        return _two_convolutions(first, second, circuit)
-    return _two_matrices(first, second, circuit)
+    return _two_layers(first, second, circuit)
 
 
 def channel_axis(step: Affine, rank: int) -> int:
@@ -114,6 +108,16 @@ def _fits(layer: Affine, scale: Diagonal, channels: int) -> bool:
     )
 
 
+def _two_layers(first: Affine, second: Affine, circuit: Circuit) -> Affine | None:
+    if first.kind is not second.kind or first.weight.dtype != second.weight.dtype:
+        return None
+    if first.weight.shape[0] != second.weight.shape[1]:
+        return None
+    if first.kind is Kind.CONVOLUTION:
+        return _two_convolutions(first, second, circuit)
+    return _two_matrices(first, second, circuit)
+
+
 def _two_matrices(first: Affine, second: Affine, circuit: Circuit) -> Affine | None:
     outputs, inputs = len(second.weight), first.weight.shape[1]
     if outputs * inputs > _MOST_VALUES or not circuit.affords(second.weight.size * inputs):
@@ -134,10 +138,10 @@ def _two_convolutions(first: Affine, second: Affine, circuit: Circuit) -> Affine
         return None
     if second.window.padded and (not first.pointwise or np.any(first.bias)):
         return None
-    window = _window(first, second)
-    if window is None:
+    found = _window(first, second)
+    if found is None:
         return None
-    kernel, window = window
+    kernel, window = found
     outputs, inputs = len(second.weight), first.weight.shape[1]
     products = second.weight.size * inputs * prod(first.weight.shape[2:])
     if outputs * inputs * prod(kernel) > _MOST_VALUES or not circuit.affords(products):
@@ -147,13 +151,12 @@ def _two_convolutions(first: Affine, second: Affine, circuit: Circuit) -> Affine
     strides, dilations = first.window.strides, second.window.dilations
     extents = first.weight.shape[2:]
     for place in product(*(range(extent) for extent in other.shape[2:])):
-        taken = tuple(
+        taken: tuple[slice, ...] = tuple(
             slice(at * dilation * stride, at * dilation * stride + extent)
-            for at, dilation, stride, extent in zip(
-                place, dilations, strides, extents, strict=True
-            )
+            for at, dilation, stride, extent in zip(place, dilations, strides, extents, strict=True)
         )
-        part = other[(slice(None), slice(None), *place)]
+        entry: tuple[slice, ...] = tuple(slice(at, at + 1) for at in place)
+        part = other[(slice(None), slice(None), *entry)].reshape(other.shape[:2])
         weight[(slice(None), slice(None), *taken)] += np.tensordot(part, one, axes=1)
     kind = second.weight.dtype
     total = other.reshape(*other.shape[:2], -1).sum(2) @ offset + moved

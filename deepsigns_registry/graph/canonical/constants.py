@@ -119,7 +119,7 @@ def _squeezed(_: NodeProto, given: Sequence[Array]) -> Array:
 
 
 def _negated(_: NodeProto, given: Sequence[Array]) -> Array:
-    return np.asarray(np.negative(given[0]))  # type: ignore[call-overload]  # any numeric array
+    return np.asarray(np.negative(given[0]))
 
 
 _RULES: dict[str, Rule] = {

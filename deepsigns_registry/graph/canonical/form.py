@@ -5,10 +5,16 @@ from dataclasses import dataclass
 
 from onnx import ModelProto
 
+from deepsigns_registry.graph.canonical.branches import (
+    drop_silent,
+    merge_branches,
+    merge_functions,
+)
 from deepsigns_registry.graph.canonical.chains import fold_chains, pass_averages, pass_flattening
 from deepsigns_registry.graph.canonical.circuit import Circuit, Shape
 from deepsigns_registry.graph.canonical.identities import drop_dead, drop_identities, join_reshapes
 from deepsigns_registry.graph.canonical.reading import read_circuit
+from deepsigns_registry.graph.canonical.units import merge_units
 from deepsigns_registry.graph.canonical.writing import write_model
 
 __all__ = ["NormalForm", "normal_form"]
@@ -21,6 +27,9 @@ _ALWAYS: tuple[Rewrite, ...] = (
     fold_chains,
     pass_flattening,
     pass_averages,
+    merge_functions,
+    merge_branches,
+    drop_silent,
     drop_dead,
 )
 # Each round takes a time linear in the graph; what is not done then stays as it is.
@@ -41,19 +50,26 @@ class NormalForm:
     remarks: tuple[str, ...]
 
 
-def normal_form(model: ModelProto, *, where: str, row: Shape | None = None) -> NormalForm:
+def normal_form(
+    model: ModelProto, *, where: str, row: Shape | None = None, merged: bool = False
+) -> NormalForm:
     """Rewrites a model into its normal form.
 
     Args:
         model: A checked model; not changed. See `graph.structure.read_model`.
         where: What to call it in errors.
         row: Shape of one sample, where the caller knows it better than the file says.
+        merged: Also drop and merge units that have no effect or the same one: widths become
+            those of the function, but a pruned layer loses units that nothing reads any more.
 
     Raises:
         CouldNotCheckError: It holds too much, or constants that cannot be read.
     """
     circuit = read_circuit(model, where=where, row=row)
+    rewrites = (*_ALWAYS, merge_units) if merged else _ALWAYS
     for _ in range(_MOST_ROUNDS):
-        if not any([rewrite(circuit) for rewrite in _ALWAYS]):
+        # Each of them has its turn, whatever those before it did.
+        changes = [rewrite(circuit) for rewrite in rewrites]
+        if not any(changes):
             break
     return NormalForm(write_model(circuit, model), tuple(circuit.remarks))

@@ -110,20 +110,23 @@ def _passed_on(step: Step, circuit: Circuit) -> str | None:
         return step.source if same else None
     if isinstance(step, Affine):
         return step.source if _is_unit(step) else None
-    node = step.node
-    if len(targets_of(step)) != 1 or not node.input:
+    if len(targets_of(step)) != 1 or not step.node.input:
         return None
+    return str(step.node.input[0]) if _passes(step.node, circuit) else None
+
+
+def _passes(node: NodeProto, circuit: Circuit) -> bool:
     if node.op_type == "Identity":
-        return str(node.input[0])
-    if node.op_type == "Dropout" and not _trains(node, circuit.constants):
-        return str(node.input[0])
+        return True
+    if node.op_type == "Dropout":
+        return not _trains(node, circuit.constants)
     before, behind = (circuit.shapes.get(name) for name in (node.input[0], node.output[0]))
     if before is None or before != behind or min(before[1:], default=1) < 0:
-        return None
+        return False
     if node.op_type == "Transpose":
         order = list(attribute_of_node(node, "perm", list(reversed(range(len(before))))))
-        return str(node.input[0]) if order == sorted(order) else None
-    return str(node.input[0]) if _reshapes(node, circuit) else None
+        return order == sorted(order)
+    return _reshapes(node, circuit)
 
 
 def _trains(node: NodeProto, constants: Mapping[str, object]) -> bool:

@@ -59,7 +59,9 @@ def read_circuit(model: ModelProto, *, where: str, row: Shape | None = None) -> 
         raise CouldNotCheckError(
             f"{where}: cannot be read: {error!r:.200}", advice="export the model again"
         ) from error
-    nodes = [node for node in nodes if node.op_type != "Constant" or node.output[0] not in constants]
+    nodes = [
+        node for node in nodes if node.op_type != "Constant" or node.output[0] not in constants
+    ]
     nodes, constants = folded_constants(nodes, constants)
     shapes = known_shapes(model, nodes, constants, row)
     steps = [_step(node, constants, shapes) for node in nodes]

@@ -119,4 +119,3 @@ class Opaque:
 
 
 Step = Affine | Diagonal | Opaque
-
