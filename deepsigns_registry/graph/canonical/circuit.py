@@ -15,6 +15,8 @@ Shape = tuple[int, ...]
 
 # Products of two numbers that all folding together may cost: about ten seconds of one processor.
 _MOST_PRODUCTS = 1 << 36
+# Numbers that are left between two steps, for steps that are put there.
+_ROOM = 64
 
 
 class Circuit:
@@ -25,12 +27,14 @@ class Circuit:
         constants: The tensors that the file holds, by name.
         shapes: Shapes of tensors, as far as they are known.
         outputs: Names of the graph's outputs.
+        given: Name of its input.
 
     Attributes:
         steps: The steps by a number that grows along the graph.
         constants: As given.
         shapes: As given; a rewrite adds what it makes.
         outputs: As given.
+        given: As given.
         remarks: What was noticed, for people.
     """
 
@@ -40,18 +44,20 @@ class Circuit:
         constants: Mapping[str, NDArray[np.generic]],
         shapes: Mapping[str, Shape],
         outputs: Iterable[str],
+        given: str = "",
     ) -> None:
         self.steps: dict[int, Step] = {}
         self.constants = dict(constants)
         self.shapes = dict(shapes)
         self.outputs = tuple(outputs)
+        self.given = given
         self.remarks: list[str] = []
         self._writers: dict[str, int] = {}
         self._readers: dict[str, dict[int, None]] = {}
         self._products = _MOST_PRODUCTS
         self._fresh = 0
         for number, step in enumerate(steps):
-            self.put(number, step)
+            self.put(number * _ROOM, step)
 
     def put(self, number: int, step: Step) -> None:
         """Puts a step in the place of another one, or of none."""
@@ -105,6 +111,12 @@ class Circuit:
             return False
         self._products -= products
         return True
+
+    def constant(self, value: NDArray[np.generic]) -> str:
+        """The name of a new constant."""
+        name = self.fresh()
+        self.constants[name] = value
+        return name
 
     def fresh(self, shape: Shape | None = None) -> str:
         """A name for a new tensor that nothing in the graph has."""

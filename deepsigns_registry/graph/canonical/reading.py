@@ -65,7 +65,10 @@ def read_circuit(model: ModelProto, *, where: str, row: Shape | None = None) -> 
     nodes, constants = folded_constants(nodes, constants)
     shapes = known_shapes(model, nodes, constants, row)
     steps = [_step(node, constants, shapes) for node in nodes]
-    return Circuit(steps, constants, shapes, [entry.name for entry in model.graph.output[:1]])
+    outputs = [entry.name for entry in model.graph.output[:1]]
+    held = {tensor.name for tensor in model.graph.initializer}
+    given = (entry.name for entry in model.graph.input if entry.name not in held)
+    return Circuit(steps, constants, shapes, outputs, next(given, ""))
 
 
 Constants = Mapping[str, NDArray[np.generic]]

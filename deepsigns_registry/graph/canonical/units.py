@@ -17,7 +17,7 @@ from deepsigns_registry.graph.canonical.circuit import Circuit
 from deepsigns_registry.graph.canonical.shapes import attribute_of_node
 from deepsigns_registry.graph.canonical.steps import Affine, Kind, Opaque
 
-__all__ = ["merge_units"]
+__all__ = ["Passage", "merge_units", "passage", "resized"]
 
 _HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "Identity", "Dropout"})
 _FUNCTIONS = frozenset(
@@ -37,7 +37,7 @@ _MOST_COMPARED = 1 << 18
 
 
 @dataclass(frozen=True)
-class _Passage:
+class Passage:
     """What is between a layer and those that read it.
 
     Attributes:
@@ -62,26 +62,31 @@ def merge_units(circuit: Circuit) -> bool:
         layer = circuit.steps[number]
         if not isinstance(layer, Affine) or not 2 <= len(layer.weight) <= _MOST_UNITS:
             continue
-        passage = _passage(layer, circuit)
-        if passage is None:
+        between = passage(layer, circuit)
+        if between is None:
             continue
-        readers = [circuit.steps[reader] for reader in passage.readers]
+        readers = [circuit.steps[reader] for reader in between.readers]
         layers = [reader for reader in readers if isinstance(reader, Affine)]
         with np.errstate(all="ignore"):
-            found = _merged(layer, layers, passage)
+            found = _merged(layer, layers, between)
         if found is None:
             continue
         first, rest = found
         circuit.put(number, first)
-        for reader, step in zip(passage.readers, rest, strict=True):
+        for reader, step in zip(between.readers, rest, strict=True):
             circuit.put(reader, step)
-        _reshape(circuit, first)
+        resized(circuit, first)
         changed = True
     return changed
 
 
-def _passage(layer: Affine, circuit: Circuit) -> _Passage | None:
-    """The layers that read a layer's units, if nothing else does."""
+def passage(layer: Affine, circuit: Circuit) -> Passage | None:
+    """The layers that read a layer's units, if nothing else does.
+
+    Args:
+        layer: A step of the circuit.
+        circuit: The graph.
+    """
     waiting: list[tuple[str, tuple[NodeProto, ...]]] = [(layer.target, ())]
     readers: list[int] = []
     paths: list[tuple[NodeProto, ...]] = []
@@ -113,7 +118,7 @@ def _passage(layer: Affine, circuit: Circuit) -> _Passage | None:
     kinds = {node.op_type for path in paths for node in path}
     if not fits:
         return None
-    return _Passage(tuple(readers), tuple(paths), kinds <= _HOMOGENEOUS | _POOLS | {"Flatten"})
+    return Passage(tuple(readers), tuple(paths), kinds <= _HOMOGENEOUS | _POOLS | {"Flatten"})
 
 
 def _passes(node: NodeProto, circuit: Circuit) -> bool:
@@ -127,7 +132,7 @@ def _passes(node: NodeProto, circuit: Circuit) -> bool:
 
 
 def _merged(
-    layer: Affine, readers: Sequence[Affine], passage: _Passage
+    layer: Affine, readers: Sequence[Affine], between: Passage
 ) -> tuple[Affine, list[Affine]] | None:
     """The layer and those that read it with fewer units; None when there are no fewer."""
     count = len(layer.weight)
@@ -136,7 +141,7 @@ def _merged(
     ).astype(np.float64)
     if not np.isfinite(rows).all():
         return None
-    owner, scale = _equal_rows(rows, homogeneous=passage.homogeneous)
+    owner, scale = _equal_rows(rows, homogeneous=between.homogeneous)
     read = [_added_up(reader, owner, scale, count) for reader in readers]
     weighed = np.zeros(count, np.bool_)
     for reader, blocks in zip(readers, read, strict=True):
@@ -145,7 +150,7 @@ def _merged(
         most = np.zeros(count)
         np.maximum.at(most, owner, size.max((0, 2), initial=0) * scale)
         weighed |= np.abs(blocks).max((0, 2), initial=0) > _NOTHING * most
-    constant, offsets = _constant_units(rows, readers, passage, read)
+    constant, offsets = _constant_units(rows, readers, between, read)
     kept = np.flatnonzero((owner == np.arange(count)) & weighed & ~constant)
     if len(kept) in {0, count}:
         return None
@@ -166,13 +171,13 @@ def _merged(
 def _constant_units(
     rows: NDArray[np.float64],
     readers: Sequence[Affine],
-    passage: _Passage,
+    between: Passage,
     read: Sequence[NDArray[np.float64]],
 ) -> tuple[NDArray[np.bool_], list[NDArray[np.float64]]]:
     """Which units always have one value, and what they add to each reader's bias."""
     constant = ~rows[:, :-1].any(1)
     offsets = [np.zeros(len(reader.weight)) for reader in readers]
-    values = [_value_behind(path, rows[:, -1]) for path in passage.paths]
+    values = [_value_behind(path, rows[:, -1]) for path in between.paths]
     # At its edges a padded convolution reads zeros instead of the constant.
     exact = all(
         value is not None and not (reader.window.padded and value[constant].any())
@@ -201,11 +206,16 @@ def _value_behind(
             values = np.tanh(values)
         elif node.op_type == "Sigmoid":
             values = 1 / (1 + np.exp(-values))
-        elif (
-            node.op_type == "AveragePool" and any(attribute_of_node(node, "pads", []))
-        ) or node.op_type not in _POOLS | {"Flatten", "Identity", "Dropout"}:
+        elif not _keeps(node):
             return None
     return values
+
+
+def _keeps(node: NodeProto) -> bool:
+    """Whether a constant comes out of it as it went in."""
+    if node.op_type == "AveragePool":
+        return not any(attribute_of_node(node, "pads", []))
+    return node.op_type in _POOLS | {"Flatten", "Identity", "Dropout"}
 
 
 def _equal_rows(
@@ -244,8 +254,13 @@ def _added_up(
     return total
 
 
-def _reshape(circuit: Circuit, layer: Affine) -> None:
-    """Writes down the new number of channels wherever the layer's are passed on."""
+def resized(circuit: Circuit, layer: Affine) -> None:
+    """Writes down the new number of channels wherever a layer's are passed on.
+
+    Args:
+        circuit: The graph.
+        layer: One of its steps, with as many rows as it has now.
+    """
     waiting = [layer.target]
     axis = -1 if layer.kind is Kind.TOKENS else 1
     while waiting:

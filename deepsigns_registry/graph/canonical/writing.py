@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from deepsigns_registry.graph.canonical.circuit import Circuit
 from deepsigns_registry.graph.canonical.steps import Affine, Diagonal, Kind, Opaque, Step, Values
@@ -27,9 +27,8 @@ def write_model(circuit: Circuit, source: ModelProto) -> ModelProto:
     used = {name for node in nodes for name in node.input}
     own = {tensor.name for tensor in source.graph.initializer}
     graph.input.extend(entry for entry in source.graph.input if entry.name not in own)
-    graph.output.extend(
-        entry for entry in source.graph.output if entry.name in set(circuit.outputs)
-    )
+    known = {entry.name: entry for entry in source.graph.output}
+    graph.output.extend(known.get(name, ValueInfoProto(name=name)) for name in circuit.outputs)
     held = {tensor.name: tensor for tensor in source.graph.initializer}
     for name in dict.fromkeys(name for node in nodes for name in node.input):
         if name in held:
