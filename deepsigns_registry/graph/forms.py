@@ -49,7 +49,7 @@ def read_forms(
     forms: list[Form] = []
     refused: CouldNotCheckError | None = None
     for part in _one_output_each(model):
-        for kind in (_own, _normal):
+        for kind in (_own, _normal, _merged):
             try:
                 form = kind(part, where, row)
             except CouldNotCheckError as error:
@@ -65,6 +65,12 @@ def read_forms(
 
 def _normal(model: ModelProto, where: str, row: tuple[int, ...] | None) -> Form:
     form = normal_form(model, where=where, row=row)
+    network = read_network(form.model, where=where)
+    return Form(replace(network, rewritten=True), form.model, form.remarks)
+
+
+def _merged(model: ModelProto, where: str, row: tuple[int, ...] | None) -> Form:
+    form = normal_form(model, where=where, row=row, merged=True)
     network = read_network(form.model, where=where)
     return Form(replace(network, rewritten=True), form.model, form.remarks)
 

@@ -17,9 +17,7 @@ _MOST = 1 << 13
 
 
 class Dummies:
-    """Beside the units of each layer stand pairs that compute the same and are read with opposite
-    signs; all are moved.
-    """
+    """Beside the units of a layer stand pairs of equal ones, read with opposite signs."""
 
     name = "dummies"
     interface = ""
