@@ -1,5 +1,6 @@
 """The forms in which a file's network is read: normal forms of what it computes, and its own."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -48,13 +49,20 @@ def read_forms(
     """
     forms: list[Form] = []
     refused: CouldNotCheckError | None = None
+    layers: list[frozenset[bytes]] = []
     for part in _one_output_each(model):
-        for kind in (_own, _normal, _merged):
-            try:
-                form = kind(part, where, row)
-            except CouldNotCheckError as error:
-                refused = error
-                continue
+        try:
+            found = _forms_of(part, where, row, partial=len(model.graph.output) > 1)
+        except CouldNotCheckError as error:
+            refused = error
+            continue
+        own = _digests(found[0].network)
+        apart = all(not own & other for other in layers)
+        layers.append(own)
+        if len(layers) > 1 and apart:
+            remark = f"output '{part.graph.output[0].name}' shares no layer with those before it"
+            found[0] = replace(found[0], remarks=(*found[0].remarks, remark))
+        for form in found:
             if not any(_same(form.network, other.network) for other in forms):
                 forms.append(form)
     if not forms and refused is not None:
@@ -63,20 +71,34 @@ def read_forms(
     return tuple(sorted(forms, key=lambda form: not form.network.rewritten))
 
 
-def _normal(model: ModelProto, where: str, row: tuple[int, ...] | None) -> Form:
-    form = normal_form(model, where=where, row=row)
-    network = read_network(form.model, where=where)
-    return Form(replace(network, rewritten=True), form.model, form.remarks)
+def _forms_of(
+    model: ModelProto, where: str, row: tuple[int, ...] | None, *, partial: bool
+) -> list[Form]:
+    """The forms of a file with one output, its own first."""
+    network = replace(read_network(model, where=where), partial=partial)
+    forms = [Form(network, model)]
+    gates = 0
+    for merged, opened in ((False, False), (True, False), (False, True), (True, True)):
+        if opened and not gates:
+            break
+        try:
+            normal = normal_form(model, where=where, row=row, merged=merged, opened=opened)
+            network = read_network(normal.model, where=where)
+        except CouldNotCheckError:
+            # The file can still be read as it is.
+            continue
+        gates = normal.gates
+        network = replace(network, rewritten=True, partial=partial or opened)
+        forms.append(Form(network, normal.model, normal.remarks))
+    return forms
 
 
-def _merged(model: ModelProto, where: str, row: tuple[int, ...] | None) -> Form:
-    form = normal_form(model, where=where, row=row, merged=True)
-    network = read_network(form.model, where=where)
-    return Form(replace(network, rewritten=True), form.model, form.remarks)
-
-
-def _own(model: ModelProto, where: str, _: tuple[int, ...] | None) -> Form:
-    return Form(read_network(model, where=where), model)
+def _digests(network: Network) -> frozenset[bytes]:
+    """What tells the layers' weights from others."""
+    return frozenset(
+        hashlib.sha256(np.ascontiguousarray(layer.weight).tobytes()).digest()
+        for layer in network.layers
+    )
 
 
 def _one_output_each(model: ModelProto) -> Iterator[ModelProto]:

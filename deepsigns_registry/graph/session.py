@@ -142,6 +142,16 @@ class OnnxSuspect:
             self._forms = read_forms(self._model, where=self._where, row=self._row)
         return tuple(form.network for form in self._forms)
 
+    def remarks(self) -> tuple[str, ...]:
+        """What is odd about the file, a sentence each: gates, outputs of several models.
+
+        Raises:
+            CouldNotCheckError: See `networks`.
+        """
+        self.networks()
+        found = (remark for form in self._forms or () for remark in form.remarks)
+        return tuple(dict.fromkeys(found))
+
     def _run(
         self, source: ModelProto, inputs: NDArray[np.float32], taps: Sequence[str]
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32] | None]]:

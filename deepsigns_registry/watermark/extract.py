@@ -207,6 +207,9 @@ def _read_aligned(
         value = _aligned_activation(reading, tap, suspect, network, alignment)
         if value is not None:
             reading.read(reading.answers._replace(activation=value), level)
+            found = reading.evidence
+            if network.partial and found and found.level == "c" and not reading.shows_mark:
+                reading.evidence = replace(found, level="")
     return considered
 
 

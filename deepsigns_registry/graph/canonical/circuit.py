@@ -35,7 +35,6 @@ class Circuit:
         shapes: As given; a rewrite adds what it makes.
         outputs: As given.
         given: As given.
-        remarks: What was noticed, for people.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class Circuit:
         self.shapes = dict(shapes)
         self.outputs = tuple(outputs)
         self.given = given
-        self.remarks: list[str] = []
         self._writers: dict[str, int] = {}
         self._readers: dict[str, dict[int, None]] = {}
         self._products = _MOST_PRODUCTS
