@@ -221,15 +221,21 @@ def _keeps(node: NodeProto) -> bool:
 def _equal_rows(
     rows: NDArray[np.float64], *, homogeneous: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The first unit that each equals, and how many times that one it is."""
-    lengths = np.linalg.norm(rows, axis=1)
-    units = rows / np.maximum(lengths, np.finfo(np.float64).tiny)[:, None] if homogeneous else rows
-    tolerance = _SAME * (1.0 if homogeneous else max(float(lengths.max()), 1e-30))
+    """The first unit that each equals, and how many times that one it is.
+
+    Weights are compared with the row's length and biases with each other: a file whose inputs
+    are large has small weights beside its biases.
+    """
+    lengths = np.linalg.norm(rows[:, :-1], axis=1)
+    unit = lengths if homogeneous else np.full(len(rows), lengths.max())
+    scaled = rows / np.maximum(unit, np.finfo(np.float64).tiny)[:, None]
+    weights, biases = scaled[:, :-1], scaled[:, -1]
+    slack = _SAME * float(np.median(np.abs(biases)))
     # A projection brings equal rows together, so that few pairs are compared.
-    line = units @ np.cos(np.arange(rows.shape[1]) ** 2)
+    line = weights @ np.cos(np.arange(weights.shape[1]) ** 2)
     order = np.argsort(line, kind="stable")
     owner, scale = np.arange(len(rows)), np.ones(len(rows))
-    reach, left = tolerance * rows.shape[1] ** 0.5, _MOST_COMPARED
+    reach, left = _SAME * rows.shape[1] ** 0.5, _MOST_COMPARED
     for place, one in enumerate(order):
         if owner[one] != one or lengths[one] == 0:
             continue
@@ -237,7 +243,9 @@ def _equal_rows(
             if line[other] - line[one] > reach or not left:
                 break
             left -= 1
-            if owner[other] == other and np.abs(units[other] - units[one]).max() <= tolerance:
+            near = abs(biases[other] - biases[one]) <= _SAME * abs(biases[one]) + slack
+            close = np.abs(weights[other] - weights[one]).max() <= _SAME
+            if owner[other] == other and lengths[other] and near and close:
                 owner[other] = one
                 scale[other] = lengths[other] / lengths[one] if homogeneous else 1.0
     return owner, scale
