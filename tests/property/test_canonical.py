@@ -85,7 +85,8 @@ def test_tensors_that_are_left_have_their_names_and_values(kind: str, seed: int)
     others = execute(form.model, net.inputs(), *hidden)[1:]
     for one, other in zip(values, others, strict=True):
         scale = max(float(np.abs(one).max(initial=0)), 1e-6)
-        assert float(np.abs(one - other).max(initial=0)) < 10 * CLOSE * scale
+        # A variance near zero makes much of how sums are rounded; another tensor is far away.
+        assert float(np.abs(one - other).max(initial=0)) < 1e-2 * scale
 
 
 def shapes(wiring: Wiring) -> list[tuple[int, ...]]:

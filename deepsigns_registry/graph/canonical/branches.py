@@ -30,24 +30,52 @@ def merge_branches(circuit: Circuit) -> bool:
         node = step.node
         if node.op_type not in {"Add", "Sub", "Sum", "Concat"}:
             continue
-        branches = _branches(node, circuit)
-        if branches is None:
-            continue
         with np.errstate(all="ignore"):
-            whole = (
-                _stacked(branches, node, circuit)
-                if node.op_type == "Concat"
-                else _added(branches, _SIGNS.get(node.op_type, (1.0,) * len(branches)))
-            )
+            whole = _whole(node, circuit)
         if whole is None:
             continue
-        for name in set(node.input) - {branches[0].source}:
+        for name in set(node.input) - {whole.source}:
             place = circuit.writer(name)
             if place is not None:
                 circuit.drop(place)
         circuit.put(number, replace(whole, target=node.output[0], origin=None))
         changed = True
     return changed
+
+
+def _whole(node: NodeProto, circuit: Circuit) -> Affine | Diagonal | None:
+    """What a node gives, as one map of the tensor that all of its branches read."""
+    signs = _SIGNS.get(node.op_type, (1.0,) * len(node.input))
+    branches = _branches(node, circuit)
+    if branches is None:
+        return None if node.op_type == "Concat" else _added_factors(node, circuit, signs)
+    if node.op_type == "Concat":
+        return _stacked(branches, node, circuit)
+    return _added(branches, signs)
+
+
+def _added_factors(node: NodeProto, circuit: Circuit, signs: Sequence[float]) -> Diagonal | None:
+    """The sum of a tensor and of itself with factors and shifts."""
+    steps = [circuit.written(name) for name in node.input]
+    known = [step for step in steps if isinstance(step, Diagonal)]
+    if not known or len(steps) > _MOST_BRANCHES:
+        return None
+    # The one with a factor for each channel says where the channels are.
+    model = max(known, key=lambda step: len(step.factor))
+    factor, shift = np.zeros(len(model.factor)), np.zeros(len(model.factor))
+    for name, step, sign in zip(node.input, steps, signs, strict=True):
+        if name == model.source:
+            factor += sign
+            continue
+        if not isinstance(step, Diagonal) or not circuit.is_sole(name):
+            return None
+        alike = (step.source, step.rank) == (model.source, model.rank)
+        if not alike or not (step.uniform or step.axis == model.axis):
+            return None
+        factor += sign * step.factor
+        shift += sign * step.shift
+    kind = model.factor.dtype
+    return replace(model, factor=factor.astype(kind), shift=shift.astype(kind), origin=None)
 
 
 def _branches(node: NodeProto, circuit: Circuit) -> list[Affine] | None:
