@@ -131,7 +131,7 @@ def rewritten(
     interface = kind.rewrite(circuit, np.random.default_rng(seed))
     changed = write_model(circuit, model)
     if interface.row is not None:
-        extents = ["batch", *interface.row]
+        extents: list[str | int | None] = ["batch", *interface.row]
         given = helper.make_tensor_value_info(circuit.given, TensorProto.FLOAT, extents)
         changed.graph.input[0].CopyFrom(given)
     for entry in changed.graph.output:

@@ -108,7 +108,7 @@ def _behind_flattening(
     else:
         if not mixing.pointwise or len(mixing.weight) != rows.shape[1]:
             return None
-        matrix = mixing.weight.reshape(mixing.weight.shape[:2]).astype(np.float64)
+        matrix = mixing.weight.reshape(len(mixing.weight), -1).astype(np.float64)
         if not circuit.affords(rows.size * matrix.shape[1]):
             return None
         weight, shift = np.einsum("omp,mi->oip", rows, matrix), mixing.bias.astype(np.float64)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import NodeProto, helper
 
-from deepsigns_registry.graph.canonical.circuit import Circuit, targets_of
+from deepsigns_registry.graph.canonical.circuit import Circuit, renamed, targets_of
 from deepsigns_registry.graph.canonical.shapes import attribute_of_node
 from deepsigns_registry.graph.canonical.steps import Affine, Diagonal, Opaque, Step
 
@@ -21,17 +21,18 @@ def drop_identities(circuit: Circuit) -> bool:
     Returns:
         Whether anything changed.
     """
-    changed = False
+    # All together, so that a node that reads thousands of them is rewritten once.
+    sources: dict[str, str] = {}
     for number in circuit.in_order():
         step = circuit.steps[number]
-        source = _passed_on(step, circuit)
-        targets = targets_of(step)
-        if source is None or targets[0] in circuit.outputs:
-            continue
-        circuit.redirect(targets[0], source)
-        circuit.drop(number)
-        changed = True
-    return changed
+        source, targets = _passed_on(step, circuit), targets_of(step)
+        if source is not None and targets[0] not in circuit.outputs:
+            sources[targets[0]] = sources.get(source, source)
+            circuit.drop(number)
+    readers = {number for name in sources for number in circuit.readers(name)}
+    for number in readers:
+        circuit.put(number, renamed(circuit.steps[number], sources))
+    return bool(sources)
 
 
 def drop_dead(circuit: Circuit) -> bool:

@@ -32,8 +32,8 @@ _MOST_STEPS, _MOST_READERS = 32, 8
 # Two directions of rows, in float32, that are the same; and a weight that cancels.
 _SAME, _NOTHING = 1e-5, 1e-6
 _MOST_UNITS = 1 << 16
-# Pairs of rows that are compared, of one layer.
-_MOST_COMPARED = 1 << 18
+# Values that are compared with each other, of one layer: some seconds.
+_MOST_COMPARED = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _constant_units(
     read: Sequence[NDArray[np.float64]],
 ) -> tuple[NDArray[np.bool_], list[NDArray[np.float64]]]:
     """Which units always have one value, and what they add to each reader's bias."""
-    constant = ~rows[:, :-1].any(1)
+    constant: NDArray[np.bool_] = np.logical_not(np.any(rows[:, :-1], axis=1))
     offsets = [np.zeros(len(reader.weight)) for reader in readers]
     values = [_value_behind(path, rows[:, -1]) for path in between.paths]
     # At its edges a padded convolution reads zeros instead of the constant.
@@ -235,7 +235,7 @@ def _equal_rows(
     line = weights @ np.cos(np.arange(weights.shape[1]) ** 2)
     order = np.argsort(line, kind="stable")
     owner, scale = np.arange(len(rows)), np.ones(len(rows))
-    reach, left = _SAME * rows.shape[1] ** 0.5, _MOST_COMPARED
+    reach, left = _SAME * rows.shape[1] ** 0.5, _MOST_COMPARED // rows.shape[1]
     for place, one in enumerate(order):
         if owner[one] != one or lengths[one] == 0:
             continue
@@ -258,7 +258,7 @@ def _added_up(
     blocks = reader.weight.reshape(len(reader.weight), count, -1).astype(np.float64)
     blocks = blocks * scale[None, :, None]
     total = np.zeros_like(blocks)
-    np.add.at(total, (slice(None), owner), blocks)
+    np.add.at(total.swapaxes(0, 1), owner, blocks.swapaxes(0, 1))
     return total
 
 
