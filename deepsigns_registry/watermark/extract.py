@@ -90,7 +90,8 @@ def extract(
     them the record holds the parent's activations. A tap whose activations do not resemble those
     is read after alignment, and the stronger of both readings is given (each counts as a try).
     Where neither the rows nor the activations verify it, that is without a level, and the
-    extraction is noted as incomplete, so that its verdict is never `absent`.
+    extraction is noted as incomplete, so that its verdict is never `absent`. A suspect may show its
+    layers in several forms, which are tried in turn until one shows the mark.
 
     A tap that is the parent's and shows no mark may be kept for show, beside the tensor that the
     outputs come from: it is read after alignment as well, and counts only where the suspect's
