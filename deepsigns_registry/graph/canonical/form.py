@@ -12,6 +12,7 @@ from deepsigns_registry.graph.canonical.branches import (
 )
 from deepsigns_registry.graph.canonical.chains import fold_chains, pass_averages, pass_flattening
 from deepsigns_registry.graph.canonical.circuit import Circuit, Shape
+from deepsigns_registry.graph.canonical.functions import name_functions, write_places_as_rows
 from deepsigns_registry.graph.canonical.gates import find_gates, open_gates
 from deepsigns_registry.graph.canonical.identities import drop_dead, drop_identities, join_reshapes
 from deepsigns_registry.graph.canonical.reading import read_circuit
@@ -25,6 +26,8 @@ Rewrite = Callable[[Circuit], bool]
 _ALWAYS: tuple[Rewrite, ...] = (
     drop_identities,
     join_reshapes,
+    name_functions,
+    write_places_as_rows,
     fold_chains,
     pass_flattening,
     pass_averages,

@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.canonical.circuit import Circuit, Shape
 from deepsigns_registry.graph.canonical.constants import folded_constants
+from deepsigns_registry.graph.canonical.precision import in_single_precision
 from deepsigns_registry.graph.canonical.shapes import attribute_of_node, known_shapes
 from deepsigns_registry.graph.canonical.steps import (
     Affine,
@@ -62,6 +63,7 @@ def read_circuit(model: ModelProto, *, where: str, row: Shape | None = None) -> 
     nodes = [
         node for node in nodes if node.op_type != "Constant" or node.output[0] not in constants
     ]
+    nodes, constants = in_single_precision(model, nodes, constants)
     nodes, constants = folded_constants(nodes, constants)
     shapes = known_shapes(model, nodes, constants, row)
     steps = [_step(node, constants, shapes) for node in nodes]
@@ -117,6 +119,31 @@ def _matmul(node: NodeProto, constants: Constants, shapes: Shapes) -> Step | Non
     bias = np.zeros(weight.shape[1], weight.dtype)
     kind = kinds[len(given)]
     return Affine(node.input[0], node.output[0], kind, weight.T, bias, origin=node)
+
+
+def _einsum(node: NodeProto, constants: Constants, shapes: Shapes) -> Step | None:
+    """A product with a matrix that is written by indices."""
+    equation = attribute_of_node(node, "equation", b"").decode("ascii").replace(" ", "")
+    sides, result = equation.split("->")
+    terms = sides.split(",")
+    if len(terms) != 2 or len(node.input) != 2:
+        return None
+    place = 0 if node.input[0] in constants else 1
+    weight, source = _floats(constants, node.input[place]), node.input[1 - place]
+    held, read = terms[place], terms[1 - place]
+    known = shapes.get(source)
+    letters = len(set(held)) == 2 == len(held) and len(set(read)) == len(read) in {2, 3}
+    if weight is None or weight.ndim != 2 or known is None:
+        return None
+    if not letters or len(known) != len(read):
+        return None
+    kept = result[-1]
+    if read[-1] not in held or kept not in held or kept in read or result[:-1] != read[:-1]:
+        return None
+    rows = weight if held[0] == kept else weight.T
+    kind = Kind.DENSE if len(read) == 2 else Kind.TOKENS
+    bias = np.zeros(len(rows), rows.dtype)
+    return Affine(source, node.output[0], kind, rows, bias)
 
 
 def _conv(node: NodeProto, constants: Constants, shapes: Shapes) -> Step | None:
@@ -287,6 +314,7 @@ _RULES: dict[str, Rule] = {
     "BatchNormalization": _normalisation,
     "Conv": _conv,
     "Div": _arithmetic,
+    "Einsum": _einsum,
     "Gather": _selection,
     "Gemm": _gemm,
     "MatMul": _matmul,

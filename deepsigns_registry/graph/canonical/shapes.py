@@ -239,6 +239,17 @@ def _unsqueezed(node: NodeProto, shapes: Mapping[str, Shape], constants: Constan
     return tuple(1 if place in places else next(rest) for place in range(rank))
 
 
+def _einsum(node: NodeProto, shapes: Mapping[str, Shape], _: Constants) -> Shape | None:
+    sides, result = attribute_of_node(node, "equation", b"").decode("ascii").split("->")
+    extents: dict[str, int] = {}
+    for term, name in zip(sides.replace(" ", "").split(","), node.input, strict=True):
+        shape = shapes.get(name)
+        if shape is None or len(shape) != len(term) or not term.isalpha():
+            return None
+        extents |= dict(zip(term, shape, strict=True))
+    return tuple(extents[letter] for letter in result.strip())
+
+
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys(_BROADCAST, _broadcast),
@@ -249,6 +260,7 @@ _RULES: dict[str, Rule] = {
         _reduced,
     ),
     "Concat": _concat,
+    "Einsum": _einsum,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "MatMul": _matmul,

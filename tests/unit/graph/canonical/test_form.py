@@ -280,3 +280,49 @@ def test_too_many_values_are_refused() -> None:
     model = helper.make_model(helper.make_graph([node], "graph", [given], [result], [tensor]))
     with pytest.raises(CouldNotCheckError, match="more than"):
         normal_form(model, where="it")
+
+
+@pytest.mark.parametrize("way", ["max", "clip", "leaky", "prelu"])
+def test_a_rectifier_has_one_name(way: str) -> None:
+    net = Network(1, (5,))
+    values = net.dense("input", 5, 4)
+    nothing = net.constant(np.array(0, np.float32))
+    made = {
+        "max": lambda: net.op("Max", nothing, values),
+        "clip": lambda: net.op("Clip", values, nothing),
+        "leaky": lambda: net.op("LeakyRelu", values, alpha=0.0),
+        "prelu": lambda: net.op("PRelu", values, net.constant(np.zeros(4, np.float32))),
+    }[way]()
+    model = net.model(net.dense(made, 4, CLASSES))
+    assert rewritten(net, model) == ["Gemm", "Relu", "Gemm"]
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_convolution_of_one_place_is_a_matrix(kernel: int) -> None:
+    net = Network(1, (5,))
+    place = net.op("Reshape", net.dense("input", 5, 4), net.integers(-1, 4, 1, 1))
+    flat = net.op("Flatten", net.conv(place, 4, 6, kernel=kernel))
+    model = net.model(net.dense(net.op("Relu", flat), 6, CLASSES))
+    assert rewritten(net, model) == ["Gemm", "Relu", "Gemm"]
+
+
+@pytest.mark.parametrize("equation", ["ni,io->no", "io,ni->no", "nt, ot -> no"])
+def test_a_product_by_indices_is_a_matrix(equation: str) -> None:
+    net = Network(1, (5,))
+    weight = net.weight(6, 5) if "ot" in equation else net.weight(5, 6)
+    given = ["input", weight] if equation.startswith("n") else [weight, "input"]
+    product = net.op("Einsum", *given, equation=equation)
+    assert rewritten(net, net.model(net.dense(product, 6, CLASSES))) == ["Gemm"]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.FLOAT16])
+def test_another_precision_inside_is_made_single(kind: int) -> None:
+    net = Network(1, (5,))
+    wide = net.op("Cast", net.dense("input", 5, 4), to=kind)
+    weight = net.random.normal(size=(4, 6)).astype(helper.tensor_dtype_to_np_dtype(kind))
+    narrow = net.op("Cast", net.op("MatMul", wide, net.constant(weight)), to=TensorProto.FLOAT)
+    model = net.model(net.dense(net.op("Relu", narrow), 6, CLASSES))
+    form = normal_form(model, where="it").model
+    # Half precision rounds at the third digit.
+    assert difference(model, form, net.inputs()) < (CLOSE if kind == TensorProto.DOUBLE else 1e-2)
+    assert [node.op_type for node in form.graph.node] == ["Gemm", "Relu", "Gemm", "Identity"]
