@@ -19,6 +19,7 @@ from deepsigns_registry.attacks.overwrite import Overwrite
 from deepsigns_registry.attacks.permute import Permute
 from deepsigns_registry.attacks.prune import Prune
 from deepsigns_registry.attacks.quantize import Quantize
+from deepsigns_registry.attacks.rewrite import Rewrite
 from deepsigns_registry.attacks.smooth import Smooth
 from deepsigns_registry.attacks.split import Split
 from deepsigns_registry.attacks.structured_prune import StructuredPrune
@@ -44,6 +45,7 @@ _BUILTIN: tuple[Callable[[], Attack], ...] = (
     Noise,
     Permute,
     Split,
+    Rewrite,
 )
 
 

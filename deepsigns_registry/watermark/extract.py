@@ -93,7 +93,8 @@ def extract(
     them the record holds the parent's activations. A tap whose activations do not resemble those
     is read after alignment, and the stronger of both readings is given (each counts as a try).
     Where neither the rows nor the activations verify it, that is without a level, and the
-    extraction is noted as incomplete, so that its verdict is never `absent`.
+    extraction is noted as incomplete, so that its verdict is never `absent`. A suspect may show its
+    layers in several forms, which are tried in turn until one shows the mark.
 
     A tap that is the parent's and shows no mark may be kept for show, beside the tensor that the
     outputs come from: it is read after alignment as well, and counts only where the suspect's
@@ -113,11 +114,14 @@ def extract(
             level = "b" if reading.probes.matrices else level
             reading.evidence = replace(reading.evidence, level=level)
     if any(reading.hidden and not reading.shows_mark for reading in readings):
-        network = _network(suspect)
-        if network is not None:
+        networks = _networks(suspect)
+        for network in networks:
             alignments += _read_aligned(readings, record, suspect, network)
-            if record.tap not in network.sole:
-                _doubt(readings, record.tap)
+            if all(reading.shows_mark for reading in readings if reading.hidden):
+                break
+        # What it says of the tap's name is the file's own form, for each of its outputs.
+        if any(record.tap not in form.sole for form in networks if not form.rewritten):
+            _doubt(readings, record.tap)
     alignments += _read_weights_aligned(readings, record, suspect)
     for reading in readings:
         if reading.evidence is not None and not reading.evidence.level and not reading.problem:
@@ -159,17 +163,21 @@ def _read_weights_aligned(
 ) -> int:
     """Reads weights again in the parent's order; how many further ways of reading that were."""
     weak = [each for each in readings if each.probes.matrices and not each.shows_mark]
-    if not weak or not record.blueprint or (network := _network(suspect)) is None:
+    if not weak or not record.blueprint:
         return 0
-    weights = aligned_weights(record.blueprint, network)
-    digest = record.blueprint.digest()
-    for reading in weak:
-        # In an order that was made up later any weights could be made to fit.
-        if reading.probes.blueprint == digest:
-            layers = (matrix.layer for matrix in reading.probes.matrices)
-            shown = tuple(weights[at] if 0 <= at < len(weights) else None for at in layers)
-            reading.read(Answers(_NO_OUTPUTS, matrices=shown), "c")
-    return 1
+    digest, ways = record.blueprint.digest(), 0
+    for network in _networks(suspect):
+        weights = aligned_weights(record.blueprint, network)
+        ways += 1
+        for reading in weak:
+            # In an order that was made up later any weights could be made to fit.
+            if reading.probes.blueprint == digest:
+                layers = (matrix.layer for matrix in reading.probes.matrices)
+                shown = tuple(weights[at] if 0 <= at < len(weights) else None for at in layers)
+                reading.read(Answers(_NO_OUTPUTS, matrices=shown), "c")
+        if all(reading.shows_mark for reading in weak):
+            break
+    return ways
 
 
 def _white_box(readings: Sequence[_Reading]) -> _Reading | None:
@@ -185,11 +193,11 @@ def _direct_agreement(white_box: _Reading | None) -> TapAgreement | None:
     return None if activation is None else WhiteBox().tap_agreement(white_box.secret, activation)
 
 
-def _network(suspect: Suspect) -> Network | None:
+def _networks(suspect: Suspect) -> tuple[Network, ...]:
     try:
-        return suspect.network()
+        return suspect.networks()
     except CouldNotCheckError:
-        return None
+        return ()
 
 
 def _doubt(readings: Sequence[_Reading], tap: str) -> None:
@@ -216,22 +224,26 @@ def _read_aligned(
         in_place = alignment.in_place and record.tap in alignment.sole
         if (
             weight
+            and not network.rewritten
             and alignment.verified
             and in_place
             and reading.evidence
             and not reading.evidence.level
         ):
             reading.evidence = replace(reading.evidence, level="b")
-    tap, considered = _aligned_tap(_white_box(readings), suspect, alignment)
+    tap, considered = _aligned_tap(_white_box(readings), suspect, network, alignment)
     if tap is None:
         return considered
     level = "c" if alignment.verified and tap.verified else ""
     for reading in readings:
         if reading.answers is None or not reading.scheme.needs_activation:
             continue
-        value = _aligned_activation(reading, tap, suspect, alignment)
+        value = _aligned_activation(reading, tap, suspect, network, alignment)
         if value is not None:
             reading.read(reading.answers._replace(activation=value), level)
+            found = reading.evidence
+            if network.partial and found and found.level == "c" and not reading.shows_mark:
+                reading.evidence = replace(found, level="")
     return considered
 
 
@@ -246,7 +258,7 @@ class _AlignedTap:
 
 
 def _aligned_tap(
-    white_box: _Reading | None, suspect: Suspect, alignment: Alignment
+    white_box: _Reading | None, suspect: Suspect, network: Network, alignment: Alignment
 ) -> tuple[_AlignedTap | None, int]:
     """The tensor most like the parent's tap, and among how many it was chosen."""
     if white_box is None or white_box.answers is None:
@@ -254,7 +266,7 @@ def _aligned_tap(
     secret = white_box.secret
     tensors, neurons = alignment.tensors[:_MOST_TAPS], len(secret.arrays["projection"])
     try:
-        found = suspect.activations(white_box.probes.inputs, tensors)
+        found = suspect.activations(network, white_box.probes.inputs, tensors)
     except CouldNotCheckError:
         return None, 0
     aligned = {name: alignment.read(value, neurons) for name, value in found.items()}
@@ -274,12 +286,16 @@ def _aligned_tap(
 
 
 def _aligned_activation(
-    reading: _Reading, tap: _AlignedTap, suspect: Suspect, alignment: Alignment
+    reading: _Reading,
+    tap: _AlignedTap,
+    suspect: Suspect,
+    network: Network,
+    alignment: Alignment,
 ) -> NDArray[np.float32] | None:
     if reading.scheme.name == WhiteBox.name:
         return tap.activation
     try:
-        found = suspect.activations(reading.probes.inputs, [tap.tensor])
+        found = suspect.activations(network, reading.probes.inputs, [tap.tensor])
     except CouldNotCheckError:
         return None
     value = found.get(tap.tensor)

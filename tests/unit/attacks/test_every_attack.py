@@ -27,11 +27,12 @@ STRENGTHS = {
     "noise": "0.1",
     "permute": "1",
     "split": "0.2",
+    "rewrite": "orthogonal",
 }
 QUICK = {"overwrite": Overwrite(settings=MarkSettings(minimum_steps=4))}
 DRAWS_NOTHING = {"prune", "layer_prune", "structured_prune"}
 # These give an ONNX file's view, whatever they are given.
-ONNX_ONLY = {"quantize", "structured_prune", "permute", "split"}
+ONNX_ONLY = {"quantize", "structured_prune", "permute", "split", "rewrite"}
 
 
 def attack_of(name: str) -> tuple[Attack, float]:

@@ -43,7 +43,8 @@ def with_decoy(
 
     Args:
         model: The marked file.
-        ending: `dead`, or `silent`: added to the output times zero.
+        ending: `dead`, `silent`: added to the output times zero, or `computed`: times what is
+            zero for every input, and no constant.
         unmarked: Take all weights of this file.
         named: The branch takes the names of the network's hidden tensors.
     """
@@ -69,6 +70,15 @@ def with_decoy(
             helper.make_node("Add", ["silent", own[result]], [result]),
         ],
     }
+    ends["computed"] = [
+        helper.make_node("Abs", [given], ["above"]),
+        helper.make_node("Neg", ["above"], ["below"]),
+        helper.make_node("Relu", ["below"], ["nothing"]),
+        helper.make_node("ReduceSum", ["nothing", "columns"], ["none"], keepdims=1),
+        helper.make_node("Mul", [decoy[result], "none"], ["silent"]),
+        ends["silent"][1],
+    ]
+    graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "columns"))
     graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in constants.items()
     )
@@ -103,31 +113,46 @@ def suspect_with_decoy(
     return suspect
 
 
-@pytest.mark.parametrize("kind", ["dead", "silent", "unmarked"])
-def test_a_decoy_is_not_taken_for_the_network(
-    marked: "Marked", record: WatermarkRecord, tmp_path: Path, kind: str
+@pytest.mark.parametrize("ending", ["dead", "silent"])
+@pytest.mark.parametrize("unmarked", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_decoy_that_has_no_effect_is_left_out(
+    marked: "Marked",
+    record: WatermarkRecord,
+    tmp_path: Path,
+    ending: str,
+    *,
+    unmarked: bool,
+    named: bool,
 ) -> None:
-    unmarked = kind == "unmarked"
-    ending = "silent" if unmarked else kind
-    suspect = suspect_with_decoy(marked, tmp_path, ending, unmarked=unmarked)
-    network = suspect.network()
-    assert network is not None
-    alignment = align(record.blueprint, network)
-    # The decoy's rows of weight are like the parent's, wherever the output depends on it.
-    assert alignment is not None
-    assert alignment.verified == (kind != "dead")
-    assert not alignment.sole or kind == "dead"
+    suspect = suspect_with_decoy(marked, tmp_path, ending, unmarked=unmarked, named=named)
+    found = extract(record, suspect)
+    assert [entry.level for entry in found.evidence] == ["c"]
+    verdict = judge(found.evidence, tries=found.alignments, incomplete=found.incomplete)
+    assert verdict.word == "present"
+
+
+@pytest.mark.parametrize("unmarked", [False, True])
+def test_a_decoy_is_not_taken_for_the_network(
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path, *, unmarked: bool
+) -> None:
+    suspect = suspect_with_decoy(marked, tmp_path, "computed", unmarked=unmarked)
+    for network in suspect.networks():
+        alignment = align(record.blueprint, network)
+        # The decoy's rows of weight are like the parent's.
+        assert alignment is not None
+        assert alignment.verified
+        assert not alignment.sole
     found = extract(record, suspect)
     assert [entry.level for entry in found.evidence] in ([], [""])
     assert found.incomplete
     assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"
 
 
-@pytest.mark.parametrize("ending", ["dead", "silent"])
 def test_an_unmarked_tap_that_is_kept_for_show_does_not_unsay_the_mark(
-    marked: "Marked", record: WatermarkRecord, tmp_path: Path, ending: str
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path
 ) -> None:
-    suspect = suspect_with_decoy(marked, tmp_path, ending, unmarked=True, named=True)
+    suspect = suspect_with_decoy(marked, tmp_path, "computed", unmarked=True, named=True)
     found = extract(record, suspect)
     # By value it is the parent's.
     assert found.tap_agreement == pytest.approx(1, abs=1e-3)
