@@ -326,3 +326,25 @@ def test_another_precision_inside_is_made_single(kind: int) -> None:
     # Half precision rounds at the third digit.
     assert difference(model, form, net.inputs()) < (CLOSE if kind == TensorProto.DOUBLE else 1e-2)
     assert [node.op_type for node in form.graph.node] == ["Gemm", "Relu", "Gemm", "Identity"]
+
+
+def test_a_convolution_that_reads_only_the_zeros_around_a_place_is_left() -> None:
+    net = Network(1, (5,))
+    place = net.op("Reshape", net.dense("input", 5, 4), net.integers(-1, 4, 1, 1))
+    weight = net.weight(6, 4, 2, 2)
+    blind = net.op(
+        "Conv", place, weight, net.weight(6), dilations=[2, 2], pads=[1, 1, 1, 1], strides=[1, 1]
+    )
+    model = net.model(net.dense(net.op("Relu", net.op("Flatten", blind)), 6, CLASSES))
+    assert "Conv" in rewritten(net, model)
+
+
+def test_units_that_differ_by_their_offset_are_two() -> None:
+    net = Network(1, (5,))
+    rows = np.tile(net.random.normal(size=(1, 5)), (4, 1)).astype(np.float32)
+    offsets = net.constant(np.array([0, 0.5, 1, 1], np.float32))
+    hidden = net.op("Relu", net.op("Gemm", "input", net.constant(rows), offsets, transB=1))
+    model = net.model(net.dense(hidden, 4, CLASSES))
+    form = normal_form(model, where="it", merged=True)
+    assert difference(model, form.model, net.inputs()) < CLOSE
+    assert widths(form.model) == [3, CLASSES]
