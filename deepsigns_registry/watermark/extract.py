@@ -162,19 +162,23 @@ def _read_weights_aligned(
     readings: Sequence[_Reading], record: WatermarkRecord, suspect: Suspect
 ) -> int:
     """Reads weights again in the parent's order; how many further ways of reading that were."""
-    weak = [each for each in readings if each.probes.matrices and not each.shows_mark]
+    digest = record.blueprint.digest()
+    # In an order that was made up later any weights could be made to fit.
+    weak = [
+        each
+        for each in readings
+        if each.probes.matrices and each.probes.blueprint == digest and not each.shows_mark
+    ]
     if not weak or not record.blueprint:
         return 0
-    digest, ways = record.blueprint.digest(), 0
+    ways = 0
     for network in _networks(suspect):
         weights = aligned_weights(record.blueprint, network)
         ways += 1
         for reading in weak:
-            # In an order that was made up later any weights could be made to fit.
-            if reading.probes.blueprint == digest:
-                layers = (matrix.layer for matrix in reading.probes.matrices)
-                shown = tuple(weights[at] if 0 <= at < len(weights) else None for at in layers)
-                reading.read(Answers(_NO_OUTPUTS, matrices=shown), "c")
+            layers = (matrix.layer for matrix in reading.probes.matrices)
+            shown = tuple(weights[at] if 0 <= at < len(weights) else None for at in layers)
+            reading.read(Answers(_NO_OUTPUTS, matrices=shown), "c")
         if all(reading.shows_mark for reading in weak):
             break
     return ways

@@ -53,4 +53,8 @@ class SpreadObjective(Objective):
                 drawn = pattern.to(device=rows.device, dtype=rows.dtype)
                 wanted = factor * self._strength * rows.square().mean().sqrt()
                 present = (rows * drawn).sum() / drawn.square().sum()
-                rows += (wanted - present).clamp(min=0) * drawn
+                lacking = (wanted - present).clamp(min=0) * drawn
+                # Rows may be a copy, as of a convolution whose channels are laid out last.
+                parameter += (lacking.T if carrier.matrix.transposed else lacking).reshape(
+                    parameter.shape
+                )

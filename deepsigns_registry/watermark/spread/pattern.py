@@ -35,7 +35,7 @@ class Carrier:
     signs: NDArray[np.int8]
 
     def rows(self, parameter: Tensor) -> Tensor:
-        """A model's parameter as [rows, columns], a view."""
+        """A model's parameter as [rows, columns]; a view or a copy."""
         flat = parameter.reshape(len(parameter), -1)
         return flat.T if self.matrix.transposed else flat
 

@@ -69,7 +69,7 @@ def test_the_model_carries_the_thief_s_mark(
         before = extract(record, TappedSuspect(tapped)).evidence
     with retapped(twice, examples, "test", width=width) as tapped:
         found = extract(record, TappedSuspect(tapped)).evidence
-    assert {evidence.scheme for evidence in found} == {"whitebox", "blackbox"}
+    assert {evidence.scheme for evidence in found} == {"whitebox", "blackbox", "spread"}
     for evidence in found:
         assert evidence.log10_p < PRESENT_AT
     for evidence in before:

@@ -126,7 +126,7 @@ def test_what_is_told_is_what_the_worker_would_do_also_where_the_first_layer_is_
     saved(net, home / "idle", samples(4, 2).inputs)
     found = examined(home, "idle", "m")
     assert found.candidates == (320, 300)
-    assert (found.refusal, found.schemes) == (None, ("blackbox", "whitebox"))
+    assert (found.refusal, found.schemes) == (None, ("blackbox", "spread", "whitebox"))
     record = WatermarkRecord.from_bytes(prepared(home, "idle").record)
     assert record.secrets["whitebox"].arrays["activations"].shape[-1] == 300
 

@@ -85,7 +85,7 @@ def test_a_small_convolutional_network_is_marked(seed: int, *, exported: bool) -
     embed(control, data, None, settings)
 
     found = verdict(record, marked)
-    whitebox, blackbox = found.evidence
+    whitebox, blackbox, *_ = found.evidence
     assert (whitebox.trials, matched(whitebox).errors, whitebox.level) == (128, 0, "a")
     assert found.log10_p_adjusted("whitebox") <= -20
     assert (blackbox.trials, found.word) == (400, "present")

@@ -123,6 +123,7 @@ def test_a_plugin_s_probes_do_not_say_whether_the_tap_is_the_parent_s(
         "whitebox": "a",
         "blackbox": "oracle",
         "signs": "a",
+        "spread": "b",
     }
 
 

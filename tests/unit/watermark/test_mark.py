@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def read(marked: "Marked", model: TappedModel) -> tuple[Evidence, Evidence, Extraction]:
     found = extract(marked.record, TappedSuspect(model))
-    whitebox, blackbox = found.evidence
+    whitebox, blackbox, *_ = found.evidence
     return whitebox, blackbox, found
 
 
@@ -185,7 +185,7 @@ def test_an_oracle_is_still_judged_by_its_answers(marked: "Marked") -> None:
 def test_another_architecture_is_undecided_not_a_crash(marked: "Marked") -> None:
     wide = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
     found = extract(marked.record, TappedSuspect(EagerTappedModel(wide, "1")))
-    assert (found.evidence, len(found.incomplete)) == ((), 2)
+    assert (found.evidence, len(found.incomplete)) == ((), 3)
     assert word(found) == "undecided"
 
 
@@ -194,7 +194,10 @@ def test_not_a_number_is_no_answer(marked: "Marked") -> None:
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     found = extract(marked.record, TappedSuspect(broken))
-    assert [(item.scheme, matched(item).matches) for item in found.evidence] == [("blackbox", 0)]
+    queries, weights = found.evidence
+    assert (queries.scheme, queries.score) == ("blackbox", 0)
+    # Two of the three matrices are as they were.
+    assert (weights.scheme, weights.figures()["parts"]) == ("spread", 2)
     assert "NaN" in found.incomplete[0]
 
 

@@ -93,7 +93,7 @@ def test_commitments_are_those_of_the_subkeys(marked: "Marked") -> None:
     record = marked.record
     assert record.commitments() == {
         name: commit(record.root.subkey(name), name, record.nonces[name])
-        for name in ("whitebox", "blackbox")
+        for name in ("whitebox", "blackbox", "spread")
     }
 
 
@@ -224,7 +224,7 @@ def test_whether_a_hidden_layer_is_read_is_known_without_a_query(
 
     monkeypatch.setattr(blackbox, "make_queries", made)
     marked.record.check()
-    assert [reads_hidden(scheme) for scheme in builtin_schemes()] == [True, False]
+    assert [reads_hidden(scheme) for scheme in builtin_schemes()] == [True, False, True]
 
 
 def test_queries_of_too_many_values_are_refused(
