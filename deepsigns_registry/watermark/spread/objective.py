@@ -55,6 +55,5 @@ class SpreadObjective(Objective):
                 present = (rows * drawn).sum() / drawn.square().sum()
                 lacking = (wanted - present).clamp(min=0) * drawn
                 # Rows may be a copy, as of a convolution whose channels are laid out last.
-                parameter += (lacking.T if carrier.matrix.transposed else lacking).reshape(
-                    parameter.shape
-                )
+                added = lacking.T if carrier.matrix.transposed else lacking
+                parameter.add_(added.reshape(parameter.shape))
