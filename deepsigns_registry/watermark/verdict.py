@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["ABSENT_ABOVE", "PRESENT_AT", "Evidence", "Verdict", "judge"]
+__all__ = ["ABSENT_ABOVE", "PRESENT_AT", "Evidence", "SignSum", "Verdict", "judge"]
 
 PRESENT_AT = -6.0
 ABSENT_ABOVE = -2.0
@@ -55,6 +55,34 @@ class Evidence:
     def log10_p(self) -> float:
         """log10 P(X >= matches) for X binomial (trials, chance): exact, finite, at most 0."""
         return _log10_upper_tail(self.trials, self.matches, self.chance)
+
+
+@dataclass(frozen=True)
+class SignSum(Evidence):
+    """A weighted sum of signs that the key drew; see `sign_sum`.
+
+    `trials` are all signs and `matches` those on whose side the suspect is, each with a chance of
+    1/2: the binomial of both is valid as well and mostly less sharp.
+
+    Attributes:
+        bound: Upper bound of log10 of the probability of such a sum, at most 0.
+
+    Examples:
+        >>> SignSum("cells", trials=840, matches=640, chance=0.5, bound=-97.5).log10_p
+        -97.5
+    """
+
+    bound: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not -math.inf < self.bound <= 0:
+            raise ValueError(f"impossible evidence: {self}")
+
+    @property
+    def log10_p(self) -> float:
+        """The bound."""
+        return self.bound
 
 
 @dataclass(frozen=True)
