@@ -23,6 +23,8 @@ _BELOW_ONE = 1 - 2**-24
 _FARTHEST = 6 * 1.4826
 # Rows for each direction of the parent's outputs that is taken out.
 _ROWS_PER_DIRECTION = 20
+# With fewer answers nothing is told from what the parent explains.
+_LEAST_ROWS = 2 * _ROWS_PER_DIRECTION
 _ROUNDS = 3
 # Share of the mean noise that is added to each, as some are estimated from few events.
 _COMMON_NOISE = 0.3
@@ -74,6 +76,8 @@ def class_residual(outputs: NDArray[np.float32], parent: NDArray[np.float32]) ->
         sure = np.clip(values, _TINY, _BELOW_ONE)
         values, form = np.log(sure) - np.log1p(-sure), "probabilities"
     known &= (known.sum(axis=1) >= 2)[:, None]
+    if known.any(axis=1).sum() < _LEAST_ROWS:
+        return Residual(np.zeros(parent.shape), form)
     return Residual(_clipped(_explained(values, known, parent)), form)
 
 
@@ -86,7 +90,7 @@ def vector_residual(outputs: NDArray[np.float32], parent: NDArray[np.float32]) -
     """
     answered = np.isfinite(outputs).all(axis=1)
     found = np.zeros(parent.shape)
-    if answered.any():
+    if answered.sum() >= _LEAST_ROWS:
         rows = outputs[answered].astype(np.float64)
         basis = _basis(parent[answered].astype(np.float64))
         found[answered] = rows - basis @ (basis.T @ rows)
@@ -140,7 +144,7 @@ def _explained(
     for _ in range(_ROUNDS):
         for column in range(rest.shape[1]):
             rows = known[:, column]
-            if rows.sum() >= 2 * _ROWS_PER_DIRECTION:
+            if rows.sum() >= _LEAST_ROWS:
                 basis = _basis(logits[rows] - logits[rows].mean(axis=1, keepdims=True))
                 rest[rows, column] -= basis @ (basis.T @ rest[rows, column])
             else:
