@@ -105,9 +105,7 @@ def test_forms_are_told_by_the_answers_alone(carriers: Carriers, moved: Floats) 
     ):
         assert class_residual(outputs, carriers.outputs).form == form
     numbers = class_residual(labels[:, None].astype(np.float32), carriers.outputs)
-    np.testing.assert_array_equal(
-        numbers.values, class_residual(one_hot, carriers.outputs).values
-    )
+    np.testing.assert_array_equal(numbers.values, class_residual(one_hot, carriers.outputs).values)
 
 
 def test_labels_are_read_where_shifts_change_them(
