@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, InapplicableError, TamperedError
 from deepsigns_registry.watermark.cells_carriers import (
+    MOST_CELLS,
     Whitening,
     carriers_of,
     cells_of,
@@ -239,10 +240,13 @@ def _check_numbers(secret: SchemeSecret) -> None:
         inside = (unlikely >= 0).all() and (unlikely < outputs).all()
         if rows != outputs or width not in _WIDTHS or not distinct or not inside:
             raise _forged("the contrasts are not of the model's classes")
+    if arrays["maps"].ndim != 3 or not 1 <= len(arrays["maps"]) <= MOST_CELLS:
+        raise _forged("its cells are not those of a model")
     for part in ("probe", "pool"):
         carriers = carriers_of(secret, part)
         lengths = {len(arrays[f"{part}_indices"]), *map(len, carriers[:2]), len(carriers.cells)}
-        if len(lengths) > 1 or carriers.outputs.shape[1] != outputs:
+        widths = carriers.outputs.shape[1:], carriers.features.shape[1:]
+        if len(lengths) > 1 or widths != ((outputs,), arrays["maps"].shape[2:]):
             raise _forged(f"its {part} arrays are not of the same samples")
 
 
@@ -252,7 +256,6 @@ def _signs(secret: SchemeSecret) -> NDArray[np.int8]:
     parts = [
         np.ascontiguousarray(arrays[name].astype(kind)).tobytes()
         for name, kind in (
-            ("probe_samples", "<f4"),
             ("probe_indices", "<i8"),
             ("probe_groups", "<i8"),
             ("probe_features", "<f4"),

@@ -16,6 +16,7 @@ from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.scheme import SchemeSecret
 
 __all__ = [
+    "MOST_CELLS",
     "Carriers",
     "Whitening",
     "carriers_of",
@@ -26,8 +27,8 @@ __all__ = [
     "unlikely_classes",
 ]
 
-# Of more classes several share the features and the signs of one cell.
-_MOST_CELLS = 16
+MOST_CELLS = 16
+"""Of more classes several share the features and the signs of one cell."""
 _MOST_CONTRASTED = 8
 _MOST_DIRECTIONS = 7
 # Rare samples far out would carry most of a sum, and take the outputs far with them.
@@ -96,7 +97,7 @@ def cells_of(kinds: NDArray[np.int64]) -> NDArray[np.int64]:
         >>> cells_of(np.array([0, 9, 16, 35])).tolist()
         [0, 9, 0, 3]
     """
-    return kinds % _MOST_CELLS
+    return kinds % MOST_CELLS
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,6 @@ _ROWS_PER_DIRECTION = 20
 # With fewer answers nothing is told from what the parent explains.
 _LEAST_ROWS = 2 * _ROWS_PER_DIRECTION
 _ROUNDS = 3
-# Share of the mean noise that is added to each, as some are estimated from few events.
-_COMMON_NOISE = 0.3
 
 
 class _Scores(NamedTuple):
@@ -102,9 +100,8 @@ def carrier_weights(
 ) -> NDArray[np.float64]:
     """How much of each carrier a residual holds: float64 [cells, components, directions].
 
-    The sum over samples of feature, shift size and residual along the direction; over the noise
-    of that direction in that cell, and over the size that all carriers of the same component
-    have, as training moves the first components most.
+    The sum over samples of feature, shift size and residual along the direction; relative to what
+    all carriers of the same component have, as training moves the first components most.
 
     Args:
         residual: float64 [samples, outputs].
@@ -115,12 +112,9 @@ def carrier_weights(
     directions = carriers.directions[carriers.kinds].astype(np.float64)
     pushed = sizes * np.einsum("no,njo->nj", residual, directions)
     found = np.zeros((count, features.shape[1], pushed.shape[1]))
-    noise = np.zeros((count, 1, pushed.shape[1]))
     for cell in range(count):
         rows = carriers.cells == cell
         found[cell] = features[rows].T @ pushed[rows]
-        noise[cell, 0] = (pushed[rows] ** 2).sum(axis=0) / max(1, rows.sum())
-    found /= noise + _COMMON_NOISE * noise.mean() + _TINY
     common = np.sqrt((found**2).mean(axis=(0, 2), keepdims=True))
     return np.asarray(found / np.maximum(common, _TINY), dtype=np.float64)
 

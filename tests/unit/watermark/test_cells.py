@@ -33,7 +33,6 @@ SETTINGS = MarkSettings(
     bits=64, epochs=5, minimum_steps=450, learning_rate=2e-3, cells_probes=700, cells_pool=1100
 )
 CPU = torch.device("cpu")
-Arrays = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def test_a_marked_network_is_recognised_and_its_parent_is_not(small: Small) -> N
         assert read(small.record, other).log10_p > -3
 
 
-def test_a_student_learns_it_and_labels_forget_it_slowly(small: Small) -> None:
+def test_a_student_who_never_saw_a_label_has_learned_it(small: Small) -> None:
     answers = run_batched(small.marked, small.data.train.inputs, CPU)[0]
     student = multilayer(5)
     optimizer = torch.optim.Adam(student.parameters(), lr=2e-3)
@@ -99,22 +98,23 @@ def test_a_student_learns_it_and_labels_forget_it_slowly(small: Small) -> None:
 
 def test_foreign_keys_find_nothing(small: Small) -> None:
     """z has mean 0 and deviation 1 over keys, for each of several models."""
-    answers, parts = {}, {}
-    secret, shape = small.secret, small.data
-    for name, model in (("marked", small.marked), ("control", small.control)):
-        answers[name] = run_batched(model, secret.arrays["probe_samples"], CPU)[0]  # type: ignore[arg-type]
-    other = train(multilayer(9), shape.train, epochs=3, seed=9)
-    answers["other"] = run_batched(
-        EagerTappedModel(other, "3"), Cells().probes(secret).inputs, CPU
-    )[0]
-    del parts
+    other = train(multilayer(9), small.data.train, epochs=3, seed=9)
+    stranger = EagerTappedModel(other, "3")
+    probes = Cells().probes(small.secret).inputs
+    answers = {
+        name: run_batched(model, probes, CPU)[0]
+        for name, model in (
+            ("marked", small.marked),
+            ("control", small.control),
+            ("stranger", stranger),
+        )
+    }
     keys = 200
     for name, outputs in answers.items():
         found = []
         for key in range(keys):
-            stranger = changed(secret, sign_key=np.full(32, key, dtype=np.uint8))
-            evidence = Cells().evidence(stranger, Answers(outputs))
-            found.append(evidence)
+            foreign = changed(small.secret, sign_key=np.full(32, key, dtype=np.uint8))
+            found.append(Cells().evidence(foreign, Answers(outputs)))
         share = np.array([evidence.matches / evidence.trials for evidence in found])
         z = (share - 0.5) * 2 * math.sqrt(found[0].trials)
         # Four deviations of mean and standard deviation over 200 keys.
@@ -162,6 +162,8 @@ def _swapped(values: NDArray[np.generic]) -> NDArray[np.generic]:
         ("probe_outputs", lambda values: values.astype(np.float64), "no finite numbers"),
         ("probe_features", lambda values: values * np.float32(np.nan), "no finite numbers"),
         ("probe_features", lambda values: values[1:], "not of the same samples"),
+        ("maps", lambda values: values[:, :, 1:], "not of the same samples"),
+        ("maps", lambda values: values[:0], "cells are not those of a model"),
         ("scales", lambda values: -values, "scales do not fit"),
         ("unlikely", lambda values: values * 0, "contrasts are not of the model's classes"),
         ("unlikely", lambda values: values + 99, "contrasts are not of the model's classes"),
@@ -203,8 +205,8 @@ def test_carriers_of_another_parent_are_refused(small: Small) -> None:
 def test_rounding_of_another_processor_is_no_forgery(small: Small) -> None:
     arrays = dict(small.secret.arrays)
     for name in ("probe_features", "pool_features"):
-        arrays[name] = arrays[name] + np.float32(1e-5)
-    arrays["maps"] = arrays["maps"] * np.float32(1 + 1e-5)
+        arrays[name] = arrays[name].astype(np.float32) + np.float32(1e-5)
+    arrays["maps"] = arrays["maps"].astype(np.float32) * np.float32(1 + 1e-5)
     secret = replace(small.secret, arrays=arrays)
     record = replace(small.record, secrets={"cells": secret})
     check_against_parent(record, small.parent, small.data, SETTINGS, schemes=SCHEMES)

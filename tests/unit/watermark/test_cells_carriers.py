@@ -87,7 +87,7 @@ def test_no_shift_of_one_deviation_changes_an_answer() -> None:
     directions = contrasts(unlikely_classes(outputs), 10)
     sizes = shift_sizes(outputs, directions, 2.0, 0.5)
     predicted = outputs.argmax(axis=1)
-    assert 0 <= sizes.min()
+    assert sizes.min() >= 0
     assert sizes.max() <= 2
     for direction in range(directions.shape[1]):
         moved = outputs + sizes[:, None] * directions[predicted, direction]

@@ -1,6 +1,7 @@
 """How answers are read: what each form still carries, and that scale and drift are taken out."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def log10_p(outputs: Floats, carriers: Carriers, signs: NDArray[np.int8]) -> flo
     return log10_sign_sum(weights.ravel(), signs.ravel())
 
 
-def softmax(outputs: Floats) -> Floats:
+def softmax(outputs: NDArray[np.floating[Any]]) -> Floats:
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
@@ -73,7 +74,7 @@ def test_every_form_is_read_by_what_it_carries(
 ) -> None:
     shares = softmax(moved)
     drift = np.linspace(-20, 20, CLASSES, dtype=np.float32)
-    forms: dict[str, tuple[Floats, float]] = {
+    forms: dict[str, tuple[NDArray[np.floating[Any]], float]] = {
         "logits": (moved, -100),
         "logits, scaled and drifted": (moved / 3 + drift, -100),
         "a constant a row": (moved + np.arange(SAMPLES, dtype=np.float32)[:, None], -90),
