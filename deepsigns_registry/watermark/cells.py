@@ -24,7 +24,7 @@ from deepsigns_registry.watermark.cells_carriers import (
     Whitening,
     carriers_of,
     cells_of,
-    unlikely_classes,
+    contrasted_classes,
 )
 from deepsigns_registry.watermark.cells_objective import CellsObjective
 from deepsigns_registry.watermark.cells_reading import (
@@ -92,7 +92,9 @@ class Cells:
             "sign_key": _as_array(purpose_key(preparation.subkey, "signs")),
         }
         if classification:
-            arrays["unlikely"] = unlikely_classes(outputs[asked:], given=known.get("unlikely"))
+            arrays["contrasted"] = contrasted_classes(
+                outputs[asked:], given=known.get("contrasted")
+            )
         else:
             arrays["scales"] = np.maximum(outputs[asked:].std(axis=0), 1e-12)
         for part, rows, which in (
@@ -234,10 +236,10 @@ def _check_numbers(secret: SchemeSecret) -> None:
     if not 0 < float(str(secret.meta["margin"])) < math.inf:
         raise _forged("the margin is no size")
     if secret.meta["task"] == "classification":
-        unlikely = arrays["unlikely"].astype(np.int64)
-        rows, width = unlikely.shape
-        distinct = all(len(set(row)) == width for row in unlikely.tolist())
-        inside = (unlikely >= 0).all() and (unlikely < outputs).all()
+        contrasted = arrays["contrasted"].astype(np.int64)
+        rows, width = contrasted.shape
+        distinct = all(len(set(row)) == width for row in contrasted.tolist())
+        inside = (contrasted >= 0).all() and (contrasted < outputs).all()
         if rows != outputs or width not in _WIDTHS or not distinct or not inside:
             raise _forged("the contrasts are not of the model's classes")
     if arrays["maps"].ndim != 3 or not 1 <= len(arrays["maps"]) <= MOST_CELLS:
@@ -261,7 +263,7 @@ def _signs(secret: SchemeSecret) -> NDArray[np.int8]:
             ("probe_features", "<f4"),
             ("probe_outputs", "<f4"),
             ("scales", "<f4"),
-            ("unlikely", "<i8"),
+            ("contrasted", "<i8"),
         )
         if name in arrays
     ]

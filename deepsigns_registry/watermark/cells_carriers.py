@@ -2,8 +2,8 @@
 
 A cell is the samples of one class that the parent predicts; of a model without classes, those of
 one group of the manifest. Inside a cell the features are the whitened principal components of the
-parent's activation at the tap. The directions of a class are Hadamard's contrasts of the classes
-that the parent finds least likely there: about their order the task does not care.
+parent's activation at the tap. The directions of a class are Hadamard's contrasts of other classes
+than the predicted one: about their order the task cares little.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ __all__ = [
     "contrasts",
     "secret_directions",
     "shift_sizes",
-    "unlikely_classes",
+    "contrasted_classes",
 ]
 
 MOST_CELLS = 16
@@ -76,7 +76,7 @@ def carriers_of(secret: SchemeSecret, part: str) -> Carriers:
     margin, samples = float(str(secret.meta["margin"])), len(outputs)
     if secret.meta["task"] == "classification":
         kinds = outputs.argmax(axis=1).astype(np.int64)
-        directions = contrasts(arrays["unlikely"].astype(np.int64), outputs.shape[1])
+        directions = contrasts(arrays["contrasted"].astype(np.int64), outputs.shape[1])
         sizes = shift_sizes(outputs, directions, margin, _GAP_SHARE)
         return Carriers(features, outputs, directions, kinds, cells_of(kinds), sizes)
     directions = secret_directions(arrays["direction_key"].tobytes(), outputs.shape[1])[None]
@@ -184,24 +184,25 @@ def _whitens(
     )
 
 
-def unlikely_classes(
+def contrasted_classes(
     outputs: NDArray[np.float32], *, given: NDArray[np.generic] | None = None
 ) -> NDArray[np.int64]:
-    """The classes that stand lowest where each class is predicted: int64 [classes, some].
+    """The classes that stand highest where another is predicted: int64 [classes, some].
 
-    As many as the largest power of two that leaves out the two most likely ones, from 2 to 8.
+    As many as the largest power of two below the number of classes, from 2 to 8. Of two classes
+    both are taken.
 
     Args:
         outputs: float32 [samples, classes], logits of the parent; at least two classes.
         given: A choice on another processor, taken where it differs by rounding alone.
 
     Examples:
-        >>> unlikely_classes(np.array([[9, 1, 3, 2], [0, 9, 1, 2]], dtype=np.float32)).tolist()
-        [[1, 3], [0, 2], [0, 1], [0, 1]]
+        >>> contrasted_classes(np.array([[9, 1, 3, 2], [0, 9, 1, 2]], dtype=np.float32)).tolist()
+        [[2, 3], [3, 2], [0, 1], [0, 1]]
     """
     classes = outputs.shape[1]
     width = 2
-    while 2 * width <= min(classes - 2, _MOST_CONTRASTED):
+    while 2 * width <= min(classes - 1, _MOST_CONTRASTED):
         width *= 2
     predicted = outputs.argmax(axis=1)
     found = np.tile(np.arange(width, dtype=np.int64), (classes, 1))
@@ -210,23 +211,25 @@ def unlikely_classes(
         members = outputs[predicted == kind].astype(np.float64)
         if len(members):
             means = members.mean(axis=0)
-            found[kind] = np.argsort(means, kind="stable")[:width]
-            if same and given is not None and _are_lowest(given[kind].astype(np.int64), means):
+            if classes > 2:
+                means[kind] = -np.inf
+            found[kind] = np.argsort(-means, kind="stable")[:width]
+            if same and given is not None and _are_highest(given[kind].astype(np.int64), means):
                 found[kind] = given[kind]
     return found
 
 
-def _are_lowest(chosen: NDArray[np.int64], means: NDArray[np.float64]) -> bool:
+def _are_highest(chosen: NDArray[np.int64], means: NDArray[np.float64]) -> bool:
     if len(set(chosen.tolist())) < len(chosen) or chosen.min() < 0 or chosen.max() >= len(means):
         return False
-    return np.allclose(means[chosen], np.sort(means)[: len(chosen)], atol=_DOUBTFUL)
+    return np.allclose(means[chosen], -np.sort(-means)[: len(chosen)], atol=_DOUBTFUL)
 
 
 def contrasts(chosen: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     """Directions of the logits in which only these classes move, against one another.
 
     Args:
-        chosen: int64 [kinds, width] as `unlikely_classes` gives them.
+        chosen: int64 [kinds, width] as `contrasted_classes` gives them.
         classes: How many the model has.
 
     Returns:
@@ -287,7 +290,9 @@ def shift_sizes(
         >>> shift_sizes(outputs, contrasts(np.array([[1, 2]] * 3), 3), 2.0, 0.5).tolist()
         [2.0, 0.5]
     """
-    moved = (directions != 0).any(axis=1)[outputs.argmax(axis=1)]
+    predicted = outputs.argmax(axis=1)
+    moved = (directions != 0).any(axis=1)[predicted]
+    moved[np.arange(len(outputs)), predicted] = False
     next_one = np.where(moved, outputs, -np.inf).max(axis=1)
     gaps = np.maximum(outputs.max(axis=1) - next_one, 0)
     return np.asarray(np.minimum(margin, share * gaps), dtype=np.float32)

@@ -165,8 +165,8 @@ def _swapped(values: NDArray[np.generic]) -> NDArray[np.generic]:
         ("maps", lambda values: values[:, :, 1:], "not of the same samples"),
         ("maps", lambda values: values[:0], "cells are not those of a model"),
         ("scales", lambda values: -values, "scales do not fit"),
-        ("unlikely", lambda values: values * 0, "contrasts are not of the model's classes"),
-        ("unlikely", lambda values: values + 99, "contrasts are not of the model's classes"),
+        ("contrasted", lambda values: values * 0, "contrasts are not of the model's classes"),
+        ("contrasted", lambda values: values + 99, "contrasts are not of the model's classes"),
     ],
 )
 def test_what_the_key_determines_cannot_be_invented(
@@ -185,10 +185,10 @@ def test_no_margin_is_invented(small: Small, margin: str | float) -> None:
         checked(small, replace(small.secret, meta={**small.secret.meta, "margin": margin}))
 
 
-@pytest.mark.parametrize("name", ["probe_features", "probe_outputs", "unlikely", "scales"])
+@pytest.mark.parametrize("name", ["probe_features", "probe_outputs", "contrasted", "scales"])
 def test_whoever_invents_carriers_draws_all_signs_anew(small: Small, name: str) -> None:
     values = small.secret.arrays[name].copy()
-    if name == "unlikely":
+    if name == "contrasted":
         values[0] = values[0][::-1]
     else:
         values.ravel()[0] = np.nextafter(values.ravel()[0], np.float32(np.inf))

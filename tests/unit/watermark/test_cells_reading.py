@@ -11,7 +11,7 @@ from deepsigns_registry.watermark.cells_carriers import (
     Carriers,
     contrasts,
     shift_sizes,
-    unlikely_classes,
+    contrasted_classes,
 )
 from deepsigns_registry.watermark.cells_reading import (
     carrier_weights,
@@ -30,7 +30,7 @@ def carriers() -> Carriers:
     outputs = random.normal(0, 1.5, size=(SAMPLES, CLASSES))
     outputs[np.arange(SAMPLES), np.arange(SAMPLES) % CLASSES] += 7
     logits = outputs.astype(np.float32)
-    directions = contrasts(unlikely_classes(logits), CLASSES)
+    directions = contrasts(contrasted_classes(logits), CLASSES)
     kinds = logits.argmax(axis=1)
     features = random.normal(size=(SAMPLES, COMPONENTS)).astype(np.float32)
     sizes = shift_sizes(logits, directions, 1.5, 0.5)
