@@ -32,6 +32,7 @@ from deepsigns_registry.watermark.cells_reading import (
     class_residual,
     vector_residual,
 )
+from deepsigns_registry.watermark.evidence import SignSum
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
@@ -44,7 +45,6 @@ from deepsigns_registry.watermark.scheme import (
 )
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.sign_sum import log10_sign_sum
-from deepsigns_registry.watermark.verdict import Evidence, SignSum
 
 __all__ = ["Cells"]
 
@@ -136,7 +136,7 @@ class Cells:
         """Ordinary samples that the marking does not use."""
         return Probes(secret.arrays["probe_samples"].astype(np.float32, copy=False))
 
-    def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
+    def evidence(self, secret: SchemeSecret, answers: Answers) -> SignSum:
         """The weighted sum of signs; see `Scheme.evidence`."""
         part = carriers_of(secret, "probe")
         outputs, parent = answers.outputs, part.outputs
@@ -159,7 +159,6 @@ class Cells:
             scheme=self.name,
             trials=signs.size,
             matches=int((weights * signs > 0).sum()),
-            chance=0.5,
             bound=log10_sign_sum(weights.ravel(), signs.ravel()),
         )
 

@@ -21,10 +21,10 @@ __all__ = [
     "Whitening",
     "carriers_of",
     "cells_of",
+    "contrasted_classes",
     "contrasts",
     "secret_directions",
     "shift_sizes",
-    "contrasted_classes",
 ]
 
 MOST_CELLS = 16

@@ -16,6 +16,7 @@ from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.cells import Cells
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.evidence import Matches, SignSum
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, scheme_key
 from deepsigns_registry.watermark.prepare import check_against_parent, prepare_record
@@ -24,7 +25,6 @@ from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
-from deepsigns_registry.watermark.verdict import Evidence, SignSum
 from tests.support.training import train
 from tests.unit.watermark.conftest import CLASSES, OWNER, blobs, multilayer
 
@@ -59,8 +59,9 @@ def small() -> Small:
     return Small(parent, marked, control, data, record)
 
 
-def read(record: WatermarkRecord, model: TappedModel) -> Evidence:
+def read(record: WatermarkRecord, model: TappedModel) -> SignSum:
     (found,) = extract(record, TappedSuspect(model), schemes=SCHEMES).evidence
+    assert isinstance(found, SignSum)
     return found
 
 
@@ -74,7 +75,7 @@ def test_a_marked_network_is_recognised_and_its_parent_is_not(small: Small) -> N
     assert found.level == "oracle"
     assert found.log10_p <= -6
     # The exact binomial of the signs, which is less sharp, agrees.
-    binomial = Evidence("cells", trials=found.trials, matches=found.matches, chance=0.5)
+    binomial = Matches("cells", trials=found.trials, matches=found.matches, chance=0.5)
     assert found.log10_p < binomial.log10_p < -4
     assert score(small.marked, small.data) > score(small.control, small.data) - 0.01
     for other in (small.parent, small.control):
@@ -251,6 +252,5 @@ def test_numbers_and_vectors_are_marked_up_and_down(outputs: int) -> None:
     marked = copy.deepcopy(parent)
     embed(marked, data, record, settings, schemes=SCHEMES)
     found = read(record, marked)
-    assert isinstance(found, SignSum)
     assert found.log10_p <= -6
     assert read(record, parent).log10_p == 0

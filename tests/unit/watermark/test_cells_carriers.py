@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.watermark.cells_carriers import (
     Whitening,
+    contrasted_classes,
     contrasts,
     secret_directions,
     shift_sizes,
-    contrasted_classes,
 )
 
 CELLS, NEURONS = 3, 20

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.watermark.cells_carriers import (
     Carriers,
+    contrasted_classes,
     contrasts,
     shift_sizes,
-    contrasted_classes,
 )
 from deepsigns_registry.watermark.cells_reading import (
     carrier_weights,

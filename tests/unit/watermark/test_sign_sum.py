@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepsigns_registry.watermark.evidence import Matches, SignSum
 from deepsigns_registry.watermark.sign_sum import log10_sign_sum
-from deepsigns_registry.watermark.verdict import Evidence, SignSum, judge
+from deepsigns_registry.watermark.verdict import judge
 
 WEIGHTS = st.lists(
     st.floats(-1e6, 1e6, allow_subnormal=False) | st.sampled_from([0.0, 1.0, -1.0]),
@@ -35,7 +36,7 @@ def test_no_bound_is_below_the_exact_probability(weights: list[float]) -> None:
 def test_equal_weights_are_nearly_as_sharp_as_the_binomial(agreeing: int) -> None:
     signs = np.where(np.arange(1000) < agreeing, 1, -1).astype(np.int8)
     bound = log10_sign_sum(np.full(1000, 0.1), signs)
-    exact = Evidence("cells", trials=1000, matches=agreeing, chance=0.5).log10_p
+    exact = Matches("cells", trials=1000, matches=agreeing, chance=0.5).log10_p
     assert exact - 1e-9 <= bound <= min(0.0, exact + 1.6)
 
 
@@ -70,9 +71,9 @@ def test_chance_sums_are_as_rare_as_their_bounds_say() -> None:
 
 
 def test_a_sum_of_signs_is_evidence_like_any_other() -> None:
-    found = SignSum("cells", trials=840, matches=640, chance=0.5, bound=-97.5)
+    found = SignSum("cells", trials=840, matches=640, bound=-97.5)
     assert judge([found], tries=10).word == "present"
     assert judge([found], tries=10).log10_p_adjusted("cells") == -96.5
     for bound in (0.1, -math.inf, math.nan):
         with pytest.raises(ValueError, match="impossible evidence"):
-            SignSum("cells", trials=840, matches=640, chance=0.5, bound=bound)
+            SignSum("cells", trials=840, matches=640, bound=bound)
