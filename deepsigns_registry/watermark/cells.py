@@ -215,6 +215,8 @@ def _check_useful(secret: SchemeSecret) -> None:
         raise InapplicableError(
             "cells: no class has enough samples whose activations differ", advice=advice
         )
+    if not secret.meta["margin"]:
+        raise InapplicableError("cells: cells_margin is 0", advice="use more, such as 1.5")
     if not pool.sizes.any():
         raise InapplicableError(
             "cells: the model is never sure enough of its answers to move them", advice=advice

@@ -134,7 +134,10 @@ class Whitening:
         components = min(components, neurons)
         means = np.zeros((count, neurons), dtype=np.float32)
         maps = np.zeros((count, neurons, components), dtype=np.float32)
-        known = given is not None and given.maps.shape == maps.shape
+        known = given is not None and (given.means.shape, given.maps.shape) == (
+            means.shape,
+            maps.shape,
+        )
         for cell in range(count):
             rows = activation[cells == cell].astype(np.float64)
             if len(rows) < _LEAST_ROWS_PER_COMPONENT * components:

@@ -21,7 +21,7 @@ from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, scheme_key
 from deepsigns_registry.watermark.prepare import check_against_parent, prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
+from deepsigns_registry.watermark.scheme import Answers, Preparation, SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
@@ -224,6 +224,30 @@ def test_too_few_samples_leave_the_scheme_out(small: Small) -> None:
     few = TrainingData(blobs(180, 1), small.data.validation, CLASSES)
     with pytest.raises(InapplicableError, match="too few, or too large"):
         prepare_record(small.parent, few, RootKey(bytes(32), OWNER), SETTINGS, schemes=SCHEMES)
+
+
+def test_where_nothing_may_move_the_scheme_is_left_out(small: Small) -> None:
+    root = RootKey(bytes(32), OWNER)
+    still = replace(SETTINGS, cells_margin=0.0)
+    with pytest.raises(InapplicableError, match="cells_margin is 0"):
+        prepare_record(small.parent, small.data, root, still, schemes=SCHEMES)
+    module = copy.deepcopy(small.parent.module)
+    with torch.no_grad():
+        # Activations at the tap that no longer depend on the sample.
+        module.get_parameter("2.weight").zero_()
+        module.get_parameter("2.bias").fill_(1.0)
+        module.get_parameter("4.bias").copy_(torch.arange(CLASSES))
+    root = small.record.root
+    preparation = Preparation(
+        EagerTappedModel(module, "3"),
+        small.data,
+        small.record.manifest,
+        scheme_key(root.subkey("cells"), root.owner, small.record.manifest.root),
+        CPU,
+        SETTINGS,
+    )
+    with pytest.raises(InapplicableError, match="whose activations differ"):
+        Cells().prepare(preparation)
 
 
 @pytest.mark.parametrize("outputs", [1, 5])
