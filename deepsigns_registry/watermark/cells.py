@@ -32,6 +32,7 @@ from deepsigns_registry.watermark.cells_reading import (
     class_residual,
     vector_residual,
 )
+from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.evidence import SignSum
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
 from deepsigns_registry.watermark.key import purpose_key
@@ -51,6 +52,8 @@ __all__ = ["Cells"]
 _LEAST_SAMPLES = 100
 # Values of the probes, and of the pool: 512 MiB each, as the record holds both.
 _MOST_VALUES = 1 << 27
+# The contrasts of each class are rows of as many values: 117 MB of 2,048 classes.
+_MOST_CLASSES = 2048
 _COMPONENTS = 12
 _WIDTHS = (2, 4, 8)
 _SAMPLES_PER_COMPONENT = 8
@@ -66,6 +69,7 @@ class Cells:
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Derives samples, carriers and signs; see `Scheme.prepare`."""
         data, options, given = preparation.data, preparation.options, preparation.given
+        _check_classes(data)
         probes, pool = _split(preparation)
         outputs, activation = preparation.run(data.train.inputs[np.concatenate([probes, pool])])
         outputs = outputs.reshape(len(outputs), -1)
@@ -207,6 +211,14 @@ def _split(preparation: Preparation) -> tuple[NDArray[np.int64], NDArray[np.int6
     return chosen[:asked], chosen[asked:]
 
 
+def _check_classes(data: TrainingData) -> None:
+    if data.task == "classification" and not 2 <= data.classes <= _MOST_CLASSES:
+        raise InapplicableError(
+            f"cells: {data.classes} classes are not from 2 to {_MOST_CLASSES}",
+            advice="mark this model without cells",
+        )
+
+
 def _check_useful(secret: SchemeSecret) -> None:
     """A mark of this kind needs features that differ, and room for the outputs to move."""
     pool = carriers_of(secret, "pool")
@@ -241,7 +253,13 @@ def _check_numbers(secret: SchemeSecret) -> None:
         rows, width = contrasted.shape
         distinct = all(len(set(row)) == width for row in contrasted.tolist())
         inside = (contrasted >= 0).all() and (contrasted < outputs).all()
-        if rows != outputs or width not in _WIDTHS or not distinct or not inside:
+        if (
+            outputs > _MOST_CLASSES
+            or rows != outputs
+            or width not in _WIDTHS
+            or not distinct
+            or not inside
+        ):
             raise _forged("the contrasts are not of the model's classes")
     if arrays["maps"].ndim != 3 or not 1 <= len(arrays["maps"]) <= MOST_CELLS:
         raise _forged("its cells are not those of a model")

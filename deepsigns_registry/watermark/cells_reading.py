@@ -26,6 +26,8 @@ _ROWS_PER_DIRECTION = 20
 # With fewer answers nothing is told from what the parent explains.
 _LEAST_ROWS = 2 * _ROWS_PER_DIRECTION
 _ROUNDS = 3
+# Where of each class other rows are known, each has a fit of its own, which takes time.
+_FEW_DIRECTIONS = 19
 
 
 class _Scores(NamedTuple):
@@ -135,12 +137,13 @@ def _explained(
     centred = _row_centred(logits, known)
     power = float((centred**2).sum())
     rest -= centred * (float((rest * centred).sum()) / max(power, _TINY))
+    basis = _basis(logits - logits.mean(axis=1, keepdims=True))[:, : 1 + _FEW_DIRECTIONS]
     for _ in range(_ROUNDS):
         for column in range(rest.shape[1]):
             rows = known[:, column]
             if rows.sum() >= _LEAST_ROWS:
-                basis = _basis(logits[rows] - logits[rows].mean(axis=1, keepdims=True))
-                rest[rows, column] -= basis @ (basis.T @ rest[rows, column])
+                part, wanted = basis[rows], rest[rows, column]
+                rest[rows, column] -= part @ np.linalg.lstsq(part, wanted, rcond=1e-6)[0]
             else:
                 rest[rows, column] = 0
         rest = _row_centred(rest, known)
