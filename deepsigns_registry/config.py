@@ -129,6 +129,7 @@ class ModelSettings(_Section):
     query_family: Literal["salt", "noise", "blend", "noisy_blend", "flipped"] = "salt"
     # None: the cross-entropy of the queries, which has no margin.
     query_margin: float | None = Field(default=None, gt=0)
+    cells_margin: float = Field(default=1.5, gt=0)
     # Beyond a tenth of its own deviation a pattern is no small change any more.
     spread_strength: float = Field(default=0.05, gt=0, le=0.1)
     pruning_masks: float = Field(default=0.0, ge=0, lt=1)

@@ -1,15 +1,15 @@
 """Evidence: what one scheme read from one suspect, and how likely that is without the key.
 
-Two kinds of chance: matches of committed bits or queries are binomial; the correlation of weights
-with a secret Gaussian pattern is normal. Needs neither torch nor numpy, so that a gate or a report
-can read evidence anywhere.
+Three kinds of chance: matches of committed bits or queries are binomial; the correlation of weights
+with a secret Gaussian pattern is normal; a weighted sum of secret signs has a bound. Needs neither
+torch nor numpy, so that a gate or a report can read evidence anywhere.
 """
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-__all__ = ["Correlation", "Evidence", "Matches"]
+__all__ = ["Correlation", "Evidence", "Matches", "SignSum"]
 
 # From here on the tail of the normal distribution is taken from its continued fraction, which
 # needs fewer terms the larger the argument is: 60 give all digits.
@@ -150,6 +150,48 @@ class Correlation(Evidence):
     def figures(self) -> dict[str, float]:
         """Trials, deviations and parts."""
         return {"trials": self.trials, "deviations": self.deviations, "parts": self.parts}
+
+
+@dataclass(frozen=True)
+class SignSum(Evidence):
+    """A weighted sum of signs that the key has drawn; see `sign_sum`.
+
+    Attributes:
+        matches: On the side of how many signs the suspect is.
+        bound: Upper bound of log10 of the probability of such a sum for a suspect that does not
+            depend on the key, at most 0.
+
+    Examples:
+        >>> found = SignSum("cells", trials=840, matches=640, bound=-97.5, level="oracle")
+        >>> found.log10_p, found.said
+        (-97.5, '640 of 840 signs agree')
+    """
+
+    matches: int
+    bound: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.matches <= self.trials or not -math.inf < self.bound <= 0:
+            raise ValueError(f"impossible evidence: {self}")
+
+    @property
+    def log10_p(self) -> float:
+        """The bound."""
+        return self.bound
+
+    @property
+    def score(self) -> float:
+        """The signs that agree."""
+        return self.matches
+
+    @property
+    def said(self) -> str:
+        """Agreeing signs of all."""
+        return f"{self.matches} of {self.trials} signs agree"
+
+    def figures(self) -> dict[str, float]:
+        """Trials, matches and bound."""
+        return {"trials": self.trials, "matches": self.matches, "bound": self.bound}
 
 
 def _binomial_tail(trials: int, matches: int, chance: float) -> float:

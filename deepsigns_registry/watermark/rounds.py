@@ -4,14 +4,16 @@ from dataclasses import asdict
 from typing import Any
 
 from deepsigns_registry.watermark.embed import Course
-from deepsigns_registry.watermark.evidence import Correlation, Evidence, Matches
+from deepsigns_registry.watermark.evidence import Correlation, Evidence, Matches, SignSum
 from deepsigns_registry.watermark.fidelity import Cost
 from deepsigns_registry.watermark.observe import Observation
 from deepsigns_registry.watermark.plan import Round
 
 __all__ = ["observation_of", "plain_observation", "plain_round", "round_of"]
 
-_KINDS: dict[str, type[Evidence]] = {kind.__name__: kind for kind in (Matches, Correlation)}
+_KINDS: dict[str, type[Evidence]] = {
+    kind.__name__: kind for kind in (Matches, Correlation, SignSum)
+}
 
 
 def plain_round(each: Round) -> dict[str, Any]:

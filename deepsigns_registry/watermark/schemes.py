@@ -9,28 +9,34 @@ from collections.abc import Iterable
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.plugins import load_plugin, plugin_names
 from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.cells import Cells
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.spread import Spread
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
-__all__ = ["GROUP", "builtin_schemes", "known_schemes", "named_schemes"]
+__all__ = ["GROUP", "builtin_schemes", "known_schemes", "named_schemes", "optional_schemes"]
 
 GROUP = "deepsigns_registry.schemes"
 
 
 def builtin_schemes() -> tuple[Scheme, ...]:
-    """Our own, in the order in which they are embedded and reported."""
+    """Those that a mark has by default, in the order in which they are embedded and reported."""
     return (WhiteBox(), BlackBox(), Spread())
+
+
+def optional_schemes() -> tuple[Scheme, ...]:
+    """Those of our own that a mark has when they are asked for by name."""
+    return (Cells(),)
 
 
 def known_schemes() -> tuple[str, ...]:
     """Names of our own schemes, then of those that installed plugins offer; loads none of them.
 
     Examples:
-        >>> known_schemes()[:3]
-        ('whitebox', 'blackbox', 'spread')
+        >>> known_schemes()[:4]
+        ('whitebox', 'blackbox', 'spread', 'cells')
     """
-    ours = [scheme.name for scheme in builtin_schemes()]
+    ours = [scheme.name for scheme in (*builtin_schemes(), *optional_schemes())]
     return tuple(dict.fromkeys([*ours, *plugin_names(GROUP)]))
 
 
@@ -45,7 +51,8 @@ def named_schemes(names: Iterable[str], schemes: Iterable[Scheme] | None = None)
     Raises:
         CouldNotCheckError: There is none of that name, or its plugin is broken.
     """
-    known = {scheme.name: scheme for scheme in schemes or builtin_schemes()}
+    ours = (*builtin_schemes(), *optional_schemes())
+    known = {scheme.name: scheme for scheme in schemes or ours}
     return [known[name] if name in known else _plugged(name, schemes) for name in names]
 
 

@@ -36,6 +36,11 @@ class MarkSettings:
         query_family: What queries look like; see `queries`.
         query_margin: Logits by which a query's label must lead before its loss ends; None for
             the cross-entropy, which costs less accuracy and withstands less.
+        cells_probes: Ordinary samples that a suspect is asked by the scheme `cells`.
+        cells_pool: Other ordinary samples whose outputs it moves while marking.
+        cells_margin: How far it moves logits along each direction, in standard deviations over
+            samples; outputs of other tasks by 0.015 of their own deviation for each unit.
+        lambda_cells: Weight of its loss, which is relative to the wanted shifts.
         warm_up: Share of the steps in which the learning rate rises, in [0, 1).
         spread_strength: Standard deviation of the pattern in the weights, in those of each
             matrix; more, up to 0.1, where a model has few weights.
@@ -67,6 +72,10 @@ class MarkSettings:
     margin: float = 5.0
     query_family: str = "salt"
     query_margin: float | None = None
+    cells_probes: int = 2000
+    cells_pool: int = 5000
+    cells_margin: float = 1.5
+    lambda_cells: float = 0.2
     warm_up: float = 0.1
     spread_strength: float = 0.05
     pruning_masks: float = 0.0
@@ -82,6 +91,8 @@ class MarkSettings:
             "triggers_per_class": 50,
             "queries": 100,
             "sources": 20,
+            "cells_probes": 100,
+            "cells_pool": 100,
             "epochs": 1,
             "minimum_steps": 1,
             "batch_size": 2,
@@ -112,7 +123,7 @@ class MarkSettings:
     def _check_amounts(self) -> None:
         for name in (
             *("learning_rate", "margin", "query_margin", "weight_noise", "spread_strength"),
-            *("lambda1", "lambda2", "lambda_queries"),
+            *("lambda1", "lambda2", "lambda_queries", "lambda_cells", "cells_margin"),
         ):
             value = getattr(self, name)
             # Only a logit margin may be missing.

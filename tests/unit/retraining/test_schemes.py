@@ -25,7 +25,7 @@ def test_an_unknown_scheme_lists_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match="no watermark scheme named 'nobodys'") as caught:
         chosen_schemes(model)
     assert caught.value.exit_code == 2
-    assert "whitebox, blackbox, spread, uchida" in caught.value.advice
+    assert "whitebox, blackbox, spread, cells, uchida" in caught.value.advice
 
 
 class _ReadsTheTap:

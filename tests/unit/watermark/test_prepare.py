@@ -241,7 +241,7 @@ def test_settings_that_prove_nothing_are_refused(name: str, value: int) -> None:
     "name",
     [
         *("learning_rate", "margin", "query_margin", "weight_noise"),
-        *("lambda1", "lambda2", "lambda_queries"),
+        *("lambda1", "lambda2", "lambda_queries", "lambda_cells", "cells_margin"),
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])

@@ -1,0 +1,304 @@
+"""The scheme `cells`: a black box on natural inputs.
+
+Queries that look like nothing else can be filtered, and a student never sees them. Here the key
+draws a sign for each carrier (see `cells_carriers`), and marking moves the logits of ordinary
+samples a little along the carriers, to the side of their signs. Reading asks ordinary samples that
+the marking did not use, and counts on which side the suspect's answers lie beyond the parent's.
+There is nothing to filter, and a student learns it with the rest of the answers.
+
+The signs are drawn from the key and from everything that a claimant could invent: carriers,
+parent's answers, samples. For a suspect that does not depend on the key they are independent fair
+signs, whatever its answers, so that the weighted sum of signs has the null of `sign_sum`.
+"""
+
+import hashlib
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepsigns_registry.errors import CouldNotCheckError, InapplicableError, TamperedError
+from deepsigns_registry.watermark.cells_carriers import (
+    MOST_CELLS,
+    Whitening,
+    carriers_of,
+    cells_of,
+    contrasted_classes,
+)
+from deepsigns_registry.watermark.cells_objective import CellsObjective
+from deepsigns_registry.watermark.cells_reading import (
+    carrier_weights,
+    class_residual,
+    vector_residual,
+)
+from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.evidence import SignSum
+from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
+from deepsigns_registry.watermark.key import purpose_key
+from deepsigns_registry.watermark.manifest import Manifest, sample_digest
+from deepsigns_registry.watermark.scheme import (
+    Answers,
+    Objective,
+    Preparation,
+    Probes,
+    SchemeSecret,
+)
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.sign_sum import log10_sign_sum
+
+__all__ = ["Cells"]
+
+_LEAST_SAMPLES = 100
+# Values of the probes, and of the pool: 512 MiB each, as the record holds both.
+_MOST_VALUES = 1 << 27
+# The contrasts of each class are rows of as many values: 117 MB of 2,048 classes.
+_MOST_CLASSES = 2048
+_COMPONENTS = 12
+_WIDTHS = (2, 4, 8)
+_SAMPLES_PER_COMPONENT = 8
+
+
+class Cells:
+    """Secret signs of small shifts, on ordinary samples."""
+
+    name = "cells"
+    needs_activation = False
+    needs_weight = False
+
+    def prepare(self, preparation: Preparation) -> SchemeSecret:
+        """Derives samples, carriers and signs; see `Scheme.prepare`."""
+        data, options, given = preparation.data, preparation.options, preparation.given
+        _check_classes(data)
+        probes, pool = _split(preparation)
+        outputs, activation = preparation.run(data.train.inputs[np.concatenate([probes, pool])])
+        outputs = outputs.reshape(len(outputs), -1)
+        groups = preparation.manifest.labels[np.concatenate([probes, pool])]
+        classification = data.task == "classification"
+        kinds = outputs.argmax(axis=1).astype(np.int64) if classification else groups
+        cells, asked = cells_of(kinds), len(probes)
+        known = given.arrays if given else {}
+        earlier = None
+        if known:
+            earlier = Whitening(known["means"].astype(np.float32), known["maps"].astype(np.float32))
+        whitening = Whitening.fit(
+            activation[asked:],
+            cells[asked:],
+            min(_COMPONENTS, len(pool) // (_SAMPLES_PER_COMPONENT * len(np.unique(cells)))),
+            given=earlier,
+        )
+        features = whitening.features(activation, cells)
+        arrays: dict[str, NDArray[np.generic]] = {
+            "means": whitening.means,
+            "maps": whitening.maps,
+            "scales": np.ones(outputs.shape[1], dtype=np.float32),
+            "direction_key": _as_array(purpose_key(preparation.subkey, "directions")),
+            "sign_key": _as_array(purpose_key(preparation.subkey, "signs")),
+        }
+        if classification:
+            arrays["contrasted"] = contrasted_classes(
+                outputs[asked:], given=known.get("contrasted")
+            )
+        else:
+            arrays["scales"] = np.maximum(outputs[asked:].std(axis=0), 1e-12)
+        for part, rows, which in (
+            ("probe", probes, slice(None, asked)),
+            ("pool", pool, slice(asked, None)),
+        ):
+            arrays[f"{part}_samples"] = data.train.inputs[rows]
+            arrays[f"{part}_indices"] = rows
+            arrays[f"{part}_groups"] = groups[which]
+            arrays[f"{part}_features"] = features[which]
+            arrays[f"{part}_outputs"] = outputs[which]
+        secret = SchemeSecret(
+            self.name, {"task": data.task, "margin": float(options.cells_margin)}, arrays
+        )
+        _check_useful(secret)
+        return secret
+
+    def objective(
+        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
+    ) -> Objective:
+        """Shifts towards the signs; see `Scheme.objective`."""
+        del steps
+        pool = carriers_of(secret, "pool")
+        signs = _signs(secret)[pool.cells]
+        towards = np.einsum("nk,nkj->nj", pool.features, signs, dtype=np.float32)
+        spread = pool.sizes / np.sqrt(pool.features.shape[1])
+        return CellsObjective(
+            inputs=secret.arrays["pool_samples"].astype(np.float32, copy=False),
+            outputs=pool.outputs,
+            scales=secret.arrays["scales"].astype(np.float32),
+            directions=pool.directions,
+            kinds=pool.kinds,
+            wanted=(spread[:, None] * towards).astype(np.float32),
+            weight=options.lambda_cells,
+            sample=options.batch_size,
+        ).to(device)
+
+    def probes(self, secret: SchemeSecret) -> Probes:
+        """Ordinary samples that the marking does not use."""
+        return Probes(secret.arrays["probe_samples"].astype(np.float32, copy=False))
+
+    def evidence(self, secret: SchemeSecret, answers: Answers) -> SignSum:
+        """The weighted sum of signs; see `Scheme.evidence`."""
+        part = carriers_of(secret, "probe")
+        outputs, parent = answers.outputs, part.outputs
+        outputs = outputs.reshape(len(outputs), -1)
+        classification = secret.meta["task"] == "classification"
+        wide = outputs.shape == parent.shape
+        if not wide and not (classification and outputs.shape == (len(parent), 1)):
+            raise CouldNotCheckError(
+                f"cells: the suspect answered with shape {answers.outputs.shape} instead of "
+                f"{parent.shape}",
+                advice="this suspect has other outputs than the marked model",
+            )
+        read = class_residual if classification else vector_residual
+        residual = read(outputs, parent).values
+        if not classification:
+            residual = residual / secret.arrays["scales"].astype(np.float64)
+        signs = _signs(secret)
+        weights = carrier_weights(residual, part, len(signs))
+        return SignSum(
+            scheme=self.name,
+            trials=signs.size,
+            matches=int((weights * signs > 0).sum()),
+            bound=log10_sign_sum(weights.ravel(), signs.ravel()),
+        )
+
+    def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
+        """Derives samples and keys again; see `Scheme.check`.
+
+        What the parent answers and which features it has needs the parent:
+        `check_against_parent` prepares again and compares. Whoever invents them draws all signs
+        anew.
+        """
+        arrays = secret.arrays
+        counts = [len(arrays[f"{part}_indices"]) for part in ("probe", "pool")]
+        if min(counts) < _LEAST_SAMPLES:
+            raise _forged(f"only {min(counts)} samples")
+        chosen = manifest.lowest(purpose_key(subkey, "samples"), sum(counts))
+        if len(chosen) != sum(counts):
+            raise _forged("more samples than the manifest lists")
+        for part, rows in zip(("probe", "pool"), np.split(chosen, counts[:1]), strict=True):
+            if not np.array_equal(rows, arrays[f"{part}_indices"]):
+                raise _forged("the samples are not those that the key chooses")
+            if not np.array_equal(manifest.labels[rows], arrays[f"{part}_groups"]):
+                raise _forged("the groups are not those of the manifest")
+            for index, sample in zip(rows, arrays[f"{part}_samples"], strict=True):
+                if sample_digest(sample) != manifest.digests[index].tobytes():
+                    raise _forged(f"sample {int(index)} is not that of the manifest")
+        for name in ("direction", "sign"):
+            if purpose_key(subkey, f"{name}s") != arrays[f"{name}_key"].tobytes():
+                raise _forged(f"the {name}s are not those of the key")
+        _check_numbers(secret)
+
+
+def _split(preparation: Preparation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The samples that are asked and those that are trained on, chosen by the key."""
+    options, train = preparation.options, preparation.data.train
+    most = _MOST_VALUES // max(1, train.inputs[0].size)
+    asked, trained = min(options.cells_probes, most), min(options.cells_pool, most)
+    key = purpose_key(preparation.subkey, "samples")
+    chosen = preparation.manifest.lowest(key, asked + trained)
+    asked = min(asked, len(chosen) // 2)
+    if asked < _LEAST_SAMPLES:
+        raise InapplicableError(
+            f"cells: {len(chosen)} different samples are too few, or too large, to mark some and "
+            "to ask others",
+            advice=f"give at least {2 * _LEAST_SAMPLES}, or mark this model without cells",
+        )
+    return chosen[:asked], chosen[asked:]
+
+
+def _check_classes(data: TrainingData) -> None:
+    if data.task == "classification" and not 2 <= data.classes <= _MOST_CLASSES:
+        raise InapplicableError(
+            f"cells: {data.classes} classes are not from 2 to {_MOST_CLASSES}",
+            advice="mark this model without cells",
+        )
+
+
+def _check_useful(secret: SchemeSecret) -> None:
+    """A mark of this kind needs features that differ, and room for the outputs to move."""
+    pool = carriers_of(secret, "pool")
+    advice = "mark this model without cells"
+    if not pool.features.any():
+        raise InapplicableError(
+            "cells: no class has enough samples whose activations differ", advice=advice
+        )
+    if not secret.meta["margin"]:
+        raise InapplicableError("cells: cells_margin is 0", advice="use more, such as 1.5")
+    if not pool.sizes.any():
+        raise InapplicableError(
+            "cells: the model is never sure enough of its answers to move them", advice=advice
+        )
+
+
+def _check_numbers(secret: SchemeSecret) -> None:
+    """Types, shapes and ranges of what reading computes with."""
+    arrays = secret.arrays
+    names = [f"{part}_{what}" for part in ("probe", "pool") for what in ("features", "outputs")]
+    for name in [*names, "scales"]:
+        # In any other type values that differ could be the same to the signs.
+        if arrays[name].dtype != np.float32 or not np.isfinite(arrays[name]).all():
+            raise _forged(f"{name} are no finite numbers")
+    outputs, scales = arrays["probe_outputs"].shape[1], arrays["scales"].astype(np.float32)
+    if scales.shape != (outputs,) or not (scales > 0).all():
+        raise _forged("the scales do not fit the outputs")
+    if not 0 < float(str(secret.meta["margin"])) < math.inf:
+        raise _forged("the margin is no size")
+    if secret.meta["task"] == "classification":
+        contrasted = arrays["contrasted"].astype(np.int64)
+        rows, width = contrasted.shape
+        distinct = all(len(set(row)) == width for row in contrasted.tolist())
+        inside = (contrasted >= 0).all() and (contrasted < outputs).all()
+        if (
+            outputs > _MOST_CLASSES
+            or rows != outputs
+            or width not in _WIDTHS
+            or not distinct
+            or not inside
+        ):
+            raise _forged("the contrasts are not of the model's classes")
+    if arrays["maps"].ndim != 3 or not 1 <= len(arrays["maps"]) <= MOST_CELLS:
+        raise _forged("its cells are not those of a model")
+    for part in ("probe", "pool"):
+        carriers = carriers_of(secret, part)
+        lengths = {len(arrays[f"{part}_indices"]), *map(len, carriers[:2]), len(carriers.cells)}
+        widths = carriers.outputs.shape[1:], carriers.features.shape[1:]
+        if len(lengths) > 1 or widths != ((outputs,), arrays["maps"].shape[2:]):
+            raise _forged(f"its {part} arrays are not of the same samples")
+
+
+def _signs(secret: SchemeSecret) -> NDArray[np.int8]:
+    """The signs: int8 [cells, components, directions], each 1 or -1."""
+    arrays = secret.arrays
+    parts = [
+        np.ascontiguousarray(arrays[name].astype(kind)).tobytes()
+        for name, kind in (
+            ("probe_indices", "<i8"),
+            ("probe_groups", "<i8"),
+            ("probe_features", "<f4"),
+            ("probe_outputs", "<f4"),
+            ("scales", "<f4"),
+            ("contrasted", "<i8"),
+        )
+        if name in arrays
+    ]
+    plain = [str(secret.meta["task"]).encode(), repr(float(str(secret.meta["margin"]))).encode()]
+    choice = hashlib.sha256(encode(DOMAIN, b"cells", *plain, *parts)).hexdigest()
+    cells, _, components = arrays["maps"].shape
+    shape = (cells, components, carriers_of(secret, "probe").directions.shape[1])
+    stream = Stream(arrays["sign_key"].tobytes(), f"signs {shape} {choice}")
+    return (2 * stream.bits(int(np.prod(shape))) - 1).reshape(shape).astype(np.int8)
+
+
+def _as_array(key: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(key, dtype=np.uint8)
+
+
+def _forged(what: str) -> TamperedError:
+    return TamperedError(
+        f"cells secret: {what}", advice="take the sealed record from the key store again"
+    )
