@@ -19,7 +19,7 @@ from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel
 
-__all__ = ["restructured"]
+__all__ = ["as_file", "restructured"]
 
 Plan = Callable[[Layout, np.random.Generator], Mapping[int, Change]]
 
@@ -49,7 +49,7 @@ def restructured(
     Raises:
         CouldNotCheckError: The model cannot be exported, or has no channels to change.
     """
-    view = model if isinstance(model, OnnxTappedModel) else _exported(model, data, attack)
+    view = as_file(model, data, attack)
     layout = channel_layout(view, data.inputs if len(data.inputs) else None)
     random = np.random.default_rng(seed)
     changes = plan(layout, random)
@@ -67,7 +67,19 @@ def restructured(
     return changed.eval()
 
 
-def _exported(model: TappedModel, data: LabelledData, attack: str) -> OnnxTappedModel:
+def as_file(model: TappedModel, data: LabelledData, attack: str) -> OnnxTappedModel:
+    """The view of a model's ONNX file, with the same tap; one that has none is exported.
+
+    Args:
+        model: The model; not changed. What is a file's view is given as it is.
+        data: Inputs, two or more when the model must be exported.
+        attack: Name of the attack, for errors.
+
+    Raises:
+        CouldNotCheckError: The model cannot be exported.
+    """
+    if isinstance(model, OnnxTappedModel):
+        return model
     with tempfile.TemporaryDirectory(prefix="deepsigns-") as folder:
         path = Path(folder) / "model.onnx"
         try:
