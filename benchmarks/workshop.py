@@ -92,9 +92,17 @@ class Workshop:
         )
 
     def owner_data(self, part: str, seed: int) -> TrainingData:
-        """What the owner trains on: `full`, or the `half` that the seed chooses."""
+        """What the owner trains on.
+
+        Args:
+            part: `full`, the `half` that the seed chooses, or a number of samples.
+            seed: Of the half.
+        """
         if part == "full":
             return self.data
+        if part.isdigit():
+            train = _some(self.data.train, int(part))
+            return TrainingData(train, self.data.validation, self.data.classes)
         train, _ = halves(self.data.train, seed)
         return TrainingData(train, self.data.validation, self.data.classes)
 

@@ -15,6 +15,10 @@ from benchmarks.kinds.pruned import PRUNED
 from benchmarks.kinds.security import DETECTION, PAIR
 from benchmarks.kinds.thief import THIEF
 from benchmarks.kinds.timing import TIMING
+from benchmarks.thieves.filtered import FILTERED
+from benchmarks.thieves.nulls import READ_NULLS
+from benchmarks.thieves.released import RELEASED
+from benchmarks.thieves.robbed import ROBBED
 
 __all__ = ["KINDS"]
 
@@ -35,4 +39,8 @@ KINDS: dict[str, Kind] = {
     "generality": GENERALITY,
     "comparison": COMPARISON,
     "timing": TIMING,
+    "released": RELEASED,
+    "robbed": ROBBED,
+    "filtered": FILTERED,
+    "read-nulls": READ_NULLS,
 }
