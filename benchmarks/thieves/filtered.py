@@ -23,7 +23,7 @@ FALSE_ALARMS = 0.001
 DETECTORS = ("isolated pixels", "changed by a median filter", "far from every sample")
 
 # Share of the samples' range by which a pixel stands out.
-_ISOLATED = 0.3
+_ISOLATED = 0.5
 # Samples that the last detector compares with, and directions of the data that it looks at.
 _KNOWN, _DIRECTIONS = 4_000, 50
 
@@ -73,10 +73,10 @@ def _score(detector: str, samples: NDArray[np.float32]) -> Score:
 
 
 def _beside_median(inputs: NDArray[np.float32], *, least: float) -> NDArray[np.floating]:
-    """How much, or how often beyond a distance, pixels differ from the median around them."""
+    """How much pixels differ from the median around them, or how many are that much brighter."""
     size = (1,) * (inputs.ndim - 2) + (3, 3)
-    rest = np.abs(inputs - ndimage.median_filter(inputs, size=size, mode="nearest"))
-    values = (rest > least) if least else rest
+    rest = inputs - ndimage.median_filter(inputs, size=size, mode="nearest")
+    values = (rest > least) if least else np.abs(rest)
     return np.asarray(values.reshape(len(inputs), -1).mean(axis=1))
 
 

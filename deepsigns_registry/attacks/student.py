@@ -23,7 +23,7 @@ def student_of(teacher: Victim) -> TappedModel:
         teacher: The stolen model and the thief's data; the seed draws the student.
 
     Returns:
-        The student, on the teacher's device, ready to be trained.
+        The student, on the teacher's device, ready to be trained; tapped before its last layer.
     """
     examples = teacher.examples()
     outputs = teacher.model(examples).outputs[0].numel()
@@ -36,10 +36,11 @@ def student_of(teacher: Victim) -> TappedModel:
             if is_image and not convolves
             else _dense(examples[0].numel(), outputs)
         )
-    return EagerTappedModel(module.to(teacher.device), "0", task=teacher.data.task).eval()
+    tap = str(len(module) - 2)
+    return EagerTappedModel(module.to(teacher.device), tap, task=teacher.data.task).eval()
 
 
-def _convolving(shape: tuple[int, ...], outputs: int) -> nn.Module:
+def _convolving(shape: tuple[int, ...], outputs: int) -> nn.Sequential:
     channels, height, width = shape
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1),
@@ -55,7 +56,7 @@ def _convolving(shape: tuple[int, ...], outputs: int) -> nn.Module:
     )
 
 
-def _dense(inputs: int, outputs: int) -> nn.Module:
+def _dense(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(inputs, 256),

@@ -41,7 +41,7 @@ STRENGTHS = {
     "gate": "0.05",
     "filter": "1",
 }
-QUICK = {
+QUICK: dict[str, Attack] = {
     "overwrite": Overwrite(settings=MarkSettings(minimum_steps=4)),
     "overwrite_strong": OverwriteStrong(settings=replace(STRONG, minimum_steps=4)),
 }
