@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from deepsigns_registry.attacks.decay import Decay
+from deepsigns_registry.attacks.finetune import Finetune
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel
 
@@ -33,11 +34,14 @@ def test_the_second_part_brings_the_accuracy_back(
     assert accuracy(decayed, data) > 0.9
     assert [share for share, _ in told] == pytest.approx([n / 13 for n in range(1, 14)])
     assert [words.split(",")[0] for _, words in told[7:9]] == ["epoch 8", "epoch 1"]
-    pairs = zip(victim.parameters(), decayed.parameters(), strict=True)
-    (kept,) = (
-        torch.corrcoef(torch.stack([old.flatten(), new.flatten()]).detach())[0, 1]
-        for old, new in pairs
-        if old.numel() == 4096
-    )
-    # Without weight decay it is above 0.7: only what the task needs came back.
-    assert float(kept) < 0.5
+    plain = Finetune(learning_rate=1e-2).apply(victim, 13, data, seed=0)
+    kept = [hidden_likeness(victim, model) for model in (plain, decayed)]
+    # Only what the task needs came back.
+    assert kept[1] < kept[0] - 0.2
+
+
+def hidden_likeness(before: TappedModel, after: TappedModel) -> float:
+    """Correlation of the largest weight with what it was."""
+    pairs = zip(before.parameters(), after.parameters(), strict=True)
+    old, new = max(pairs, key=lambda pair: pair[0].numel())
+    return float(torch.corrcoef(torch.stack([old.flatten(), new.flatten()]).detach())[0, 1])

@@ -70,21 +70,20 @@ def test_a_tenth_of_the_rate_goes_a_tenth_as_far(victim: TappedModel, data: Labe
 
 def test_descent_without_momentum_is_the_gradient_times_the_rate(data: LabelledData) -> None:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
-    model = EagerTappedModel(module, "0")
-    loss = functional.cross_entropy(
-        module(torch.from_numpy(data.inputs)), torch.from_numpy(data.labels)
-    )
-    (gradient,) = torch.autograd.grad(loss, [module[1].weight])
+    layer = nn.Linear(64, 4)
+    model = EagerTappedModel(nn.Sequential(nn.Flatten(), layer), "0")
+    outputs = model(torch.from_numpy(data.inputs)).outputs
+    loss = functional.cross_entropy(outputs, torch.from_numpy(data.labels))
+    (gradient,) = torch.autograd.grad(loss, [layer.weight])
     tuned = FinetuneSgd(batch_size=len(data)).apply(model, 1, data, seed=0)
-    stepped = module[1].weight - 0.05 * gradient
+    stepped = layer.weight - 0.05 * gradient
     torch.testing.assert_close(tuned.get_parameter("module.1.weight"), stepped)
     # The second step of two goes on with most of the first.
     plain, heavy = (
         FinetuneSgd(batch_size=len(data), momentum=momentum).apply(model, 2, data, seed=0)
         for momentum in (0.0, 0.9)
     )
-    first = stepped - module[1].weight
+    first = stepped - layer.weight
     difference = heavy.get_parameter("module.1.weight") - plain.get_parameter("module.1.weight")
     torch.testing.assert_close(difference, 0.9 * first, rtol=1e-3, atol=1e-6)
 
