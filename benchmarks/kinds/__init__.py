@@ -1,12 +1,12 @@
 """The kinds of units, one a file: each measures one thing of one model and seed."""
 
+from benchmarks.kind import Kind
 from benchmarks.kinds.capacity import CAPACITY
 from benchmarks.kinds.comparison import COMPARISON
 from benchmarks.kinds.control import CONTROL
 from benchmarks.kinds.files import FILES
 from benchmarks.kinds.finetuned import FINETUNED
 from benchmarks.kinds.generality import GENERALITY
-from benchmarks.kinds.kind import Kind
 from benchmarks.kinds.marked import MARKED
 from benchmarks.kinds.nulls import NULLS, STRANGER
 from benchmarks.kinds.overwritten import OVERWRITTEN

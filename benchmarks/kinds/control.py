@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kinds.kind import EMBEDDING, Kind
+from benchmarks.kind import EMBEDDING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop, base_settings

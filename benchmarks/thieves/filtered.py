@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
-from benchmarks.kinds.kind import Kind
+from benchmarks.kind import Kind
 from benchmarks.measurement import Measurement
 from benchmarks.thieves.reading import CRITERION, examined
 from benchmarks.thieves.released import THIEVES
@@ -17,7 +17,7 @@ from benchmarks.workshop import Workshop
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.schemes import named_schemes
 
-__all__ = ["DETECTORS", "FALSE_ALARMS", "FILTERED", "detector_setting"]
+__all__ = ["DETECTORS", "FALSE_ALARMS", "FILTERED", "detector_setting", "score_of"]
 
 FALSE_ALARMS = 0.001
 DETECTORS = ("isolated pixels", "changed by a median filter", "far from every sample")
@@ -47,7 +47,7 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
     released, marked = unit.needs
     record = WatermarkRecord.from_bytes(workshop.store.read(released, "record"))
     ordinary = workshop.data.validation.inputs
-    score = _score(unit.setting, workshop.owner_data(marked.setting, unit.seed).train.inputs)
+    score = score_of(unit.setting, workshop.owner_data(marked.setting, unit.seed).train.inputs)
     limit = float(np.quantile(score(ordinary), 1 - FALSE_ALARMS))
     setting = detector_setting(unit.setting)
     with opened(workshop.store.read(released, "onnx")) as suspect:
@@ -64,7 +64,7 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
     return found
 
 
-def _score(detector: str, samples: NDArray[np.float32]) -> Score:
+def score_of(detector: str, samples: NDArray[np.float32]) -> Score:
     """How strange inputs are to a thief who knows ordinary samples."""
     if detector == DETECTORS[2]:
         return _distance(samples)

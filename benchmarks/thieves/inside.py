@@ -24,18 +24,21 @@ class InsideSuspect:
 
     Args:
         model: The file's view; not one of unknown origin.
+
+    Attributes:
+        file: The file itself.
     """
 
     def __init__(self, model: OnnxTappedModel) -> None:
         self._model = model.eval()
-        self._file = model.write_back()
+        self.file = model.write_back()
 
     def run(
         self, inputs: NDArray[np.float32], *, tap: str | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Answers a batch; see `Suspect.run`."""
-        known = tap is not None and has_tensor(self._file, tap)
-        output = self._file.graph.output[0].name
+        known = tap is not None and has_tensor(self.file, tap)
+        output = self.file.graph.output[0].name
         values = self._tensors(inputs, [output, *([tap] if known and tap else [])])
         return values[output], values.get(tap) if tap else None
 
@@ -43,11 +46,11 @@ class InsideSuspect:
         self, inputs: NDArray[np.float32], tensors: Sequence[str]
     ) -> dict[str, NDArray[np.float32]]:
         """Reads several hidden tensors; see `Suspect.activations`."""
-        return self._tensors(inputs, [name for name in tensors if has_tensor(self._file, name)])
+        return self._tensors(inputs, [name for name in tensors if has_tensor(self.file, name)])
 
     def weight(self, tap: str) -> NDArray[np.float32] | None:
         """The weight behind a tap; see `Suspect.weight`."""
-        return read_weight(self._file, tap, where=_WHERE)
+        return read_weight(self.file, tap, where=_WHERE)
 
     def network(self) -> Network | None:
         """The file's layers; see `Suspect.network`."""
@@ -55,7 +58,7 @@ class InsideSuspect:
 
     @cached_property
     def _network(self) -> Network | None:
-        return read_network(self._file, where=_WHERE)
+        return read_network(self.file, where=_WHERE)
 
     def _tensors(
         self, inputs: NDArray[np.float32], names: Sequence[str]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.kinds.kind import Kind
+from benchmarks.kind import Kind
 from benchmarks.measurement import Measurement
 from benchmarks.recipes import Recipe, train_owner
 from benchmarks.scale import FULL, Scale

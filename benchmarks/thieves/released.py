@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from benchmarks.kinds.kind import READING, Kind
+from benchmarks.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.thieves.reading import CRITERION, examined
 from benchmarks.thieves.robberies import AS_MARKED, LABELS

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from benchmarks.kinds.kind import Kind
+from benchmarks.kind import Kind
 from benchmarks.measurement import Measurement
 from benchmarks.thieves.reading import CRITERION, examined
 from benchmarks.thieves.released import THIEVES
