@@ -25,6 +25,7 @@ from scipy import stats
 
 from deepsigns_registry.watermark.calibrated import label_choices
 from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.evidence import Evidence, Matches
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.projection import centred
@@ -32,7 +33,7 @@ from deepsigns_registry.watermark.scheme import Answers, Preparation, Scheme
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
-from deepsigns_registry.watermark.verdict import Evidence, judge
+from deepsigns_registry.watermark.verdict import judge
 
 __all__ = [
     "LEVELS",
@@ -270,7 +271,7 @@ def derived_evidence(
     *,
     keys: Sequence[int],
     device: torch.device | str = "cpu",
-) -> dict[str, list[Evidence]]:
+) -> dict[str, list[Matches]]:
     """Derives keys with the package's own code and reads them from suspects.
 
     Args:
@@ -288,7 +289,7 @@ def derived_evidence(
     """
     place = torch.device(device)
     manifest = Manifest.of(data.train)
-    found: dict[str, list[Evidence]] = {name: [] for name in suspects}
+    found: dict[str, list[Matches]] = {name: [] for name in suspects}
     for number in keys:
         subkey = RootKey(number.to_bytes(32, "big"), _OWNER).subkey(scheme.name)
         secret = scheme.prepare(Preparation(parent, data, manifest, subkey, place, options))
@@ -299,11 +300,17 @@ def derived_evidence(
             outputs, activation = suspect.run(inputs, tap=tap)
             weight = suspect.weight(model.tap) if scheme.needs_weight else None
             answers = Answers(outputs, activation, weight)
-            found[name].append(scheme.evidence(secret, answers))
+            found[name].append(_counted(scheme.evidence(secret, answers)))
     return found
 
 
-def observed(evidence: Sequence[Evidence]) -> Null:
+def _counted(found: Evidence) -> Matches:
+    if not isinstance(found, Matches):
+        raise TypeError(f"{found.scheme} counts no matches")
+    return found
+
+
+def observed(evidence: Sequence[Matches]) -> Null:
     """Tallies derived keys' evidence as if it had been simulated.
 
     Args:
@@ -316,7 +323,7 @@ def observed(evidence: Sequence[Evidence]) -> Null:
 
 def _by_matches(null: Null) -> Iterator[Evidence]:
     for matches in range(null.trials + 1):
-        yield Evidence("null", trials=null.trials, matches=matches, chance=null.chance)
+        yield Matches("null", trials=null.trials, matches=matches, chance=null.chance)
 
 
 def _gram_roots(means: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

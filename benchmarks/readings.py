@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks.measurement import Measurement
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.extract import Extraction, extract
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import SchemeSecret
@@ -31,18 +32,23 @@ class Reading:
         found = {item.scheme: item for item in extraction.evidence}
         # A scheme that could not be read proves nothing: no match, and a p-value of 1.
         names = sorted(record.secrets, reverse=True)
-        self.errors = {
-            name: found[name].errors if name in found else trials(record.secrets[name])
-            for name in names
-        }
+        self.errors: dict[str, int] = {}
+        for name in names:
+            read = found.get(name)
+            if isinstance(read, Matches):
+                self.errors[name] = read.errors
+            elif read is None and _counts(record.secrets[name]):
+                self.errors[name] = trials(record.secrets[name])
         self.log10_p = {name: found[name].log10_p if name in found else 0.0 for name in names}
 
     def measurements(self, criterion: str, model: str, setting: str) -> Iterator[Measurement]:
-        """Errors and p-value of each scheme."""
-        for name, errors in self.errors.items():
-            yield Measurement(
-                criterion, model, name, setting, _errors(name), errors, "high is worst"
-            )
+        """Errors, where matches are counted, and p-value of each scheme."""
+        for name in self.log10_p:
+            if name in self.errors:
+                errors = self.errors[name]
+                yield Measurement(
+                    criterion, model, name, setting, _errors(name), errors, "high is worst"
+                )
             yield Measurement(
                 criterion, model, name, setting, "log10 p", self.log10_p[name], "high is worst"
             )
@@ -60,15 +66,21 @@ def keeps(reached: float, whole: float) -> bool:
 
 def worst(readings: Sequence[Reading], model: str, setting: str) -> Iterator[Measurement]:
     """The most errors and the largest p-value of each scheme in any of these readings."""
-    for scheme in readings[0].errors:
-        errors = max(reading.errors[scheme] for reading in readings)
+    for scheme in readings[0].log10_p:
         log10_p = max(reading.log10_p[scheme] for reading in readings)
-        for metric, value in ((_errors(scheme), errors), ("log10 p", log10_p)):
+        found: list[tuple[str, float]] = [("log10 p", log10_p)]
+        if all(scheme in reading.errors for reading in readings):
+            found.insert(0, (_errors(scheme), max(r.errors[scheme] for r in readings)))
+        for metric, value in found:
             yield Measurement("robustness", model, scheme, setting, metric, value, "high is worst")
 
 
 def _errors(scheme: str) -> str:
     return "wrong answers" if scheme == "blackbox" else "bit errors"
+
+
+def _counts(secret: SchemeSecret) -> bool:
+    return bool({"kept", "bits"}.intersection(secret.arrays))
 
 
 def trials(secret: SchemeSecret) -> int:

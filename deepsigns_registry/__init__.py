@@ -12,8 +12,10 @@ what a third party can check.
 
 A verdict is a probability, never a bare yes:
 
-    >>> from deepsigns_registry.watermark.verdict import Evidence, judge
-    >>> evidence = Evidence(scheme="whitebox", trials=128, matches=128, chance=0.5, level="a")
+    >>> from deepsigns_registry.watermark.evidence import Matches
+
+    >>> from deepsigns_registry.watermark.verdict import judge
+    >>> evidence = Matches(scheme="whitebox", trials=128, matches=128, chance=0.5, level="a")
     >>> judge([evidence], tries=10).word
     'present'
 """

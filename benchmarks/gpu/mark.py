@@ -74,7 +74,7 @@ def _read(record: WatermarkRecord, model: TappedModel, device: torch.device) -> 
         "tap_agreement": found.tap_agreement,
         "evidence": {
             item.scheme: {
-                "matches": item.matches,
+                "matches": item.score,
                 "trials": item.trials,
                 "log10_p": item.log10_p,
             }

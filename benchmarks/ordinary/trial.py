@@ -148,7 +148,7 @@ def judged(reading: Reading, limit: float) -> tuple[Outcome, str]:
         adjusted = reading.verdict.log10_p_adjusted(name)
         weakest = max(weakest, adjusted)
         if adjusted > ENOUGH:
-            shortfalls += [f"{name}: {found.matches} of {found.trials}, log10 p {adjusted:.1f}"]
+            shortfalls += [f"{name}: {found.said}, log10 p {adjusted:.1f}"]
     if reading.drop > limit:
         shortfalls += [f"drop {100 * reading.drop:.2f} points, limit {100 * limit:.2f}"]
     if not shortfalls:

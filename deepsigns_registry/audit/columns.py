@@ -16,15 +16,16 @@ class Reading:
 
     Attributes:
         scheme: Name of the scheme.
-        trials: Committed bits or queries, all of them.
-        matches: How many the file answers as the key says.
-        log10_p: log10 of the exact chance of that many matches without the key.
+        trials: Committed bits, queries or values, all of them.
+        score: How many the file answers as the key says, or how many standard deviations it
+            correlates with the key.
+        log10_p: log10 of the exact chance of as much without the key.
         log10_p_adjusted: The same, adjusted for everything that was tried.
     """
 
     scheme: str
     trials: int
-    matches: int
+    score: float
     log10_p: float
     log10_p_adjusted: float
 
@@ -53,9 +54,11 @@ class Column:
     count_name: str
     counts_errors: bool = False
 
-    def count(self, reading: Reading) -> int:
+    def count(self, reading: Reading) -> int | float:
         """The number that stands under `heading`."""
-        return reading.trials - reading.matches if self.counts_errors else reading.matches
+        score = round(reading.score, 1)
+        counted = reading.trials - score if self.counts_errors else score
+        return int(counted) if counted == int(counted) else counted
 
     def fields(self, reading: Reading | None) -> dict[str, int | float | None]:
         """The reading as fields of `results.json`; all are None where nothing was read.

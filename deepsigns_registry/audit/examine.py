@@ -317,7 +317,7 @@ def _with_evidence(row: Row, verdict: Verdict) -> Row:
         Reading(
             scheme=evidence.scheme,
             trials=evidence.trials,
-            matches=evidence.matches,
+            score=evidence.score,
             log10_p=evidence.log10_p,
             log10_p_adjusted=verdict.log10_p_adjusted(evidence.scheme),
         )

@@ -64,7 +64,7 @@ def _echo(onnx: Path, examination: "Examination") -> None:
     for evidence in verdict.evidence:
         adjusted = verdict.log10_p_adjusted(evidence.scheme)
         click.echo(
-            f"  {evidence.scheme:<9} {evidence.matches} of {evidence.trials} match, "
+            f"  {evidence.scheme:<9} {evidence.said}, "
             f"log10 p {evidence.log10_p:.1f}, adjusted {adjusted:.1f}"
         )
     # The first reasons repeat the evidence; what follows says which step could not run.

@@ -39,9 +39,11 @@ def sufficient_scheme(verdict: Verdict) -> str:
         verdict: `present`.
 
     Examples:
-        >>> from deepsigns_registry.watermark.verdict import Evidence, judge
-        >>> weak = Evidence("whitebox", trials=128, matches=70, chance=0.5, level="a")
-        >>> strong = Evidence("blackbox", trials=400, matches=300, chance=1 / 9)
+        >>> from deepsigns_registry.watermark.evidence import Matches
+
+        >>> from deepsigns_registry.watermark.verdict import judge
+        >>> weak = Matches("whitebox", trials=128, matches=70, chance=0.5, level="a")
+        >>> strong = Matches("blackbox", trials=400, matches=300, chance=1 / 9)
         >>> sufficient_scheme(judge([weak, strong], tries=1))
         'blackbox'
     """

@@ -26,6 +26,7 @@ from deepsigns_registry.errors import (
 from deepsigns_registry.watermark.calibrated import calibrated_answers, label_choices
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, first_by_digest, sample_digest
@@ -39,7 +40,6 @@ from deepsigns_registry.watermark.scheme import (
 )
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped
-from deepsigns_registry.watermark.verdict import Evidence
 
 __all__ = ["BlackBox"]
 
@@ -114,7 +114,7 @@ class BlackBox:
         )
         return Probes(queries)
 
-    def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
+    def evidence(self, secret: SchemeSecret, answers: Answers) -> Matches:
         """Counts queries answered as the key says; see `Scheme.evidence`."""
         outputs = answers.outputs
         labels, classes = _labels(secret), int(str(secret.meta["classes"]))
@@ -126,7 +126,7 @@ class BlackBox:
             )
         parent = secret.arrays["parent_outputs"].astype(np.float32, copy=False)
         matches = calibrated_answers(outputs, parent) == labels
-        return Evidence(
+        return Matches(
             scheme=self.name,
             trials=len(labels),
             matches=int(matches.sum()),

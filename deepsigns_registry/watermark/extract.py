@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.align import Alignment, align
 from deepsigns_registry.watermark.blueprint import Network
+from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.projection import class_means
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import Answers, Probes, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import Suspect
 from deepsigns_registry.watermark.tap import TapAgreement
-from deepsigns_registry.watermark.verdict import PRESENT_AT, Evidence
+from deepsigns_registry.watermark.verdict import PRESENT_AT
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
 __all__ = ["Extraction", "extract"]

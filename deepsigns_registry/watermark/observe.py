@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.watermark.data import LabelledData
+from deepsigns_registry.watermark.evidence import Evidence, Matches
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.fidelity import Cost, mark_cost
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -16,7 +17,6 @@ from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 from deepsigns_registry.watermark.task import SCORES
-from deepsigns_registry.watermark.verdict import Evidence
 
 __all__ = ["Observation", "Observer", "changed_answers"]
 
@@ -56,9 +56,12 @@ class Observation:
         if score == SCORES["classification"]:
             found["changed"] = self.changed
         for entry in self.evidence:
-            size, counted = named.get(entry.scheme, ("trials", "matches"))
-            found[f"{entry.scheme}_{size}"] = entry.trials
-            found[f"{entry.scheme}_{counted}"] = getattr(entry, counted)
+            if isinstance(entry, Matches):
+                size, counted = named.get(entry.scheme, ("trials", "matches"))
+                found[f"{entry.scheme}_{size}"] = entry.trials
+                found[f"{entry.scheme}_{counted}"] = getattr(entry, counted)
+            else:
+                found |= {f"{entry.scheme}_{name}": v for name, v in entry.figures().items()}
         return found
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deepsigns_registry.watermark.embed import Course
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.observe import Observation
 
 __all__ = [
@@ -102,7 +103,7 @@ def reweighed(seen: Observation, factors: Mapping[str, float]) -> dict[str, floa
     found = dict(factors)
     for entry in seen.evidence:
         plenty = seen.log10_p(entry.scheme) <= _PLENTY
-        if plenty and entry.matches < _MOST_MATCHES * entry.trials:
+        if plenty and isinstance(entry, Matches) and entry.matches < _MOST_MATCHES * entry.trials:
             found[entry.scheme] = _RELIEF * found.get(entry.scheme, 1.0)
     return found
 

@@ -1,14 +1,17 @@
 """Rounds of a marking as plain values: a checkpoint holds them."""
 
+from dataclasses import asdict
 from typing import Any
 
 from deepsigns_registry.watermark.embed import Course
+from deepsigns_registry.watermark.evidence import Correlation, Evidence, Matches
 from deepsigns_registry.watermark.fidelity import Cost
 from deepsigns_registry.watermark.observe import Observation
 from deepsigns_registry.watermark.plan import Round
-from deepsigns_registry.watermark.verdict import Evidence
 
 __all__ = ["observation_of", "plain_observation", "plain_round", "round_of"]
+
+_KINDS: dict[str, type[Evidence]] = {kind.__name__: kind for kind in (Matches, Correlation)}
 
 
 def plain_round(each: Round) -> dict[str, Any]:
@@ -24,10 +27,7 @@ def plain_round(each: Round) -> dict[str, Any]:
 def plain_observation(seen: Observation) -> dict[str, Any]:
     """An observation as JSON can hold it."""
     return {
-        "evidence": [
-            [entry.scheme, entry.trials, entry.matches, entry.chance, entry.level]
-            for entry in seen.evidence
-        ],
+        "evidence": [[type(entry).__name__, asdict(entry)] for entry in seen.evidence],
         "unread": list(seen.unread),
         "cost": list(seen.cost),
         "changed": seen.changed,
@@ -38,7 +38,7 @@ def plain_observation(seen: Observation) -> dict[str, Any]:
 def observation_of(content: dict[str, Any]) -> Observation:
     """Reads what `plain_observation` wrote."""
     return Observation(
-        evidence=tuple(Evidence(*entry) for entry in content["evidence"]),
+        evidence=tuple(_KINDS[kind](**values) for kind, values in content["evidence"]),
         unread=tuple(content["unread"]),
         cost=Cost(*content["cost"]),
         changed=content["changed"],

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, run_batched
-from deepsigns_registry.watermark.verdict import Evidence
 
 __all__ = ["JSON", "Answers", "Objective", "Preparation", "Probes", "Scheme", "SchemeSecret"]
 

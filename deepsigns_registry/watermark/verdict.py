@@ -1,4 +1,4 @@
-"""Evidence, and what it is worth: a probability, and one of three words.
+"""What evidence is worth: a probability, and one of three words.
 
 Needs neither torch nor numpy, so that a gate or a report can read verdicts anywhere.
 """
@@ -8,53 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["ABSENT_ABOVE", "PRESENT_AT", "Evidence", "Verdict", "judge"]
+from deepsigns_registry.watermark.evidence import Evidence
+
+__all__ = ["ABSENT_ABOVE", "PRESENT_AT", "Verdict", "judge"]
 
 PRESENT_AT = -6.0
 ABSENT_ABOVE = -2.0
 
 Word = Literal["present", "absent", "undecided"]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What one scheme read from one suspect.
-
-    Attributes:
-        scheme: Name of the scheme.
-        trials: Number of committed bits or queries, all of them.
-        matches: How many the suspect answered as the key says.
-        chance: Highest probability of one match for a suspect that does not depend on the key.
-        level: How the suspect was read: `a` tap verified by value, `b` weight verified by
-            its rows, `c` tap read after alignment to the unmarked parent, `oracle` outputs only,
-            empty when the tap was not verified.
-
-    Examples:
-        >>> Evidence("whitebox", trials=128, matches=102, chance=0.5, level="a").errors
-        26
-        >>> round(Evidence("whitebox", trials=128, matches=102, chance=0.5).log10_p, 1)
-        -11.4
-    """
-
-    scheme: str
-    trials: int
-    matches: int
-    chance: float
-    level: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.matches <= self.trials or not 0 < self.chance <= 1:
-            raise ValueError(f"impossible evidence: {self}")
-
-    @property
-    def errors(self) -> int:
-        """Bits or queries that do not match."""
-        return self.trials - self.matches
-
-    @property
-    def log10_p(self) -> float:
-        """log10 P(X >= matches) for X binomial (trials, chance): exact, finite, at most 0."""
-        return _log10_upper_tail(self.trials, self.matches, self.chance)
 
 
 @dataclass(frozen=True)
@@ -93,10 +54,7 @@ class Verdict:
             "reasons": list(self.reasons),
             "evidence": {
                 evidence.scheme: {
-                    "trials": evidence.trials,
-                    "matches": evidence.matches,
-                    "errors": evidence.errors,
-                    "chance": evidence.chance,
+                    **evidence.figures(),
                     "level": evidence.level,
                     "log10_p": evidence.log10_p,
                     "log10_p_adjusted": _adjusted(evidence, self.tries),
@@ -122,7 +80,8 @@ def judge(evidence: Sequence[Evidence], *, tries: int, incomplete: Sequence[str]
         ValueError: `tries` is below 1.
 
     Examples:
-        >>> chance = Evidence("whitebox", trials=128, matches=64, chance=0.5, level="a")
+        >>> from deepsigns_registry.watermark.evidence import Matches
+        >>> chance = Matches("whitebox", trials=128, matches=64, chance=0.5, level="a")
         >>> judge([chance], tries=1).word
         'absent'
         >>> judge([chance], tries=1, incomplete=["whitebox: tap not verified"]).word
@@ -132,8 +91,7 @@ def judge(evidence: Sequence[Evidence], *, tries: int, incomplete: Sequence[str]
         raise ValueError(f"tries is {tries}: at least this one was tried")
     found = tuple(evidence)
     reasons = [
-        f"{item.scheme}: {item.matches} of {item.trials} match, adjusted log10 p "
-        f"{_adjusted(item, tries):.2f}"
+        f"{item.scheme}: {item.said}, adjusted log10 p {_adjusted(item, tries):.2f}"
         for item in found
     ]
     reasons += list(incomplete)
@@ -150,21 +108,3 @@ def judge(evidence: Sequence[Evidence], *, tries: int, incomplete: Sequence[str]
 
 def _adjusted(evidence: Evidence, tries: int) -> float:
     return min(0.0, evidence.log10_p + math.log10(tries))
-
-
-def _log10_upper_tail(trials: int, matches: int, chance: float) -> float:
-    if matches == 0 or chance == 1:
-        return 0.0
-    log_success, log_failure = math.log(chance), math.log1p(-chance)
-    terms = [
-        math.lgamma(trials + 1)
-        - math.lgamma(successes + 1)
-        - math.lgamma(trials - successes + 1)
-        + successes * log_success
-        + (trials - successes) * log_failure
-        for successes in range(matches, trials + 1)
-    ]
-    # The largest term is taken out first: p itself underflows long before its logarithm does.
-    largest = max(terms)
-    total = math.fsum(math.exp(term - largest) for term in terms)
-    return min(0.0, (largest + math.log(total)) / math.log(10))

@@ -25,6 +25,7 @@ from deepsigns_registry.watermark.carriers import (
     carrier_counts,
     neurons_needed,
 )
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
@@ -39,7 +40,6 @@ from deepsigns_registry.watermark.scheme import (
 )
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tap import Layout, TapAgreement, compare_taps
-from deepsigns_registry.watermark.verdict import Evidence
 from deepsigns_registry.watermark.whitebox_objective import WhiteBoxObjective
 
 __all__ = ["WhiteBox", "width_needed"]
@@ -128,7 +128,7 @@ class WhiteBox:
         """The triggers, one carrier class after the other."""
         return Probes(secret.arrays["triggers"].astype(np.float32, copy=False))
 
-    def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
+    def evidence(self, secret: SchemeSecret, answers: Answers) -> Matches:
         """Counts matching bits; see `Scheme.evidence`."""
         activation = answers.activation
         expected = secret.arrays["bits"]
@@ -146,7 +146,7 @@ class WhiteBox:
             )
         means = class_means(activation, len(expected))
         found_bits = read_bits(means, secret.arrays["projection"].astype(np.float32))
-        return Evidence(
+        return Matches(
             scheme=self.name,
             trials=int(expected.size),
             matches=int((found_bits == expected).sum()),

@@ -30,6 +30,7 @@ from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.settings import MarkSettings
+from tests.support.matched import matched
 from tests.support.ordinary import IMAGE, ROW, Base, Counting, Log, images, layers, rows
 
 
@@ -130,7 +131,7 @@ def test_the_mark_is_read_from_a_half_precision_classifier_with_its_softmax(
     view = ExportedTappedModel(marked, model.tap)
     assert export_onnx(view, values[:4], tmp_path / "marked.onnx") == tap
     suspect = OnnxSuspect(tmp_path / "marked.onnx")
-    matches = {found.scheme: found.matches for found in extract(record, suspect).evidence}
+    matches = {found.scheme: matched(found).matches for found in extract(record, suspect).evidence}
     assert matches["whitebox"] >= 126
     assert matches["blackbox"] >= 200
     served = run_registered(marked, validation.inputs)

@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
 from deepsigns_registry.watermark.fidelity import paired_drop
 from deepsigns_registry.watermark.manifest import Manifest
-from deepsigns_registry.watermark.verdict import Evidence
 
 seeds = st.binary(min_size=32, max_size=32)
 
@@ -79,7 +79,7 @@ def test_tail_is_exact(data: st.DataObject, trials: int, classes: int) -> None:
         math.comb(trials, k) * p**k * (1 - p) ** (trials - k) for k in range(matches, trials + 1)
     )
     slow = (math.log(exact.numerator) - math.log(exact.denominator)) / math.log(10)
-    evidence = Evidence("x", trials=trials, matches=matches, chance=1 / classes)
+    evidence = Matches("x", trials=trials, matches=matches, chance=1 / classes)
     # Log-gamma of numbers below 150 is good to about 1e-13 of some hundred.
     assert abs(evidence.log10_p - slow) < 1e-9
 

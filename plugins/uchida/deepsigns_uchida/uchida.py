@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError, UnmarkableError
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
@@ -24,7 +25,6 @@ from deepsigns_registry.watermark.scheme import (
     SchemeSecret,
 )
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.verdict import Evidence
 from deepsigns_uchida.objective import UchidaObjective
 
 __all__ = ["Uchida"]
@@ -98,7 +98,7 @@ class Uchida:
         inputs = secret.arrays["probes"].astype(np.float32, copy=False)
         return Probes(inputs)
 
-    def evidence(self, secret: SchemeSecret, answers: Answers) -> Evidence:
+    def evidence(self, secret: SchemeSecret, answers: Answers) -> Matches:
         """Counts matching bits; see `Scheme.evidence`."""
         expected = secret.arrays["bits"]
         matrix = secret.arrays["matrix"].astype(np.float64)
@@ -120,7 +120,7 @@ class Uchida:
                 advice="check that the suspect works",
             )
         found = matrix @ values > 0
-        return Evidence(
+        return Matches(
             scheme=self.name,
             trials=int(expected.size),
             matches=int((found == expected).sum()),

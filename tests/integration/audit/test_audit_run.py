@@ -64,7 +64,7 @@ def test_marked_file_is_found_attacked_logged_and_signed(home: Path, audited: Au
     assert report.predicate.onnx_digest == finding.onnx_digest
     first = finding.rows[0].reading("whitebox")
     assert first is not None
-    assert report.results["rows"][0]["whitebox_bit_errors"] == first.trials - first.matches
+    assert report.results["rows"][0]["whitebox_bit_errors"] == first.trials - first.score
     _check_run(settings, audit.tracking.run, finding)
     _check_secrecy(settings, audit.folder)
 

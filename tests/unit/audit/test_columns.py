@@ -31,7 +31,7 @@ def test_no_two_schemes_share_a_field(names: list[str]) -> None:
 
 def test_white_box_counts_errors_and_others_matches(reading: MakeReading) -> None:
     counts = {
-        column.scheme: column.count(reading(column.scheme, trials=128, matches=100))
+        column.scheme: column.count(reading(column.scheme, trials=128, score=100))
         for column in columns(["whitebox", "blackbox", "uchida"])
     }
     assert counts == {"whitebox": 28, "blackbox": 100, "uchida": 100}

@@ -87,7 +87,7 @@ def test_each_faulty_reading_is_seen_in_an_attacked_row(
 def test_count_beyond_its_total_is_seen(
     row: MakeRow, reading: MakeReading, scheme: str, matches: int
 ) -> None:
-    rows = [row(readings=(reading(scheme, matches=matches),))]
+    rows = [row(readings=(reading(scheme, score=matches),))]
     judgement = judge_table(rows, [], schemes=[scheme])
     assert failed(judgement) == {f"{TITLES[scheme]}: no count exceeds its total"}
 

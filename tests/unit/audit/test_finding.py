@@ -54,7 +54,7 @@ def test_json_holds_the_rows_in_the_words_of_the_table(finding: MakeFinding) -> 
 def test_other_schemes_follow_in_the_json_and_our_own_are_always_there(
     finding: MakeFinding, row: MakeRow, reading: MakeReading
 ) -> None:
-    rows = (row(readings=(reading("uchida", matches=120),)), row("x:1").failed("broke", "code"))
+    rows = (row(readings=(reading("uchida", score=120),)), row("x:1").failed("broke", "code"))
     schemes = ("whitebox", "uchida")
     content = finding(rows=rows, schemes=schemes, score="R2").to_json()
     assert content["schemes"] == ["whitebox", "uchida"]

@@ -131,7 +131,7 @@ def test_hostile_names_stay_text(finding: MakeFinding, row: MakeRow) -> None:
 
 
 def test_table_shows_every_row(finding: MakeFinding, row: MakeRow, reading: MakeReading) -> None:
-    damaged = (reading("whitebox", matches=67), reading("blackbox"))
+    damaged = (reading("whitebox", score=67), reading("blackbox"))
     rows = (
         row(),
         row("prune:0.9", 0.9, verdict="absent", readings=damaged, accuracy=0.2),
@@ -146,7 +146,7 @@ def test_table_shows_every_row(finding: MakeFinding, row: MakeRow, reading: Make
 def test_columns_follow_the_schemes_of_the_record(
     finding: MakeFinding, row: MakeRow, reading: MakeReading
 ) -> None:
-    readings = (reading("uchida", matches=120), reading("whitebox"), reading("blackbox"))
+    readings = (reading("uchida", score=120), reading("whitebox"), reading("blackbox"))
     rows = (row(readings=readings), row("x:1", 1.0, readings=readings[1:]), row("y:1", error="z"))
     made = page(finding(rows=rows, schemes=("uchida", "blackbox", "whitebox")))
     order = [made.words.index(title) for title in ("White box", "Black box", "uchida")]

@@ -19,7 +19,8 @@ from benchmarks.ordinary.zoo import ZOO
 from benchmarks.table import END
 from deepsigns_registry.errors import RefusedError
 from deepsigns_registry.watermark.data import LabelledData
-from deepsigns_registry.watermark.verdict import Evidence, judge
+from deepsigns_registry.watermark.evidence import Evidence, Matches
+from deepsigns_registry.watermark.verdict import judge
 
 COLUMNS = {
     *("model", "data", "seeds", "marked", "accuracy_drop", "whitebox_log10_p"),
@@ -116,15 +117,19 @@ def reading(*evidence: Evidence, drop: float = 0.0, incomplete: tuple[str, ...] 
     return Reading(("whitebox", "blackbox"), verdict, incomplete, 0.5, 0.9, drop)
 
 
-WHITE = Evidence("whitebox", trials=128, matches=128, chance=0.5, level="a")
-BLACK = Evidence("blackbox", trials=400, matches=300, chance=0.5, level="oracle")
+WHITE = Matches("whitebox", trials=128, matches=128, chance=0.5, level="a")
+BLACK = Matches("blackbox", trials=400, matches=300, chance=0.5, level="oracle")
 
 
 @pytest.mark.parametrize(
     ("found", "outcome", "reason"),
     [
         (reading(WHITE, BLACK), "marked", ""),
-        (reading(WHITE, replace(BLACK, matches=255)), "weak", "blackbox: 255 of 400, log10 p -7."),
+        (
+            reading(WHITE, replace(BLACK, matches=255)),
+            "weak",
+            "blackbox: 255 of 400 match, log10 p -7.",
+        ),
         (reading(WHITE, replace(BLACK, matches=220)), "refused", "blackbox: 220 of 400"),
         (reading(WHITE), "refused", "blackbox: not read"),
         (reading(WHITE, BLACK, drop=0.02), "refused", "drop 2.00 points, limit 1.00"),

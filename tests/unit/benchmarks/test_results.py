@@ -18,9 +18,9 @@ from benchmarks.results import Results, read_results, write_results
 from benchmarks.scale import FULL
 from benchmarks.table import BEGIN, END, insert, markdown
 from deepsigns_registry.errors import ConfigurationError
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.extract import Extraction
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.verdict import Evidence
 
 
 def measured(values: list[float], over: str) -> list[Measurement]:
@@ -177,7 +177,7 @@ def test_every_bar_of_the_robustness_is_measured(model: str) -> None:
 
 def test_the_worst_of_the_levels_counts() -> None:
     def reading(errors: int) -> Reading:
-        found = Evidence("whitebox", 128, 128 - errors, 0.5, "a")
+        found = Matches("whitebox", 128, 128 - errors, 0.5, level="a")
         record = cast("WatermarkRecord", SimpleNamespace(secrets={"whitebox": None}))
         return Reading(record, Extraction((found,), ()))
 

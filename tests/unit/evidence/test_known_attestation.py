@@ -12,8 +12,9 @@ from deepsigns_registry.errors import NotFoundError, TamperedError
 from deepsigns_registry.evidence.contents import Evidence, render
 from deepsigns_registry.evidence.verify import verify_evidence
 from deepsigns_registry.graph.session import OnnxSuspect
-from deepsigns_registry.watermark import blackbox, verdict
+from deepsigns_registry.watermark import blackbox
 from deepsigns_registry.watermark.data import LabelledData
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.extract import Extraction
 from deepsigns_registry.watermark.key import RootKey, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
@@ -52,7 +53,7 @@ def test_the_usual_threshold_holds_with_the_known_attestation(
     unknown: str,
 ) -> None:
     # 102 of 128 is a p of 10**-11.
-    read = verdict.Evidence("whitebox", trials=128, matches=matches, chance=0.5, level="a")
+    read = Matches("whitebox", trials=128, matches=matches, chance=0.5, level="a")
     monkeypatch.setattr(
         "deepsigns_registry.evidence.verify.extract", lambda *_: Extraction((read,), ())
     )

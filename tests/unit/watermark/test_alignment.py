@@ -21,12 +21,14 @@ from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.align import Alignment, Rows, align, match_rows
 from deepsigns_registry.watermark.blueprint import Blueprint, sketched
 from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.projection import class_means, read_bits
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.verdict import Evidence, judge
+from deepsigns_registry.watermark.verdict import judge
+from tests.support.matched import matched
 from tests.support.training import train
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def test_a_changed_copy_is_read_without_an_error(
     torch.testing.assert_close(before, after, rtol=1e-3, atol=1e-3)
     suspect = exported(model, marked.data.train.inputs[:4], tmp_path / "suspect.onnx")
     read, alignments, word = whitebox(record, suspect)
-    assert (read.level, read.errors, word) == ("c", 0, "present")
+    assert (read.level, matched(read).errors, word) == ("c", 0, "present")
     assert alignments > 1
     # Without the blueprint it stays open, never absent.
     blind = extract(replace(record, blueprint=Blueprint.empty()), suspect)
@@ -149,7 +151,7 @@ def test_a_copy_as_it_is_needs_no_alignment(
 ) -> None:
     suspect = exported(marked.model, marked.data.train.inputs[:4], tmp_path / "suspect.onnx")
     read, alignments, _ = whitebox(record, suspect)
-    assert (read.level, read.errors, alignments) == ("a", 0, 1)
+    assert (read.level, matched(read).errors, alignments) == ("a", 0, 1)
 
 
 def test_a_renamed_tap_is_found(marked: "Marked", record: WatermarkRecord, tmp_path: Path) -> None:
@@ -173,10 +175,10 @@ def test_a_renamed_tap_is_found(marked: "Marked", record: WatermarkRecord, tmp_p
     taps = {tensor.name for tensor in read_network(model, where="suspect").tensors}
     assert {record.tap, "other"} < taps
     read, _, word = whitebox(record, OnnxSuspect(path))
-    assert (read.errors, word) == (0, "present")
+    assert (matched(read).errors, word) == (0, "present")
     onnx.save(_without(model, record.tap), path)
     read, alignments, word = whitebox(record, OnnxSuspect(path))
-    assert (read.level, read.errors, word) == ("c", 0, "present")
+    assert (read.level, matched(read).errors, word) == ("c", 0, "present")
     assert alignments > 2
 
 
@@ -287,7 +289,7 @@ def test_convolution_channels_are_undone(marked: "Marked", tmp_path: Path) -> No
         moved(layers_of(changed), seed=2, extra=extra)
         suspect = exported(changed, marked.data.train.inputs[:4], tmp_path / "suspect.onnx")
         read, _, word = whitebox(record, suspect)
-        assert (read.level, read.errors, word) == ("c", 0, "present")
+        assert (read.level, matched(read).errors, word) == ("c", 0, "present")
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, np.inf])

@@ -23,6 +23,7 @@ from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
 from deepsigns_registry.watermark.verdict import Verdict, judge
+from tests.support.matched import matched
 from tests.support.training import train
 
 TRIES = 10
@@ -85,7 +86,7 @@ def test_a_small_convolutional_network_is_marked(seed: int, *, exported: bool) -
 
     found = verdict(record, marked)
     whitebox, blackbox = found.evidence
-    assert (whitebox.trials, whitebox.errors, whitebox.level) == (128, 0, "a")
+    assert (whitebox.trials, matched(whitebox).errors, whitebox.level) == (128, 0, "a")
     assert found.log10_p_adjusted("whitebox") <= -20
     assert (blackbox.trials, found.word) == (400, "present")
     assert found.log10_p_adjusted("blackbox") <= -6

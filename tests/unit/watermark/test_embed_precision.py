@@ -19,6 +19,7 @@ from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.verdict import judge
+from tests.support.matched import matched
 
 if TYPE_CHECKING:
     from tests.unit.watermark.conftest import Marked
@@ -38,7 +39,7 @@ def test_a_mark_embedded_in_bfloat16_is_present(marked: "Marked") -> None:
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
     found = extract(marked.record, TappedSuspect(model))
     assert judge(found.evidence, tries=10, incomplete=found.incomplete).word == "present"
-    assert found.evidence[0].errors == 0
+    assert matched(found.evidence[0]).errors == 0
     # bfloat16 keeps 8 bits: the losses are those of float32 up to a few steps of 2**-8.
     assert result.losses != marked.result.losses
     np.testing.assert_allclose(result.losses, marked.result.losses, rtol=0.05, atol=0.02)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
+from deepsigns_registry.watermark.evidence import Evidence, Matches
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -27,8 +28,8 @@ from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
 from deepsigns_registry.watermark.tap import TapAgreement
 from deepsigns_registry.watermark.tapped import TappedModel
-from deepsigns_registry.watermark.verdict import Evidence
 from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.support.matched import matched
 
 if TYPE_CHECKING:
     from tests.unit.watermark.conftest import Marked
@@ -57,7 +58,7 @@ class Signs:
         assert answers.activation is not None
         assert len(answers.activation) == len(secret.arrays["inputs"])
         positive = answers.activation[:, 0] > 0
-        return Evidence("signs", trials=len(positive), matches=int(positive.sum()), chance=0.5)
+        return Matches("signs", trials=len(positive), matches=int(positive.sum()), chance=0.5)
 
     def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
         raise NotImplementedError(secret, subkey, manifest)
@@ -147,7 +148,9 @@ def test_one_tensor_is_read_for_every_scheme(marked: "Marked") -> None:
     assert value is not None
     assert direct is not None
     best = max(int((values[:, 0] > 0).sum()) for values in (value, direct))
-    assert next(entry.matches for entry in found.evidence if entry.scheme == "signs") == best
+    assert (
+        next(matched(entry).matches for entry in found.evidence if entry.scheme == "signs") == best
+    )
 
 
 def test_rows_alone_do_not_verify_a_tap(marked: "Marked") -> None:
@@ -178,5 +181,9 @@ def test_a_stronger_reading_is_not_thrown_away(
     # Between the marked model and the parent, as if more had been done to the marked model.
     monkeypatch.setattr(WhiteBox, "tap_agreement", strict)
     found = extract(record, Named(marked.model, network, marked.parent))
-    assert (found.evidence[0].errors, found.evidence[0].level, found.alignments) == (0, "", 2)
+    assert (matched(found.evidence[0]).errors, found.evidence[0].level, found.alignments) == (
+        0,
+        "",
+        2,
+    )
     assert found.incomplete

@@ -20,6 +20,7 @@ from deepsigns_registry.watermark import blackbox
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
+from deepsigns_registry.watermark.evidence import Evidence, Matches
 from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, purpose_key, scheme_key
@@ -31,8 +32,9 @@ from deepsigns_registry.watermark.scheme import Answers, Preparation, Scheme, Sc
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
-from deepsigns_registry.watermark.verdict import Evidence, Verdict, judge
+from deepsigns_registry.watermark.verdict import Verdict, judge
 from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.support.matched import matched
 from tests.support.training import train
 from tests.support.unbound import unbound_labels
 
@@ -132,7 +134,7 @@ def test_triggers_chosen_from_the_training_set() -> None:
         verdict = claimed(recorded(forged, root, manifest), model)
         assert verdict.word == "present"
         # 52 of 64 is p = 3e-7.
-        assert verdict.evidence[0].matches >= 52
+        assert matched(verdict.evidence[0]).matches >= 52
         with pytest.raises(TamperedError, match=refused):
             recorded(forged, root, manifest).check()
 
@@ -159,7 +161,7 @@ def test_inputs_perturbed_until_they_fit(marked: "Marked") -> None:
     forged = changed(secret, triggers=perturbed(secret, marked.sibling))
     verdict = claimed(recorded(forged, root, manifest), marked.sibling)
     assert verdict.word == "present"
-    assert verdict.evidence[0].errors <= 2
+    assert matched(verdict.evidence[0]).errors <= 2
     with pytest.raises(TamperedError, match="is not the sample of the manifest"):
         recorded(forged, root, manifest).check()
 
@@ -191,7 +193,7 @@ def test_training_data_made_up_of_inputs_that_fit(marked: "Marked") -> None:
     )
     record = recorded(derived, root, manifest)
     record.check()
-    assert claimed(record, marked.sibling).evidence[0].matches < 46
+    assert matched(claimed(record, marked.sibling).evidence[0]).matches < 46
 
 
 def test_signs_of_columns_flipped(marked: "Marked") -> None:
@@ -220,7 +222,7 @@ def test_signs_of_columns_flipped(marked: "Marked") -> None:
     wrong = (projected(means, projection) > 0) != bits
     flipped = changed(one, projection=np.where(wrong, -projection, projection))
     verdict = claimed(recorded(flipped, root, manifest), marked.sibling)
-    assert (verdict.word, verdict.evidence[0].errors) == ("present", 0)
+    assert (verdict.word, matched(verdict.evidence[0]).errors) == ("present", 0)
     with pytest.raises(TamperedError, match="projection is not that of the key"):
         recorded(flipped, root, manifest).check()
 
@@ -259,7 +261,7 @@ def test_seeds_tried_are_seeds_paid_for(marked: "Marked") -> None:
     assert paid.word == "absent"
     # To come to 1e-6 after n tries a key has to be at 1e-6 / n; one in n / 1e-6 is.
     for matches in range(65):
-        lucky = Evidence("whitebox", trials=64, matches=matches, chance=0.5, level="a")
+        lucky = Matches("whitebox", trials=64, matches=matches, chance=0.5, level="a")
         tries_needed = math.ceil(10**-lucky.log10_p)
         assert judge([lucky], tries=tries_needed).word != "present"
 
@@ -335,7 +337,7 @@ def test_rare_queries_and_a_parent_made_up(
         found.append(BlackBox().evidence(forged, Answers(outputs)))
     recorded(forged, root, manifest).check()
     # All together are Binomial(200 * 100, 1/5), of deviation 57; five of it.
-    assert abs(sum(evidence.matches for evidence in found) - 4000) < 285
+    assert abs(sum(matched(evidence).matches for evidence in found) - 4000) < 285
     best = min(found, key=lambda evidence: evidence.log10_p)
     # As for seeds: the smallest of n p-values times n is below 1/100 once in a hundred times.
     assert judge([best], tries=tries).log10_p_adjusted("blackbox") > -2

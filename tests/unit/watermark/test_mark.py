@@ -13,6 +13,7 @@ from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.embed import embed
+from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.extract import Extraction, extract
 from deepsigns_registry.watermark.fidelity import accuracy
 from deepsigns_registry.watermark.key import RootKey
@@ -20,8 +21,9 @@ from deepsigns_registry.watermark.projection import read_bits
 from deepsigns_registry.watermark.scheme import Answers, Preparation, Scheme, SchemeSecret
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
-from deepsigns_registry.watermark.verdict import Evidence, judge
+from deepsigns_registry.watermark.verdict import judge
 from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.support.matched import matched
 
 if TYPE_CHECKING:
     from tests.unit.watermark.conftest import Marked
@@ -39,7 +41,7 @@ def word(found: Extraction) -> str:
 
 def test_the_marked_model_carries_both_marks(marked: "Marked") -> None:
     whitebox, blackbox, found = read(marked, marked.model)
-    assert (whitebox.errors, whitebox.level) == (0, "a")
+    assert (matched(whitebox).errors, whitebox.level) == (0, "a")
     assert blackbox.level == "oracle"
     assert blackbox.log10_p < -20
     assert word(found) == "present"
@@ -125,7 +127,7 @@ def test_matches_of_an_unmarked_model_are_binomial(marked: "Marked") -> None:
     for number, secret in enumerate(many_keys(marked, scheme, 200)):
         suspect = TappedSuspect((marked.parent, marked.sibling)[number % 2])
         answers = Answers(*suspect.run(scheme.probes(secret).inputs, tap=""))
-        found.append(scheme.evidence(secret, answers).matches)
+        found.append(matched(scheme.evidence(secret, answers)).matches)
     assert abs(np.mean(found) - 32) < 5 * 0.28
     assert abs(np.var(found) - 16) < 5 * 1.6
     # 52 of 64 would be p = 3e-7 for one key, 6e-5 for the best of 200.
@@ -141,7 +143,7 @@ def test_queries_of_other_keys_stay_below_their_chance(marked: "Marked") -> None
     for secret in many_keys(marked, scheme, 40):
         for name, model in [("marked", marked.model), ("sibling", marked.sibling)]:
             answers = Answers(*TappedSuspect(model).run(scheme.probes(secret).inputs, tap=None))
-            matches[name] += scheme.evidence(secret, answers).matches
+            matches[name] += matched(scheme.evidence(secret, answers)).matches
     assert max(matches.values()) / 4000 < 1 / 5 + 3 * 0.0063
 
 
@@ -188,7 +190,7 @@ def test_not_a_number_is_no_answer(marked: "Marked") -> None:
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     found = extract(marked.record, TappedSuspect(broken))
-    assert [(item.scheme, item.matches) for item in found.evidence] == [("blackbox", 0)]
+    assert [(item.scheme, matched(item).matches) for item in found.evidence] == [("blackbox", 0)]
     assert "NaN" in found.incomplete[0]
 
 

@@ -19,6 +19,7 @@ from deepsigns_registry.errors import CheckpointError
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import EmbedResult, embed
+from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.extract import Extraction, extract
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import check_against_parent, prepare_record
@@ -26,7 +27,7 @@ from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
-from deepsigns_registry.watermark.verdict import Evidence, judge
+from deepsigns_registry.watermark.verdict import judge
 
 DEVICE = torch.device(
     os.environ.get("METHOD_TEST_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -120,7 +121,7 @@ class OnDevice(unittest.TestCase):
         assert {weight.device.type for weight in self.model.parameters()} == {DEVICE.type}
         word, evidence = read(self.record, self.model)
         assert word == "present"
-        assert evidence["whitebox"].errors == 0
+        assert evidence["whitebox"].score == evidence["whitebox"].trials
         assert evidence["whitebox"].level == "a"
         assert evidence["blackbox"].log10_p < -9
 
@@ -136,7 +137,7 @@ class OnDevice(unittest.TestCase):
         assert word == "present"
         for scheme, item in evidence.items():
             # A query whose two best labels are within rounding may turn.
-            assert abs(item.matches - on_device[scheme].matches) <= 2
+            assert abs(item.score - on_device[scheme].score) <= 2
 
     def test_the_record_is_derived_again_from_its_key_and_from_its_parent(self) -> None:
         again = WatermarkRecord.from_bytes(self.record.to_bytes())
@@ -160,7 +161,8 @@ class OnDevice(unittest.TestCase):
         assert result.steps == self.result.steps
         self.close(result.losses, self.result.losses)
         word, evidence = read(self.record, model)
-        assert (word, evidence["whitebox"].errors) == ("present", 0)
+        assert word == "present"
+        assert evidence["whitebox"].score == evidence["whitebox"].trials
         if DEVICE.type == "cpu":
             for mine, theirs in zip(model.parameters(), self.model.parameters(), strict=True):
                 assert torch.equal(mine, theirs)
@@ -202,7 +204,8 @@ class OnDevice(unittest.TestCase):
         assert torch.bfloat16 in seen
         assert {weight.dtype for weight in model.parameters()} == {torch.float32}
         word, evidence = read(self.record, model)
-        assert (word, evidence["whitebox"].errors) == ("present", 0)
+        assert word == "present"
+        assert evidence["whitebox"].score == evidence["whitebox"].trials
         self.close(result.losses, self.result.losses, 0.1)
 
     def test_the_precision_is_bfloat16_by_itself_where_the_device_computes_with_it(self) -> None:

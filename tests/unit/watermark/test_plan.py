@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepsigns_registry.watermark.embed import Course
+from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.fidelity import Cost
 from deepsigns_registry.watermark.observe import Observation
 from deepsigns_registry.watermark.plan import (
@@ -15,7 +16,6 @@ from deepsigns_registry.watermark.plan import (
     next_course,
     reweighed,
 )
-from deepsigns_registry.watermark.verdict import Evidence
 
 SCHEMES = ["whitebox", "blackbox"]
 GOAL = Goal(max_drop=0.01, max_changed=0.05)
@@ -32,8 +32,8 @@ def seen(
 ) -> Observation:
     return Observation(
         evidence=(
-            Evidence("whitebox", 128, bits, 0.5, "a"),
-            Evidence("blackbox", 400, queries, 1 / 9, "oracle"),
+            Matches("whitebox", 128, bits, 0.5, level="a"),
+            Matches("blackbox", 400, queries, 1 / 9, level="oracle"),
         ),
         unread=unread,
         cost=Cost(0.9, 0.9 - drop, drop, low, 2 * drop - low),

@@ -31,6 +31,7 @@ from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.task import are_probabilities
 from deepsigns_registry.watermark.verdict import judge
 from deepsigns_registry.watermark.whitebox import WhiteBox
+from tests.support.matched import matched
 from tests.support.training import train
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def test_two_classes_carry_a_black_box_of_fair_coins(
         name: next(
             entry
             for entry in extract(record, TappedSuspect(found)).evidence
-            if entry.chance == 0.5 and entry.scheme == "blackbox"
+            if matched(entry).chance == 0.5 and entry.scheme == "blackbox"
         )
         for name, found in (("marked", model), ("parent", parent))
     }

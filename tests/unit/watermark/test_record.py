@@ -25,6 +25,7 @@ from deepsigns_registry.watermark.scheme import SchemeSecret
 from deepsigns_registry.watermark.schemes import builtin_schemes
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.verdict import judge
+from tests.support.matched import matched
 
 if TYPE_CHECKING:
     from tests.unit.watermark.conftest import Marked
@@ -212,7 +213,7 @@ def test_what_follows_from_the_parent_is_committed_and_draws_all_labels(
     )
     assert true.log10_p < -20
     # Binomial(100, 1/5) is above 48 once in 4e9 times.
-    assert other.matches <= 48
+    assert matched(other).matches <= 48
 
 
 def test_whether_a_hidden_layer_is_read_is_known_without_a_query(
@@ -365,7 +366,7 @@ def test_a_record_of_the_first_format_is_read(marked: "Marked") -> None:
     again.check()
     found = extract(again, TappedSuspect(marked.model))
     (hidden,) = [entry for entry in found.evidence if entry.scheme == "whitebox"]
-    assert (hidden.errors, hidden.level, found.tap_agreement) == (0, "", None)
+    assert (matched(hidden).errors, hidden.level, found.tap_agreement) == (0, "", None)
     assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "present"
     found = extract(again, TappedSuspect(marked.parent))
     assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"

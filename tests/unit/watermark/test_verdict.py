@@ -4,11 +4,12 @@ import sys
 
 import pytest
 
-from deepsigns_registry.watermark.verdict import Evidence, Verdict, judge
+from deepsigns_registry.watermark.evidence import Evidence, Matches
+from deepsigns_registry.watermark.verdict import Verdict, judge
 
 
 def whitebox(matches: int, trials: int = 128) -> Evidence:
-    return Evidence("whitebox", trials=trials, matches=matches, chance=0.5, level="a")
+    return Matches("whitebox", trials=trials, matches=matches, chance=0.5, level="a")
 
 
 @pytest.mark.parametrize(
@@ -22,13 +23,13 @@ def test_bits_that_reach_one_in_a_million(trials: int, least: int) -> None:
 
 def test_a_perfect_match_has_a_finite_logarithm() -> None:
     assert whitebox(128).log10_p == pytest.approx(-38.53, abs=0.01)
-    huge = Evidence("blackbox", trials=4096, matches=4096, chance=1e-3)
+    huge = Matches("blackbox", trials=4096, matches=4096, chance=1e-3)
     assert huge.log10_p == pytest.approx(-3 * 4096)
 
 
 def test_no_match_and_certain_matches_prove_nothing() -> None:
     assert whitebox(0).log10_p == 0
-    assert Evidence("blackbox", trials=10, matches=10, chance=1.0).log10_p == 0
+    assert Matches("blackbox", trials=10, matches=10, chance=1.0).log10_p == 0
 
 
 def test_tries_are_paid_for() -> None:
@@ -40,7 +41,7 @@ def test_tries_are_paid_for() -> None:
 
 
 def test_either_scheme_is_enough() -> None:
-    queries = Evidence("blackbox", trials=400, matches=300, chance=1 / 9, level="oracle")
+    queries = Matches("blackbox", trials=400, matches=300, chance=1 / 9, level="oracle")
     assert judge([whitebox(64), queries], tries=10).word == "present"
 
 
