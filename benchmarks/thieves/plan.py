@@ -7,7 +7,7 @@ from benchmarks.kinds.capacity import bits_setting
 from benchmarks.scale import FULL, Scale
 from benchmarks.thieves.filtered import DETECTORS
 from benchmarks.thieves.nulls import size_of
-from benchmarks.thieves.robberies import robberies
+from benchmarks.thieves.robberies import Robbery, robberies
 from benchmarks.units import Unit
 
 __all__ = ["BITS", "MODELS", "QUICK", "planned", "samples_of"]
@@ -62,9 +62,8 @@ def _of_seed(model: str, seed: int, scale: Scale, only: Sequence[str]) -> list[U
     released = Unit("released", model, seed, needs=(marked, parent), cost=10)
     units = [released]
     for robbery in robberies(model, samples):
-        # Marking a slow model takes longer than any other attack of a quick run.
-        again = robbery.attack == "overwrite_strong" and robbery.strength != "1"
-        if (only and robbery.attack not in only) or (again and _is_short(model, scale)):
+        left_out = _is_short(model, scale) and _takes_long(robbery)
+        if left_out or (only and robbery.attack not in only):
             continue
         siblings = tuple(
             _parent(model, _SIBLING + robbery.siblings * seed + number, scale)
@@ -102,6 +101,12 @@ def _once(model: str, scale: Scale) -> list[Unit]:
         pairs = tuple(Unit("pair", "mlp", seed, cost=25) for seed in range(scale.pairs))
         units.append(Unit("detection", "mlp", needs=pairs, cost=400))
     return units
+
+
+def _takes_long(robbery: Robbery) -> bool:
+    """Whether a slow model has to be marked or trained anew several times for it."""
+    again = robbery.attack == "overwrite_strong" and robbery.strength != "1"
+    return again or robbery.siblings > 1
 
 
 def _is_short(model: str, scale: Scale) -> bool:

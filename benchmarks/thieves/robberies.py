@@ -138,14 +138,15 @@ def _trained(*, slow: bool, samples: int) -> Iterator[Robbery]:
         yield Robbery(
             f"merged with {copies}", "merge", str(count), bars={"joint": -12.0}, passes=3 * count
         )
-    yield Robbery(
-        "merged with 1 independent sibling, then 5 epochs",
-        "",
-        "5",
-        bars={"joint": -12.0},
-        siblings=1,
-        passes=5,
-    )
+    for count in (1, 3):
+        yield Robbery(
+            f"merged with {count} independent sibling{'s' * (count > 1)}, then 5 epochs",
+            "",
+            "5",
+            bars={"joint": -12.0},
+            siblings=count,
+            passes=5,
+        )
     yield from _distilled()
     yield Robbery(
         "smoothed labels (0.1), 10 epochs",

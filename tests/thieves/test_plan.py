@@ -39,8 +39,11 @@ def test_units_are_known_and_need_what_is_there(scale: Scale) -> None:
     assert len(robbed) == scale.seeds * len(robberies("mlp", samples_of("mlp", scale)))
     merged = [unit for unit in robbed if "sibling" in unit.setting]
     own = {unit.seed for unit in units if unit.kind == "marked"}
-    assert all(unit.needs[2].kind == "parent" for unit in merged)
-    assert own.isdisjoint(unit.needs[2].seed for unit in merged)
+    siblings = {len(unit.needs) - 2: unit.needs[2:] for unit in merged}
+    assert sorted(siblings) == [1, 3]
+    for needed in siblings.values():
+        assert {unit.kind for unit in needed} == {"parent"}
+        assert own.isdisjoint(unit.seed for unit in needed)
 
 
 def test_a_few_attacks_alone() -> None:
