@@ -220,6 +220,6 @@ def test_four_bits_leave_fifteen_values_a_block(
         )
         for before, after in blocks:
             step = float(before.abs().max()) / 7
-            assert len((after / step).round().unique()) <= 15
+            assert len(after.unique()) <= 15
             assert float((before - after).abs().max()) <= 0.501 * step
     assert accuracy(quantized, data) > 0.9
