@@ -29,6 +29,7 @@ from deepsigns_registry.attacks.permute import Permute
 from deepsigns_registry.attacks.prune import Prune
 from deepsigns_registry.attacks.quantize import Quantize
 from deepsigns_registry.attacks.redraw import Redraw
+from deepsigns_registry.attacks.rewrite import Rewrite
 from deepsigns_registry.attacks.smooth import Smooth
 from deepsigns_registry.attacks.split import Split
 from deepsigns_registry.attacks.structured_prune import StructuredPrune
@@ -64,6 +65,7 @@ _BUILTIN: tuple[Callable[[], Attack], ...] = (
     Split,
     Gate,
     MedianFilter,
+    Rewrite,
 )
 
 

@@ -17,10 +17,10 @@ from onnx import ModelProto, ValueInfoProto
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph import sandbox_child
+from deepsigns_registry.graph.forms import Form, read_forms
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import read_weight
-from deepsigns_registry.graph.wiring import read_network
 from deepsigns_registry.watermark.blueprint import Network
 
 __all__ = ["OnnxSuspect", "has_tensor", "with_taps"]
@@ -83,6 +83,8 @@ class OnnxSuspect:
         self._limits = limits or Limits()
         self._wanted = [_CUDA, _CPU] if providers == "auto" else list(providers)
         self._model = read_model(Path(path), limits=self._limits)
+        self._forms: tuple[Form, ...] | None = None
+        self._row: tuple[int, ...] | None = None
         self.providers: tuple[str, ...] = ()
 
     def run(
@@ -104,19 +106,22 @@ class OnnxSuspect:
                 inputs.
         """
         taps = [tap] if tap is not None and has_tensor(self._model, tap) else []
-        outputs, activations = self._run(inputs, taps)
+        self._row = inputs.shape[1:]
+        outputs, activations = self._run(self._model, inputs, taps)
         return outputs, activations[0] if activations else None
 
     def activations(
-        self, inputs: NDArray[np.float32], tensors: Sequence[str]
+        self, network: Network, inputs: NDArray[np.float32], tensors: Sequence[str]
     ) -> dict[str, NDArray[np.float32]]:
         """Reads several hidden tensors in one run; see `watermark.suspect.Suspect.activations`.
 
         Raises:
             CouldNotCheckError: As `run`.
         """
-        taps = [name for name in tensors if has_tensor(self._model, name)]
-        _, found = self._run(inputs, taps)
+        forms = self._forms or ()
+        model = next((form.model for form in forms if form.network is network), self._model)
+        taps = [name for name in tensors if has_tensor(model, name)]
+        _, found = self._run(model, inputs, taps)
         return {name: value for name, value in zip(taps, found, strict=True) if value is not None}
 
     def weight(self, tap: str) -> NDArray[np.float32] | None:
@@ -127,18 +132,30 @@ class OnnxSuspect:
         """
         return read_weight(self._model, tap, where=self._where)
 
-    def network(self) -> Network | None:
-        """The file's layers; see `watermark.suspect.Suspect.network`.
+    def networks(self) -> tuple[Network, ...]:
+        """The file's layers in its normal forms and in its own; see `Suspect.networks`.
 
         Raises:
             CouldNotCheckError: There are too many, or a weight's constants do not fit together.
         """
-        return read_network(self._model, where=self._where)
+        if self._forms is None:
+            self._forms = read_forms(self._model, where=self._where, row=self._row)
+        return tuple(form.network for form in self._forms)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is odd about the file, a sentence each: gates, outputs of several models.
+
+        Raises:
+            CouldNotCheckError: See `networks`.
+        """
+        self.networks()
+        found = (remark for form in self._forms or () for remark in form.remarks)
+        return tuple(dict.fromkeys(found))
 
     def _run(
-        self, inputs: NDArray[np.float32], taps: Sequence[str]
+        self, source: ModelProto, inputs: NDArray[np.float32], taps: Sequence[str]
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32] | None]]:
-        model = with_taps(self._model, taps)
+        model = with_taps(source, taps)
         with tempfile.TemporaryDirectory(prefix="deepsigns-") as name:
             folder = Path(name)
             (folder / "model.onnx").write_bytes(model.SerializeToString())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.canonical import normal_form
 from deepsigns_registry.graph.order import live_nodes, sole_tensors
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import LAYERS, WeightReader
@@ -50,7 +51,7 @@ def read_network(model: ModelProto, *, where: str) -> Network:
 
 
 def parent_blueprint(path: Path, tap: str) -> Blueprint:
-    """What alignment needs to know of the unmarked parent.
+    """What alignment needs to know of the unmarked parent: layers of its normal form.
 
     Args:
         path: The parent, exported as the marked model will be.
@@ -62,7 +63,12 @@ def parent_blueprint(path: Path, tap: str) -> Blueprint:
     Raises:
         CouldNotCheckError: The file cannot be read.
     """
-    return Blueprint.of(read_network(read_model(path), where=str(path)), tap)
+    model, where = read_model(path), str(path)
+    normal = normal_form(model, where=where).model
+    # A tap in front of its activation function may be no tensor of the normal form.
+    return Blueprint.of(read_network(normal, where=where), tap) or Blueprint.of(
+        read_network(model, where=where), tap
+    )
 
 
 class _Reader:

@@ -70,11 +70,16 @@ class Network:
         layers: All layers with a weight that the output depends on.
         tensors: The hidden tensors whose channels are known, in the order of the graph.
         sole: Names of all tensors that everything is known to pass on its way to the output.
+        rewritten: Whether it is a normal form of what the model computes, and not the model's own.
+        partial: Whether the model may answer past it, for some inputs or at another output: then
+            what it does not show says nothing.
     """
 
     layers: tuple[Layer, ...]
     tensors: tuple[Tensor, ...]
     sole: frozenset[str] = frozenset()
+    rewritten: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True, repr=False, eq=False)

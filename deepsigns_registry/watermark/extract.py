@@ -109,11 +109,14 @@ def extract(
             level = "oracle" if not reading.hidden else "a" if verified else ""
             reading.evidence = replace(reading.evidence, level=level)
     if any(reading.hidden and not reading.shows_mark for reading in readings):
-        network = _network(suspect)
-        if network is not None:
+        networks = _networks(suspect)
+        for network in networks:
             alignments += _read_aligned(readings, record, suspect, network)
-            if record.tap not in network.sole:
-                _doubt(readings, record.tap)
+            if all(reading.shows_mark for reading in readings if reading.hidden):
+                break
+        # What it says of the tap's name is the file's own form, for each of its outputs.
+        if any(record.tap not in form.sole for form in networks if not form.rewritten):
+            _doubt(readings, record.tap)
     for reading in readings:
         if reading.evidence is not None and not reading.evidence.level and not reading.problem:
             reading.problem = (
@@ -157,11 +160,11 @@ def _direct_agreement(white_box: _Reading | None) -> TapAgreement | None:
     return None if activation is None else WhiteBox().tap_agreement(white_box.secret, activation)
 
 
-def _network(suspect: Suspect) -> Network | None:
+def _networks(suspect: Suspect) -> tuple[Network, ...]:
     try:
-        return suspect.network()
+        return suspect.networks()
     except CouldNotCheckError:
-        return None
+        return ()
 
 
 def _doubt(readings: Sequence[_Reading], tap: str) -> None:
@@ -188,22 +191,26 @@ def _read_aligned(
         in_place = alignment.in_place and record.tap in alignment.sole
         if (
             weight
+            and not network.rewritten
             and alignment.verified
             and in_place
             and reading.evidence
             and not reading.evidence.level
         ):
             reading.evidence = replace(reading.evidence, level="b")
-    tap, considered = _aligned_tap(_white_box(readings), suspect, alignment)
+    tap, considered = _aligned_tap(_white_box(readings), suspect, network, alignment)
     if tap is None:
         return considered
     level = "c" if alignment.verified and tap.verified else ""
     for reading in readings:
         if reading.answers is None or not reading.scheme.needs_activation:
             continue
-        value = _aligned_activation(reading, tap, suspect, alignment)
+        value = _aligned_activation(reading, tap, suspect, network, alignment)
         if value is not None:
             reading.read(reading.answers._replace(activation=value), level)
+            found = reading.evidence
+            if network.partial and found and found.level == "c" and not reading.shows_mark:
+                reading.evidence = replace(found, level="")
     return considered
 
 
@@ -218,7 +225,7 @@ class _AlignedTap:
 
 
 def _aligned_tap(
-    white_box: _Reading | None, suspect: Suspect, alignment: Alignment
+    white_box: _Reading | None, suspect: Suspect, network: Network, alignment: Alignment
 ) -> tuple[_AlignedTap | None, int]:
     """The tensor most like the parent's tap, and among how many it was chosen."""
     if white_box is None or white_box.answers is None:
@@ -226,7 +233,7 @@ def _aligned_tap(
     secret = white_box.secret
     tensors, neurons = alignment.tensors[:_MOST_TAPS], len(secret.arrays["projection"])
     try:
-        found = suspect.activations(white_box.probes.inputs, tensors)
+        found = suspect.activations(network, white_box.probes.inputs, tensors)
     except CouldNotCheckError:
         return None, 0
     aligned = {name: alignment.read(value, neurons) for name, value in found.items()}
@@ -246,12 +253,16 @@ def _aligned_tap(
 
 
 def _aligned_activation(
-    reading: _Reading, tap: _AlignedTap, suspect: Suspect, alignment: Alignment
+    reading: _Reading,
+    tap: _AlignedTap,
+    suspect: Suspect,
+    network: Network,
+    alignment: Alignment,
 ) -> NDArray[np.float32] | None:
     if reading.scheme.name == WhiteBox.name:
         return tap.activation
     try:
-        found = suspect.activations(reading.probes.inputs, [tap.tensor])
+        found = suspect.activations(network, reading.probes.inputs, [tap.tensor])
     except CouldNotCheckError:
         return None
     value = found.get(tap.tensor)

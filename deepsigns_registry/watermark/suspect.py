@@ -43,8 +43,11 @@ class Suspect(Protocol):
         """
         ...
 
-    def network(self) -> Network | None:
-        """The suspect's layers, for alignment; None when it does not show them.
+    def networks(self) -> tuple[Network, ...]:
+        """The suspect's layers, for alignment, in each form in which they can be read.
+
+        Normal forms of what the suspect computes come first, its own form last; none when it
+        does not show its layers.
 
         Raises:
             CouldNotCheckError: They cannot be read.
@@ -52,11 +55,12 @@ class Suspect(Protocol):
         ...
 
     def activations(
-        self, inputs: NDArray[np.float32], tensors: Sequence[str]
+        self, network: Network, inputs: NDArray[np.float32], tensors: Sequence[str]
     ) -> dict[str, NDArray[np.float32]]:
-        """Reads several hidden tensors of `network()` at once.
+        """Reads several hidden tensors at once.
 
         Args:
+            network: One of `networks()`, which has them.
             inputs: float32 [n, ...].
             tensors: Their names.
 
@@ -99,13 +103,15 @@ class TappedSuspect:
         weight = self._model.tap_weight()
         return None if weight is None else weight.detach().float().cpu().numpy()
 
-    def network(self) -> None:
+    def networks(self) -> tuple[Network, ...]:
         """None: a tapped model shows one hidden tensor only."""
+        return ()
 
     def activations(
         self,
+        network: Network,  # noqa: ARG002 - it shows none
         inputs: NDArray[np.float32],  # noqa: ARG002 - it has no network to name tensors of
         tensors: Sequence[str],  # noqa: ARG002
     ) -> dict[str, NDArray[np.float32]]:
-        """Nothing; see `network`."""
+        """Nothing; see `networks`."""
         return {}

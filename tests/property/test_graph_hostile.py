@@ -72,6 +72,19 @@ def test_a_damaged_file_is_read_trained_and_written_or_refused(
         model.to_bytes()
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(damage=damages)
+def test_the_layers_of_a_damaged_file_are_read_in_every_form_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, damage: Damage
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.onnx"
+    path.write_bytes(damaged(content, damage))
+    with suppress(CouldNotCheckError):
+        suspect = OnnxSuspect(path)
+        suspect.networks()
+        suspect.remarks()
+
+
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(damage=damages)
 def test_a_damaged_file_is_run_or_refused(

@@ -40,6 +40,7 @@ STRENGTHS = {
     "overwrite_strong": "1",
     "gate": "0.05",
     "filter": "1",
+    "rewrite": "orthogonal",
 }
 QUICK: dict[str, Attack] = {
     "overwrite": Overwrite(settings=MarkSettings(minimum_steps=4)),
@@ -47,7 +48,10 @@ QUICK: dict[str, Attack] = {
 }
 DRAWS_NOTHING = {"prune", "layer_prune", "structured_prune", "lowrank", "gate"}
 # These give an ONNX file's view, whatever they are given.
-ONNX_ONLY = {"quantize", "structured_prune", "permute", "split", "distill_other", "gate", "filter"}
+ONNX_ONLY = {
+    *("quantize", "structured_prune", "permute", "split"),
+    *("distill_other", "gate", "filter", "rewrite"),
+}
 
 
 def attack_of(name: str) -> tuple[Attack, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deepsigns_registry.attestation.keystore import Marking
 from deepsigns_registry.audit.verify import Candidate, Candidates, verify_onnx
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -30,11 +31,13 @@ class Failing:
     def weight(self, tap: str) -> Floats | None:
         raise NotImplementedError(tap)
 
-    def network(self) -> None:
-        return None
+    def networks(self) -> tuple[Network, ...]:
+        return ()
 
-    def activations(self, inputs: Floats, tensors: Sequence[str]) -> dict[str, Floats]:
-        raise NotImplementedError(len(inputs), tensors)
+    def activations(
+        self, network: Network, inputs: Floats, tensors: Sequence[str]
+    ) -> dict[str, Floats]:
+        raise NotImplementedError(network, len(inputs), tensors)
 
 
 @pytest.mark.parametrize("tap", ["relu", "/fc/Relu_output_0", "fc.1/", "a+b"])

@@ -202,8 +202,7 @@ def test_siblings_and_other_widths_are_not_claimed(
         found = extract(record, suspect)
         assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"
         assert "c" not in {entry.level for entry in found.evidence}
-        network = suspect.network()
-        assert network is not None
+        network = suspect.networks()[0]
         alignment = align(record.blueprint, network)
         assert alignment is not None
         assert not alignment.verified
@@ -247,12 +246,11 @@ def _multilayer(seed: int) -> nn.Sequential:
 def _aligned(
     record: WatermarkRecord, suspect: OnnxSuspect, inputs: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    network = suspect.network()
-    assert network is not None
+    network = suspect.networks()[0]
     alignment = align(record.blueprint, network)
     assert alignment is not None
     tensor = alignment.tensors[-1]
-    read = alignment.read(suspect.activations(inputs, [tensor])[tensor], 96)
+    read = alignment.read(suspect.activations(network, inputs, [tensor])[tensor], 96)
     assert read is not None
     return read
 

@@ -84,10 +84,12 @@ class Named:
     def weight(self, tap: str) -> Floats | None:
         return self._direct.weight(tap)
 
-    def network(self) -> Network:
-        return self._network
+    def networks(self) -> tuple[Network, ...]:
+        return (self._network,)
 
-    def activations(self, inputs: Floats, tensors: Sequence[str]) -> dict[str, Floats]:
+    def activations(
+        self, _network: Network, inputs: Floats, tensors: Sequence[str]
+    ) -> dict[str, Floats]:
         _, value = TappedSuspect(self._shown).run(inputs, tap="t")
         assert value is not None
         return dict.fromkeys(tensors, value)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.extract import Extraction, extract
@@ -161,11 +162,11 @@ class WithoutTap:
     def weight(self, _tap: str) -> None:
         return None
 
-    def network(self) -> None:
-        return None
+    def networks(self) -> tuple[Network, ...]:
+        return ()
 
     def activations(
-        self, _inputs: NDArray[np.float32], _tensors: Sequence[str]
+        self, _network: Network, _inputs: NDArray[np.float32], _tensors: Sequence[str]
     ) -> dict[str, NDArray[np.float32]]:
         return {}
 

@@ -1,0 +1,91 @@
+"""The normal form of a graph: all rewrites, until none changes anything."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onnx import ModelProto
+
+from deepsigns_registry.graph.canonical.branches import (
+    drop_silent,
+    merge_branches,
+    merge_functions,
+)
+from deepsigns_registry.graph.canonical.chains import fold_chains, pass_averages, pass_flattening
+from deepsigns_registry.graph.canonical.circuit import Circuit, Shape
+from deepsigns_registry.graph.canonical.gates import find_gates, open_gates
+from deepsigns_registry.graph.canonical.identities import drop_dead, drop_identities, join_reshapes
+from deepsigns_registry.graph.canonical.reading import read_circuit
+from deepsigns_registry.graph.canonical.units import merge_units
+from deepsigns_registry.graph.canonical.writing import write_model
+
+__all__ = ["NormalForm", "normal_form"]
+
+Rewrite = Callable[[Circuit], bool]
+
+_ALWAYS: tuple[Rewrite, ...] = (
+    drop_identities,
+    join_reshapes,
+    fold_chains,
+    pass_flattening,
+    pass_averages,
+    merge_functions,
+    merge_branches,
+    drop_silent,
+    drop_dead,
+)
+# Each round takes a time linear in the graph; what is not done then stays as it is.
+_MOST_ROUNDS = 32
+
+
+@dataclass(frozen=True)
+class NormalForm:
+    """A model in the form in which models are compared.
+
+    Attributes:
+        model: The model: it gives what the one that it was made of gives, up to the rounding of
+            its type, unless gates were opened. Tensors that it still has have the names that
+            they had.
+        gates: How many gates there are; see `gates`.
+        remarks: What was noticed, a sentence each.
+    """
+
+    model: ModelProto
+    gates: int
+    remarks: tuple[str, ...]
+
+
+def normal_form(
+    model: ModelProto,
+    *,
+    where: str,
+    row: Shape | None = None,
+    merged: bool = False,
+    opened: bool = False,
+) -> NormalForm:
+    """Rewrites a model into its normal form.
+
+    Args:
+        model: A checked model; not changed. See `graph.structure.read_model`.
+        where: What to call it in errors.
+        row: Shape of one sample, where the caller knows it better than the file says.
+        merged: Also drop and merge units that have no effect or the same one: widths become
+            those of the function, but a pruned layer loses units that nothing reads any more.
+        opened: Also open all gates, which gives the network that they guard.
+
+    Raises:
+        CouldNotCheckError: It holds too much, or constants that cannot be read.
+    """
+    circuit = read_circuit(model, where=where, row=row)
+    gates = find_gates(circuit)
+    remarks = tuple(
+        f"'{gate.passed}' passes a gate that is computed from the input beside it" for gate in gates
+    )
+    if opened:
+        open_gates(circuit)
+    rewrites = (*_ALWAYS, merge_units) if merged else _ALWAYS
+    for _ in range(_MOST_ROUNDS):
+        # Each of them has its turn, whatever those before it did.
+        changes = [rewrite(circuit) for rewrite in rewrites]
+        if not any(changes):
+            break
+    return NormalForm(write_model(circuit, model), len(gates), remarks)

@@ -1,0 +1,126 @@
+"""The forms in which a file's network is read: normal forms of what it computes, and its own."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from onnx import ModelProto
+
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.canonical import normal_form
+from deepsigns_registry.graph.wiring import read_network
+from deepsigns_registry.watermark.blueprint import Network
+
+__all__ = ["Form", "read_forms"]
+
+# A file may answer with one model first and with another one behind it; of more outputs only the
+# first are looked at.
+_MOST_OUTPUTS = 4
+
+
+@dataclass(frozen=True, repr=False)
+class Form:
+    """One way to read a file.
+
+    Attributes:
+        network: Its layers.
+        model: The graph that has them.
+        remarks: What was noticed, a sentence each.
+    """
+
+    network: Network
+    model: ModelProto
+    remarks: tuple[str, ...] = ()
+
+
+def read_forms(
+    model: ModelProto, *, where: str, row: tuple[int, ...] | None = None
+) -> tuple[Form, ...]:
+    """All forms of a checked model that differ, normal forms first, then the file's own.
+
+    Args:
+        model: The model; see `graph.structure.read_model`.
+        where: What to call it in errors.
+        row: Shape of one sample, where the caller knows it better than the file says.
+
+    Raises:
+        CouldNotCheckError: None can be read: too many layers, or constants that do not fit.
+    """
+    forms: list[Form] = []
+    refused: CouldNotCheckError | None = None
+    layers: list[frozenset[bytes]] = []
+    for part in _one_output_each(model):
+        try:
+            found = _forms_of(part, where, row, partial=len(model.graph.output) > 1)
+        except CouldNotCheckError as error:
+            refused = error
+            continue
+        own = _digests(found[0].network)
+        apart = all(not own & other for other in layers)
+        layers.append(own)
+        if len(layers) > 1 and apart:
+            remark = f"output '{part.graph.output[0].name}' shares no layer with those before it"
+            found[0] = replace(found[0], remarks=(*found[0].remarks, remark))
+        for form in found:
+            if not any(_same(form.network, other.network) for other in forms):
+                forms.append(form)
+    if not forms and refused is not None:
+        raise refused
+    # The file's own forms come last: what they say counts where nothing else was found.
+    return tuple(sorted(forms, key=lambda form: not form.network.rewritten))
+
+
+def _forms_of(
+    model: ModelProto, where: str, row: tuple[int, ...] | None, *, partial: bool
+) -> list[Form]:
+    """The forms of a file with one output, its own first."""
+    network = replace(read_network(model, where=where), partial=partial)
+    forms = [Form(network, model)]
+    gates = 0
+    for merged, opened in ((False, False), (True, False), (False, True), (True, True)):
+        if opened and not gates:
+            break
+        try:
+            normal = normal_form(model, where=where, row=row, merged=merged, opened=opened)
+            network = read_network(normal.model, where=where)
+        except CouldNotCheckError:
+            # The file can still be read as it is.
+            continue
+        gates = normal.gates
+        network = replace(network, rewritten=True, partial=partial or opened)
+        forms.append(Form(network, normal.model, normal.remarks))
+    return forms
+
+
+def _digests(network: Network) -> frozenset[bytes]:
+    """What tells the layers' weights from others."""
+    return frozenset(
+        hashlib.sha256(np.ascontiguousarray(layer.weight).tobytes()).digest()
+        for layer in network.layers
+    )
+
+
+def _one_output_each(model: ModelProto) -> Iterator[ModelProto]:
+    if len(model.graph.output) <= 1:
+        yield model
+        return
+    for entry in model.graph.output[:_MOST_OUTPUTS]:
+        copy = ModelProto()
+        copy.CopyFrom(model)
+        del copy.graph.output[:]
+        copy.graph.output.append(entry)
+        yield copy
+
+
+def _same(one: Network, other: Network) -> bool:
+    """Whether two networks have the same layers and tensors."""
+    if one.tensors != other.tensors or one.sole != other.sole:
+        return False
+    if len(one.layers) != len(other.layers):
+        return False
+    return all(
+        (first.source, first.target) == (second.source, second.target)
+        and np.array_equal(first.weight, second.weight, equal_nan=True)
+        for first, second in zip(one.layers, other.layers, strict=True)
+    )
