@@ -15,13 +15,15 @@ from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["LowRank"]
 
+_LEAST_RANK = 16
+
 
 class LowRank:
     """The nearest matrix of a lower rank for every weight; the strength is the share that goes.
 
     Of a layer's singular values the smallest become zero (Eckart and Young 1936), this share of
-    them rounded down, so that one always stays. A convolution counts as the matrix from its
-    window to its channels.
+    them, but 16 always stay: a layer of ten classes has no more, and needs them all. A
+    convolution counts as the matrix from its window to its channels.
 
     Examples:
         >>> LowRank().parse("0.875")
@@ -71,6 +73,6 @@ def _lowered(weight: Tensor, share: float, attack: str) -> Tensor:
             f"attack {attack}: a weight has no singular values: {' '.join(str(error).split())}",
             advice="look for NaN in the model's weights",
         ) from None
-    kept = len(values) - math.floor(share * len(values))
+    kept = max(_LEAST_RANK, len(values) - math.floor(share * len(values)))
     lowered: Tensor = (left[:, :kept] * values[:kept]) @ right[:kept]
     return lowered.to(weight.dtype).reshape(weight.shape)
