@@ -18,6 +18,7 @@ from benchmarks.kinds.timing import TIMING
 from benchmarks.thieves.filtered import FILTERED
 from benchmarks.thieves.nulls import READ_NULLS
 from benchmarks.thieves.released import RELEASED
+from benchmarks.thieves.rewritten import REWRITTEN
 from benchmarks.thieves.robbed import ROBBED
 
 __all__ = ["KINDS"]
@@ -40,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "comparison": COMPARISON,
     "timing": TIMING,
     "released": RELEASED,
+    "rewritten": REWRITTEN,
     "robbed": ROBBED,
     "filtered": FILTERED,
     "read-nulls": READ_NULLS,

@@ -13,6 +13,7 @@ from benchmarks.thieves.filtered import DETECTORS, detector_setting
 from benchmarks.thieves.nulls import LEVELS, NULL_SETTING, rate_at
 from benchmarks.thieves.plan import BITS, MODELS, samples_of
 from benchmarks.thieves.reading import ADJUSTED, CRITERION
+from benchmarks.thieves.rewritten import rewrite_settings
 from benchmarks.thieves.robberies import AS_MARKED, LABELS, robberies
 
 __all__ = ["bars_of", "judged"]
@@ -60,6 +61,9 @@ def _robbed(scale: Scale) -> Iterator[Bar]:
             if robbery.labels:
                 yield _p_value(model, "black box", LABELS.format(robbery.setting), -6)
         yield _p_value(model, "black box", LABELS.format(AS_MARKED), -6)
+        for setting in rewrite_settings():
+            for group in ("white box", "black box"):
+                yield _p_value(model, group, setting, -30)
         for detector in DETECTORS:
             yield _p_value(model, "black box", detector_setting(detector), -12)
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deepsigns_registry.graph.forms import Form, read_forms
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.graph.session import has_tensor
 from deepsigns_registry.graph.tap_weight import read_weight
-from deepsigns_registry.graph.wiring import read_network
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.tapped import pool
 
@@ -32,38 +32,49 @@ class InsideSuspect:
     def __init__(self, model: OnnxTappedModel) -> None:
         self._model = model.eval()
         self.file = model.write_back()
+        self._row: tuple[int, ...] | None = None
 
     def run(
         self, inputs: NDArray[np.float32], *, tap: str | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Answers a batch; see `Suspect.run`."""
+        self._row = inputs.shape[1:]
         known = tap is not None and has_tensor(self.file, tap)
         output = self.file.graph.output[0].name
-        values = self._tensors(inputs, [output, *([tap] if known and tap else [])])
+        values = _tensors(self._model, inputs, [output, *([tap] if known and tap else [])])
         return values[output], values.get(tap) if tap else None
 
+    def networks(self) -> tuple[Network, ...]:
+        """The file's layers in each form; see `Suspect.networks`."""
+        return tuple(form.network for form in self._forms)
+
     def activations(
-        self, inputs: NDArray[np.float32], tensors: Sequence[str]
+        self, network: Network, inputs: NDArray[np.float32], tensors: Sequence[str]
     ) -> dict[str, NDArray[np.float32]]:
-        """Reads several hidden tensors; see `Suspect.activations`."""
-        return self._tensors(inputs, [name for name in tensors if has_tensor(self.file, name)])
+        """Reads several hidden tensors of a form; see `Suspect.activations`."""
+        for form, view in zip(self._forms, self._views, strict=True):
+            if form.network is network:
+                names = [name for name in tensors if has_tensor(form.model, name)]
+                return _tensors(view, inputs, names)
+        return {}
 
     def weight(self, tap: str) -> NDArray[np.float32] | None:
         """The weight behind a tap; see `Suspect.weight`."""
         return read_weight(self.file, tap, where=_WHERE)
 
-    def network(self) -> Network | None:
-        """The file's layers; see `Suspect.network`."""
-        return self._network
+    @cached_property
+    def _forms(self) -> tuple[Form, ...]:
+        return read_forms(self.file, where=_WHERE, row=self._row)
 
     @cached_property
-    def _network(self) -> Network | None:
-        return read_network(self.file, where=_WHERE)
+    def _views(self) -> tuple[OnnxTappedModel, ...]:
+        return tuple(OnnxTappedModel.from_proto(form.model).eval() for form in self._forms)
 
-    def _tensors(
-        self, inputs: NDArray[np.float32], names: Sequence[str]
-    ) -> dict[str, NDArray[np.float32]]:
-        with torch.no_grad():
-            found = self._model.tensors(torch.from_numpy(np.ascontiguousarray(inputs)))
-        values = {name: value for name in names if (value := found[name]) is not None}
-        return {name: pool(value).numpy() for name, value in values.items() if value.ndim > 1}
+
+def _tensors(
+    model: OnnxTappedModel, inputs: NDArray[np.float32], names: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    with torch.no_grad():
+        found = model.tensors(torch.from_numpy(np.ascontiguousarray(inputs)))
+    values = {name: value for name in names if (value := found[name]) is not None}
+    return {name: pool(value).numpy() for name, value in values.items() if value.ndim > 1}

@@ -7,14 +7,18 @@ from benchmarks.kinds.capacity import bits_setting
 from benchmarks.scale import FULL, Scale
 from benchmarks.thieves.filtered import DETECTORS
 from benchmarks.thieves.nulls import size_of
+from benchmarks.thieves.rewritten import rewrite_settings
 from benchmarks.thieves.robberies import Robbery, robberies
 from benchmarks.units import Unit
 
-__all__ = ["BITS", "MODELS", "QUICK", "planned", "samples_of"]
+__all__ = ["BITS", "MODELS", "QUICK", "REWRITE", "planned", "samples_of"]
 
 MODELS = ("mlp", "cnn", "resnet")
 BITS = 1280
 """How many the capacity's bar asks for."""
+
+REWRITE = "rewrite"
+"""Name of the family in the catalogue."""
 
 QUICK = replace(FULL, name="thieves-quick", seeds=1, validation=4_000, repetitions=1)
 
@@ -72,6 +76,11 @@ def _of_seed(model: str, seed: int, scale: Scale, only: Sequence[str]) -> list[U
         needs = (released, marked, *siblings)
         cost = 10 + robbery.passes * _pass(model, scale)
         units.append(Unit("robbed", model, seed, robbery.setting, needs, cost=cost))
+    if not only or REWRITE in only:
+        units += [
+            Unit("rewritten", model, seed, setting, (released,), cost=5)
+            for setting in rewrite_settings()
+        ]
     if only:
         return units
     units += [

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.suspect import Suspect
 
 __all__ = ["Detecting", "LabelsOnly"]
@@ -29,15 +30,17 @@ class _Service:
     def weight(self, tap: str) -> None:
         """None: it shows no weights."""
 
-    def network(self) -> None:
+    def networks(self) -> tuple[Network, ...]:
         """None: it shows no layers."""
+        return ()
 
     def activations(
         self,
+        network: Network,  # noqa: ARG002
         inputs: Floats,  # noqa: ARG002
         tensors: Sequence[str],  # noqa: ARG002
     ) -> dict[str, Floats]:
-        """Nothing; see `network`."""
+        """Nothing; see `networks`."""
         return {}
 
 

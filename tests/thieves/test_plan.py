@@ -6,8 +6,10 @@ from benchmarks.thieves.bars import bars_of
 from benchmarks.thieves.filtered import DETECTORS
 from benchmarks.thieves.plan import MODELS, QUICK, planned, samples_of
 from benchmarks.thieves.reading import GROUPS
+from benchmarks.thieves.rewritten import PAIRS, REWRITES, rewrite_settings
 from benchmarks.thieves.robberies import attack_of, robberies
 from benchmarks.units import ordered
+from deepsigns_registry.attacks.rewrite import REWRITINGS
 from deepsigns_registry.watermark.settings import MarkSettings
 
 
@@ -58,4 +60,13 @@ def test_the_bars_are_those_of_a_row_each() -> None:
     assert len(set(names)) == len(names)
     per_model = [bar for bar in bars if bar.models == ("mlp",)]
     asked = sum(len(robbery.bars) + robbery.labels for robbery in robberies("mlp", 60_000))
-    assert len(per_model) == asked + 1 + len(DETECTORS)
+    rewrites = 2 * len(list(rewrite_settings()))
+    assert len(per_model) == asked + 1 + len(DETECTORS) + rewrites
+
+
+def test_every_rewrite_of_the_catalogue_is_measured() -> None:
+    assert tuple(kind.name for kind in REWRITINGS) == REWRITES
+    assert {name for pair in PAIRS for name in pair} == set(REWRITES)
+    units = planned(("mlp",), QUICK, ("rewrite",))
+    settings = [unit.setting for unit in units if unit.kind == "rewritten"]
+    assert len(set(settings)) == len(settings) == len(REWRITES) + len(PAIRS)

@@ -37,7 +37,7 @@ def test_a_service_of_labels_shows_nothing_but_these(marked: Marked) -> None:
     expected, _ = behind.run(inputs, tap=None)
     assert activation is None
     assert service.weight("3") is None
-    assert service.network() is None
+    assert service.networks() == ()
     assert set(np.unique(outputs)) == {0, 1}
     np.testing.assert_array_equal(outputs.argmax(axis=1), expected.argmax(axis=1))
     found = examined(marked.record, service)
