@@ -17,6 +17,8 @@ from deepsigns_registry.watermark.tapped import pool
 __all__ = ["InsideSuspect"]
 
 _WHERE = "a model of the benchmark"
+# Samples at a time: a view bounds what one pass may hold.
+_BATCH = 256
 
 
 class InsideSuspect:
@@ -74,7 +76,13 @@ class InsideSuspect:
 def _tensors(
     model: OnnxTappedModel, inputs: NDArray[np.float32], names: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    with torch.no_grad():
-        found = model.tensors(torch.from_numpy(np.ascontiguousarray(inputs)))
-    values = {name: value for name in names if (value := found[name]) is not None}
-    return {name: pool(value).numpy() for name, value in values.items() if value.ndim > 1}
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    for start in range(0, len(inputs), _BATCH):
+        batch = np.ascontiguousarray(inputs[start : start + _BATCH])
+        with torch.no_grad():
+            found = model.tensors(torch.from_numpy(batch))
+        for name in names:
+            value = found[name]
+            if value is not None and value.ndim > 1:
+                parts[name].append(pool(value).numpy())
+    return {name: np.concatenate(values) for name, values in parts.items() if values}
