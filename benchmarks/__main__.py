@@ -1,13 +1,13 @@
-"""`python -m benchmarks criteria | speed | table | help-time`: see benchmarks/README.md.
+"""`python -m benchmarks criteria | thieves | speed | table | ordinary | help-time`.
 
-Needs torch, numpy and scipy; what else a criterion needs is said before anything runs.
+See benchmarks/README.md. Needs torch, numpy and scipy; what else a criterion needs is said before
+anything runs.
 """
 
 import argparse
 import os
-import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,25 +16,23 @@ import torch
 
 from benchmarks import help_time
 from benchmarks.bars import judged
-from benchmarks.data import NAMES
 from benchmarks.kinds import KINDS
 from benchmarks.kinds.timing import timed_settings
 from benchmarks.measurement import rows_of
-from benchmarks.models import MODELS
+from benchmarks.options import CLASSIFIERS, at_least, common_options, names_of, processor, run_of
 from benchmarks.ordinary import command as ordinary
 from benchmarks.plan import CRITERIA, planned
 from benchmarks.plots import draw
 from benchmarks.pool import Failure, run_units
 from benchmarks.results import Results, read_results, write_results
-from benchmarks.scale import FULL, QUICK
+from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.speed import efficiency
 from benchmarks.table import insert, markdown
+from benchmarks.thieves import command as thieves
 from benchmarks.units import Unit, ordered, write_atomically
 from benchmarks.workshop import Run, Workshop
 from deepsigns_registry.errors import ConfigurationError, DeepSignsError
 
-# Where Debian's package dataset-fashion-mnist puts its files.
-_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 # What the bars are set for.
 _JUDGED_DATA = "fashion-mnist"
 _RESULTS, _SPEED = "results.json", "speed.json"
@@ -56,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _criteria(options: argparse.Namespace) -> None:
-    run = _run_of(options)
+    run = run_of(options, _scale(options))
     units = planned(options.only, options.models, run.scale)
     _check_packages(units)
     whole = not options.quick and set(options.only) == set(CRITERIA)
@@ -82,7 +80,7 @@ def _criteria(options: argparse.Namespace) -> None:
 
 
 def _speed(options: argparse.Namespace) -> None:
-    run = _run_of(options)
+    run = run_of(options, _scale(options))
     workshop = Workshop(run)
     _check_models(workshop, options.models)
     measurements = []
@@ -137,24 +135,9 @@ def _check_replaceable(path: Path, options: argparse.Namespace) -> None:
         )
 
 
-def _run_of(options: argparse.Namespace) -> Run:
+def _scale(options: argparse.Namespace) -> Scale:
     scale = QUICK if options.quick else FULL
-    if options.seeds is not None:
-        scale = replace(scale, seeds=options.seeds)
-    try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError):
-        raise ConfigurationError(
-            f"there is no device '{options.device}' here", advice="leave --device out"
-        ) from None
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{options.out}: {error.strerror}", advice="name a folder with --out"
-        ) from None
-    folder = options.data_dir or _FOLDERS.get(options.data)
-    return Run(options.data, folder, options.out, options.device, scale)
+    return scale if options.seeds is None else replace(scale, seeds=options.seeds)
 
 
 def _check_models(workshop: Workshop, models: Iterable[str]) -> None:
@@ -187,80 +170,31 @@ def _check_packages(units: Iterable[Unit]) -> None:
 
 def _described(run: Run) -> str:
     device = torch.device(run.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     if run.scale.name == FULL.name:
         return f"{name}; {run.data}"
     sizes = f"{run.scale.training:,} training samples, {run.scale.share:g} of the epochs"
     return f"{name}; {run.data}; {_QUICK}: {sizes}, {run.scale.keys:,} keys a model"
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, one thread a model"
-
-
-def _names(known: Sequence[str]) -> "type[_Names]":
-    return type("_Known", (_Names,), {"known": tuple(known)})
-
-
-class _Names(argparse.Action):
-    """A list of known names, with commas."""
-
-    known: tuple[str, ...] = ()
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        chosen = tuple(str(values).split(","))
-        unknown = sorted(set(chosen) - set(self.known))
-        if unknown:
-            parser.error(f"{option_string}: {', '.join(unknown)} not in {', '.join(self.known)}")
-        setattr(namespace, self.dest, chosen)
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    classifiers = [name for name in MODELS if name not in {"regressor", "embedding"}]
-
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data", choices=NAMES, default="fashion-mnist")
-    common.add_argument("--data-dir", type=Path, help="where the data set's files are")
-    common.add_argument("--out", type=Path, default=Path("build/benchmarks"))
-    common.add_argument("--device", default="cpu", help="cpu or cuda")
-    common.add_argument("--quick", action="store_true", help="the same in small")
+    common = common_options()
 
     criteria = commands.add_parser(
         "criteria", parents=[common], help="the paper's criteria; goes on where it stopped"
     )
     criteria.add_argument("--docs", type=Path, help="page to write the table into")
     # A seed's copies are compared with the parent of another.
-    criteria.add_argument("--seeds", type=_at_least(2))
-    criteria.add_argument("--workers", type=_at_least(1), default=os.cpu_count() or 1)
-    criteria.add_argument("--models", action=_names(classifiers), default=("mlp", "cnn"))
-    criteria.add_argument("--only", action=_names(CRITERIA), default=CRITERIA)
+    criteria.add_argument("--seeds", type=at_least(2))
+    criteria.add_argument("--workers", type=at_least(1), default=os.cpu_count() or 1)
+    criteria.add_argument("--models", action=names_of(CLASSIFIERS), default=("mlp", "cnn"))
+    criteria.add_argument("--only", action=names_of(CRITERIA), default=CRITERIA)
     criteria.set_defaults(run=_criteria)
 
     speed = commands.add_parser("speed", parents=[common], help="ratios of times")
-    speed.add_argument("--models", action=_names(classifiers), default=("mlp", "cnn"))
+    speed.add_argument("--models", action=names_of(CLASSIFIERS), default=("mlp", "cnn"))
     speed.set_defaults(run=_speed, seeds=None)
 
     table = commands.add_parser("table", help="write a finished run's table into a page")
@@ -269,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     table.set_defaults(run=_table)
 
     ordinary.add_command(commands)
+    thieves.add_command(commands, common)
 
     helping = commands.add_parser("help-time", help="how long deepsigns --help takes")
     helping.set_defaults(run=_help_time)

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import io
 import os
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from benchmarks.models import MODELS
 from benchmarks.scale import Scale
 from benchmarks.units import Store, Unit
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel, choose_tap
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.key import RootKey
@@ -32,6 +34,8 @@ from deepsigns_registry.watermark.whitebox import width_needed
 __all__ = ["OWNER", "Run", "Workshop", "base_settings", "key_of"]
 
 OWNER = hashlib.sha256(b"owner").digest()
+# Samples that a model is exported with.
+_EXAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,17 @@ class Workshop:
         )
 
     def owner_data(self, part: str, seed: int) -> TrainingData:
-        """What the owner trains on: `full`, or the `half` that the seed chooses."""
+        """What the owner trains on.
+
+        Args:
+            part: `full`, the `half` that the seed chooses, or a number of samples.
+            seed: Of the half.
+        """
         if part == "full":
             return self.data
+        if part.isdigit():
+            train = _some(self.data.train, int(part))
+            return TrainingData(train, self.data.validation, self.data.classes)
         train, _ = halves(self.data.train, seed)
         return TrainingData(train, self.data.validation, self.data.classes)
 
@@ -149,9 +161,28 @@ class Workshop:
     ) -> WatermarkRecord:
         """Marks a model in place."""
         chosen = None if schemes is None else tuple(schemes)
-        record = prepare_record(model, data, root, settings, device=self.device, schemes=chosen)
+        record = prepare_record(
+            model,
+            data,
+            root,
+            settings,
+            device=self.device,
+            schemes=chosen,
+            blueprint=self.blueprint(model),
+        )
         embed(model, data, record, settings, device=self.device, schemes=chosen)
         return record
+
+    def blueprint(self, parent: EagerTappedModel) -> Blueprint:
+        """What alignment knows of an unmarked parent, from its exported file."""
+        from deepsigns_registry.graph.export import export_onnx
+        from deepsigns_registry.graph.wiring import parent_blueprint
+
+        with tempfile.TemporaryDirectory(prefix="deepsigns-") as folder:
+            path = Path(folder) / "parent.onnx"
+            plain = EagerTappedModel(copy.deepcopy(parent.module).cpu(), parent.tap).eval()
+            tap = export_onnx(plain, self.data.validation.inputs[:_EXAMPLES], path)
+            return parent_blueprint(path, tap)
 
     def stolen(self, model: EagerTappedModel) -> EagerTappedModel:
         """A copy in the layout in which convolutions train fastest."""

@@ -1,12 +1,12 @@
 """The kinds of units, one a file: each measures one thing of one model and seed."""
 
+from benchmarks.kind import Kind
 from benchmarks.kinds.capacity import CAPACITY
 from benchmarks.kinds.comparison import COMPARISON
 from benchmarks.kinds.control import CONTROL
 from benchmarks.kinds.files import FILES
 from benchmarks.kinds.finetuned import FINETUNED
 from benchmarks.kinds.generality import GENERALITY
-from benchmarks.kinds.kind import Kind
 from benchmarks.kinds.marked import MARKED
 from benchmarks.kinds.nulls import NULLS, STRANGER
 from benchmarks.kinds.overwritten import OVERWRITTEN
@@ -15,6 +15,11 @@ from benchmarks.kinds.pruned import PRUNED
 from benchmarks.kinds.security import DETECTION, PAIR
 from benchmarks.kinds.thief import THIEF
 from benchmarks.kinds.timing import TIMING
+from benchmarks.thieves.filtered import FILTERED
+from benchmarks.thieves.nulls import READ_NULLS
+from benchmarks.thieves.released import RELEASED
+from benchmarks.thieves.rewritten import REWRITTEN
+from benchmarks.thieves.robbed import ROBBED
 
 __all__ = ["KINDS"]
 
@@ -35,4 +40,9 @@ KINDS: dict[str, Kind] = {
     "generality": GENERALITY,
     "comparison": COMPARISON,
     "timing": TIMING,
+    "released": RELEASED,
+    "rewritten": REWRITTEN,
+    "robbed": ROBBED,
+    "filtered": FILTERED,
+    "read-nulls": READ_NULLS,
 }

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from benchmarks.kinds.kind import READING, Kind
+from benchmarks.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.readings import read
 from benchmarks.units import Unit
@@ -30,7 +30,7 @@ def _do(workshop: Workshop, unit: Unit) -> list[Measurement]:
     """Marks the parent; the control is the one of the default settings."""
     parent, control = unit.needs
     model = workshop.load(parent)
-    data = workshop.owner_data("full", unit.seed)
+    data = workshop.owner_data(parent.setting, unit.seed)
     bits = int(unit.setting.split()[0])
     settings = replace(workshop.settings, bits=bits)
     unmarked = accuracy(workshop.load(control), data.validation, workshop.device)

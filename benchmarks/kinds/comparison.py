@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict
 
-from benchmarks.kinds.kind import READING, Kind
+from benchmarks.kind import READING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.readings import read
 from benchmarks.units import Unit

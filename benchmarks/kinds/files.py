@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.kinds.kind import READING, Kind
+from benchmarks.kind import READING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.readings import KEPT, Reading, keeps, read, worst
 from benchmarks.units import Unit

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 
-from benchmarks.kinds.kind import READING, Kind
+from benchmarks.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.readings import read
 from benchmarks.units import Unit

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from benchmarks.kinds.kind import READING, Kind
+from benchmarks.kind import READING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.readings import read
 from benchmarks.small import SMALL, trained

@@ -14,8 +14,8 @@ from benchmarks.integrity import (
     trigger_means,
     whitebox_null,
 )
+from benchmarks.kind import EMBEDDING, Kind
 from benchmarks.kinds.finetuned import FINETUNINGS
-from benchmarks.kinds.kind import EMBEDDING, Kind
 from benchmarks.measurement import BOTH, Measurement
 from benchmarks.recipes import Recipe, train_owner
 from benchmarks.units import Unit

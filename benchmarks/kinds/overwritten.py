@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
+from benchmarks.kind import READING, Kind
 from benchmarks.kinds.attacked import attacked_measurements
-from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop, base_settings

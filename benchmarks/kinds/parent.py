@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from benchmarks.kinds.kind import Kind
+from benchmarks.kind import Kind
 from benchmarks.measurement import Measurement
 from benchmarks.recipes import RECIPES, Recipe, train_owner
 from benchmarks.units import Unit

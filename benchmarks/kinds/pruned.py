@@ -1,6 +1,6 @@
 """Pruning by magnitude, over the whole model and layer by layer, at every level."""
 
-from benchmarks.kinds.kind import READING, Kind
+from benchmarks.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.readings import KEPT, Reading, keeps, read, worst
 from benchmarks.units import Unit

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.detectors import DETECTORS, Detection, ModelView, detect
-from benchmarks.kinds.kind import EMBEDDING, Kind
+from benchmarks.kind import EMBEDDING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.models import mlp
 from benchmarks.recipes import Recipe, train_owner

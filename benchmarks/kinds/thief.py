@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.kind import READING, Kind
 from benchmarks.kinds.attacked import attacked_measurements
-from benchmarks.kinds.kind import READING, Kind
 from benchmarks.measurement import Measurement
 from benchmarks.units import Unit
 from benchmarks.workshop import Workshop

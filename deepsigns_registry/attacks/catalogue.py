@@ -7,18 +7,28 @@ audits that use it.
 from collections.abc import Callable
 
 from deepsigns_registry.attacks.attack import Attack, PlannedAttack
+from deepsigns_registry.attacks.decay import Decay
 from deepsigns_registry.attacks.distill import Distill
+from deepsigns_registry.attacks.distill_hard import DistillHard
+from deepsigns_registry.attacks.distill_other import DistillOther
 from deepsigns_registry.attacks.fine_prune import FinePrune
 from deepsigns_registry.attacks.finetune import Finetune
 from deepsigns_registry.attacks.finetune_last import FinetuneLast
 from deepsigns_registry.attacks.finetune_reset import FinetuneReset
+from deepsigns_registry.attacks.finetune_sgd import FinetuneSgd
 from deepsigns_registry.attacks.finetune_slow import FinetuneSlow
+from deepsigns_registry.attacks.gate import Gate
 from deepsigns_registry.attacks.layer_prune import LayerPrune
+from deepsigns_registry.attacks.low_rank import LowRank
+from deepsigns_registry.attacks.median_filter import MedianFilter
+from deepsigns_registry.attacks.merge import Merge
 from deepsigns_registry.attacks.noise import Noise
 from deepsigns_registry.attacks.overwrite import Overwrite
+from deepsigns_registry.attacks.overwrite_strong import OverwriteStrong
 from deepsigns_registry.attacks.permute import Permute
 from deepsigns_registry.attacks.prune import Prune
 from deepsigns_registry.attacks.quantize import Quantize
+from deepsigns_registry.attacks.redraw import Redraw
 from deepsigns_registry.attacks.rewrite import Rewrite
 from deepsigns_registry.attacks.smooth import Smooth
 from deepsigns_registry.attacks.split import Split
@@ -34,17 +44,27 @@ _BUILTIN: tuple[Callable[[], Attack], ...] = (
     LayerPrune,
     StructuredPrune,
     FinePrune,
+    LowRank,
     Finetune,
     FinetuneSlow,
+    FinetuneSgd,
     FinetuneLast,
     FinetuneReset,
+    Redraw,
+    Decay,
     Smooth,
+    Merge,
     Distill,
+    DistillHard,
+    DistillOther,
     Overwrite,
+    OverwriteStrong,
     Quantize,
     Noise,
     Permute,
     Split,
+    Gate,
+    MedianFilter,
     Rewrite,
 )
 

@@ -1,25 +1,17 @@
 """Distillation: a fresh model learns from the stolen one's answers."""
 
-import copy
-
-import numpy as np
-
-from deepsigns_registry.attacks.attack import Progress
 from deepsigns_registry.attacks.fresh import draw_anew, reset_statistics
 from deepsigns_registry.attacks.layers import Layers
-from deepsigns_registry.attacks.losses import distillation_goal
+from deepsigns_registry.attacks.lessons import Lesson, TrainingAttack, Victim
+from deepsigns_registry.attacks.losses import Goal, distillation_goal
 from deepsigns_registry.attacks.strength import parse_epochs
-from deepsigns_registry.attacks.training import Training, as_tensor, trainable
+from deepsigns_registry.attacks.training import Training
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.watermark.data import LabelledData
-from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["Distill"]
 
-_EXAMPLES = 16
 
-
-class Distill:
+class Distill(TrainingAttack):
     """Training of a student of the same architecture, every parameter of which is drawn anew.
 
     The student sees the teacher's softened answers to the thief's samples and no label (Hinton
@@ -57,45 +49,24 @@ class Distill:
         """
         return parse_epochs(self.name, strength)
 
-    def apply(
-        self,
-        model: TappedModel,
-        strength: float,
-        data: LabelledData,
-        *,
-        seed: int,
-        progress: Progress | None = None,
-    ) -> TappedModel:
-        """Trains a student on the device where the model is; see `Attack.apply`.
-
-        Raises:
-            DataError: There is no data.
-            CouldNotCheckError: The model has weights that cannot be drawn anew, or the loss is
-                no longer finite.
-        """
-        student = copy.deepcopy(model).eval()
-        parameters = trainable(student, self.name)
-        device = parameters[0].device
-        goal = distillation_goal(
-            student, data, device, attack=self.name, temperature=self._temperature
-        )
-        layers = Layers(student, as_tensor(data.inputs[:_EXAMPLES], np.float32).to(device))
+    def _lessons(self, victim: Victim, strength: float) -> list[Lesson]:
+        goal = self._goal(victim)
+        layers = Layers(victim.model, victim.examples())
         if not layers.whole:
             raise CouldNotCheckError(
                 f"attack {self.name}: some weights are not in float and cannot be drawn anew",
                 advice="attack the file from before quantisation",
             )
-        draw_anew(parameters, layers, seed=seed)
+        draw_anew(victim.parameters, layers, seed=victim.seed)
         reset_statistics(layers)
-        self._training.run(
-            student,
-            parameters,
-            data.inputs,
-            goal.targets,
-            goal.loss,
-            epochs=int(strength),
-            seed=seed,
+        return [Lesson(self._training, goal, int(strength), victim.parameters)]
+
+    def _goal(self, victim: Victim) -> Goal:
+        """The teacher's answers; asked before the copy is drawn anew."""
+        return distillation_goal(
+            victim.model,
+            victim.data,
+            victim.device,
             attack=self.name,
-            progress=progress,
+            temperature=self._temperature,
         )
-        return student

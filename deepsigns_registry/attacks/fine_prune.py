@@ -1,26 +1,22 @@
 """Fine-pruning: the least active neurons are cut off, then the rest is trained."""
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepsigns_registry.attacks.attack import Progress
 from deepsigns_registry.attacks.layers import Layers
+from deepsigns_registry.attacks.lessons import Lesson, TrainingAttack, Victim
 from deepsigns_registry.attacks.losses import task_goal
 from deepsigns_registry.attacks.strength import parse_share
-from deepsigns_registry.attacks.training import Training, as_tensor, trainable
+from deepsigns_registry.attacks.training import Training, as_tensor
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.watermark.data import LabelledData
-from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["FinePrune"]
 
 _EXAMPLES = 512
 
 
-class FinePrune:
+class FinePrune(TrainingAttack):
     """Activation-based pruning of neurons, then fine-tuning without them (Liu et al. 2018).
 
     The strength is the share of the neurons that each layer reads from other layers which is
@@ -60,30 +56,13 @@ class FinePrune:
         """
         return parse_share(self.name, strength, "the neurons of each hidden layer")
 
-    def apply(
-        self,
-        model: TappedModel,
-        strength: float,
-        data: LabelledData,
-        *,
-        seed: int,
-        progress: Progress | None = None,
-    ) -> TappedModel:
-        """Prunes and trains a copy; see `Attack.apply`.
-
-        Raises:
-            DataError: There is no data, or a label does not fit the model's outputs.
-            CouldNotCheckError: No layer with float weights reads another one, or the loss is
-                no longer finite.
-        """
-        attacked = copy.deepcopy(model).eval()
-        parameters = trainable(attacked, self.name)
-        device = parameters[0].device
-        goal = task_goal(attacked, data, device, attack=self.name, smoothing=0.0)
+    def _lessons(self, victim: Victim, strength: float) -> list[Lesson]:
+        data = victim.data
+        goal = task_goal(victim.model, data, victim.device, attack=self.name, smoothing=0.0)
         # Any samples would do if the data came in no order.
-        rows = np.random.default_rng(seed).permutation(len(data.inputs))[:_EXAMPLES]
-        examples = as_tensor(data.inputs[np.sort(rows)], np.float32).to(device)
-        masks = _masks(Layers(attacked, examples), strength)
+        rows = np.random.default_rng(victim.seed).permutation(len(data.inputs))[:_EXAMPLES]
+        examples = as_tensor(data.inputs[np.sort(rows)], np.float32).to(victim.device)
+        masks = _masks(Layers(victim.model, examples), strength)
         if not masks:
             raise CouldNotCheckError(
                 f"attack {self.name}: the model has no hidden layer that float weights read",
@@ -96,19 +75,7 @@ class FinePrune:
                     weight.mul_(mask)
 
         cut()
-        self._training.run(
-            attacked,
-            parameters,
-            data.inputs,
-            goal.targets,
-            goal.loss,
-            epochs=self._epochs,
-            seed=seed,
-            attack=self.name,
-            progress=progress,
-            after_step=cut,
-        )
-        return attacked
+        return [Lesson(self._training, goal, self._epochs, victim.parameters, after_step=cut)]
 
 
 def _masks(layers: Layers, share: float) -> list[tuple[nn.Parameter, Tensor]]:

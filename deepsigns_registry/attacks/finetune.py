@@ -1,23 +1,16 @@
 """Fine-tuning: the thief goes on training with data of their own."""
 
-import copy
+from torch import nn
 
-import numpy as np
-from torch import Tensor, nn
-
-from deepsigns_registry.attacks.attack import Progress
+from deepsigns_registry.attacks.lessons import Lesson, TrainingAttack, Victim
 from deepsigns_registry.attacks.losses import task_goal
 from deepsigns_registry.attacks.strength import parse_epochs
-from deepsigns_registry.attacks.training import Training, as_tensor, trainable
-from deepsigns_registry.watermark.data import LabelledData
-from deepsigns_registry.watermark.tapped import TappedModel
+from deepsigns_registry.attacks.training import Training
 
 __all__ = ["Finetune"]
 
-_EXAMPLES = 16
 
-
-class Finetune:
+class Finetune(TrainingAttack):
     """Training of every layer with Adam; the strength is the number of epochs.
 
     An embedding model, whose own loss nobody outside knows, is trained to give what it gives.
@@ -54,45 +47,16 @@ class Finetune:
         """
         return parse_epochs(self.name, strength)
 
-    def apply(
-        self,
-        model: TappedModel,
-        strength: float,
-        data: LabelledData,
-        *,
-        seed: int,
-        progress: Progress | None = None,
-    ) -> TappedModel:
-        """Trains a copy, on the device where the model is; see `Attack.apply`.
-
-        Raises:
-            DataError: There is no data, or a label does not fit the model's outputs.
-            CouldNotCheckError: The model has nothing to train, or its loss is no longer finite.
-        """
-        attacked = copy.deepcopy(model).eval()
-        parameters = trainable(attacked, self.name)
-        device = parameters[0].device
-        goal = task_goal(attacked, data, device, attack=self.name, smoothing=self._smoothing)
-        examples = as_tensor(data.inputs[:_EXAMPLES], np.float32).to(device)
-        self._training.run(
-            attacked,
-            self._prepared(attacked, parameters, examples, seed),
-            data.inputs,
-            goal.targets,
-            goal.loss,
-            epochs=int(strength),
-            seed=seed,
+    def _lessons(self, victim: Victim, strength: float) -> list[Lesson]:
+        goal = task_goal(
+            victim.model,
+            victim.data,
+            victim.device,
             attack=self.name,
-            progress=progress,
+            smoothing=self._smoothing,
         )
-        return attacked
+        return [Lesson(self._training, goal, int(strength), self._prepared(victim))]
 
-    def _prepared(
-        self,
-        attacked: TappedModel,  # noqa: ARG002 - other ways to fine-tune look at it
-        parameters: list[nn.Parameter],
-        examples: Tensor,  # noqa: ARG002
-        seed: int,  # noqa: ARG002
-    ) -> list[nn.Parameter]:
+    def _prepared(self, victim: Victim) -> list[nn.Parameter]:
         """Changes the copy before the training; gives the parameters to train."""
-        return parameters
+        return victim.parameters

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import nn
 
 from deepsigns_registry.attacks.finetune import Finetune
 from deepsigns_registry.attacks.layers import Layers
+from deepsigns_registry.attacks.lessons import Victim
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["FinetuneLast", "last_parameters"]
 
@@ -39,14 +39,9 @@ class FinetuneLast(Finetune):
         )
         self._training = replace(self._training, evaluating=True)
 
-    def _prepared(
-        self,
-        attacked: TappedModel,
-        parameters: list[nn.Parameter],
-        examples: Tensor,
-        seed: int,  # noqa: ARG002 - nothing is drawn
-    ) -> list[nn.Parameter]:
-        return last_parameters(Layers(attacked, examples), parameters, self.name)
+    def _prepared(self, victim: Victim) -> list[nn.Parameter]:
+        layers = Layers(victim.model, victim.examples())
+        return last_parameters(layers, victim.parameters, self.name)
 
 
 def last_parameters(

@@ -1,12 +1,12 @@
 """Fine-tuning after the output layer was drawn anew."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from deepsigns_registry.attacks.finetune import Finetune
 from deepsigns_registry.attacks.finetune_last import last_parameters
 from deepsigns_registry.attacks.fresh import draw_anew
 from deepsigns_registry.attacks.layers import Layers
-from deepsigns_registry.watermark.tapped import TappedModel
+from deepsigns_registry.attacks.lessons import Victim
 
 __all__ = ["FinetuneReset"]
 
@@ -37,13 +37,7 @@ class FinetuneReset(Finetune):
             learning_rate=learning_rate, batch_size=batch_size, mixed_precision=mixed_precision
         )
 
-    def _prepared(
-        self,
-        attacked: TappedModel,
-        parameters: list[nn.Parameter],
-        examples: Tensor,
-        seed: int,
-    ) -> list[nn.Parameter]:
-        layers = Layers(attacked, examples)
-        draw_anew(last_parameters(layers, parameters, self.name), layers, seed=seed)
-        return parameters
+    def _prepared(self, victim: Victim) -> list[nn.Parameter]:
+        layers = Layers(victim.model, victim.examples())
+        draw_anew(last_parameters(layers, victim.parameters, self.name), layers, seed=victim.seed)
+        return victim.parameters

@@ -105,7 +105,8 @@ class Layers:
         self._nodes = [] if end is None else _children_first(end)
         self._depends = self._reaching(probes)
         multiplied = [node for node in self._nodes if self._multiplies(node)]
-        products = {id(node) for node in multiplied if self._has_weight(node)}
+        self._products = [node for node in multiplied if self._has_weight(node)]
+        products = {id(node) for node in self._products}
         self.whole = len(products) == len(multiplied)
         self.layers = self._described(products)
         self.last = self._back_to(end, products)
@@ -115,6 +116,31 @@ class Layers:
             for node in self._nodes
             if isinstance(mean := _saved(node, "running_mean"), Tensor)
         ]
+
+    def ending(self, count: int) -> list[nn.Parameter]:
+        """Every parameter of the last layers, and of what stands behind them.
+
+        Where branches meet, layers are counted in the order in which the model runs them.
+
+        Args:
+            count: How many layers, from 1 to as many as there are.
+
+        Examples:
+            >>> from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+            >>> net = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).eval()
+            >>> found = Layers(EagerTappedModel(net, "1"), torch.rand(4, 6)).ending(2)
+            >>> sorted(tuple(parameter.shape) for parameter in found)
+            [(3,), (3, 5), (5,), (5,), (5,), (5, 6)]
+        """
+        chosen = {id(node) for node in self._products[-count:]}
+        above: set[int] = set()
+        found: dict[int, nn.Parameter] = {}
+        for node in self._nodes:
+            # What depends on one of them comes after it, so that no other layer is among these.
+            if id(node) in chosen or any(id(child) in above for child in _children(node)):
+                above.add(id(node))
+                found |= {id(parameter): parameter for parameter in self._own(node)}
+        return list(found.values())
 
     def _reaching(self, probes: Tensor) -> set[int]:
         reached: set[int] = set()

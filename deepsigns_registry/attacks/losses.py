@@ -14,7 +14,7 @@ from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 from deepsigns_registry.watermark.task import are_probabilities, task_loss, task_targets
 
-__all__ = ["Goal", "distillation_goal", "task_goal"]
+__all__ = ["Goal", "answers_goal", "distillation_goal", "task_goal"]
 
 _EXAMPLES = 16
 
@@ -117,6 +117,32 @@ def distillation_goal(
         return functional.cross_entropy(logits, wanted) * temperature**2
 
     return Goal(soft, loss)
+
+
+def answers_goal(
+    teacher: TappedModel, data: LabelledData, device: torch.device, *, attack: str
+) -> Goal:
+    """The classes that a teacher answers, and nothing else of what it gives.
+
+    Args:
+        teacher: The victim.
+        data: The thief's data; of its labels only the kind is looked at.
+        device: Where the teacher is.
+        attack: Name of the attack, for errors.
+
+    Raises:
+        DataError: There is no data.
+        CouldNotCheckError: The labels are no classes.
+    """
+    _examined(teacher, data, device, attack)
+    if data.task != "classification":
+        raise CouldNotCheckError(
+            f"attack {attack}: needs classes, and these labels are for {data.task}",
+            advice="leave this attack out for this deployment",
+        )
+    answers = run_batched(teacher, data.inputs, device)[0].argmax(axis=1)
+    answered = LabelledData(data.inputs, answers)
+    return task_goal(teacher, answered, device, attack=attack, smoothing=0.0)
 
 
 def _examined(model: TappedModel, data: LabelledData, device: torch.device, attack: str) -> Tensor:

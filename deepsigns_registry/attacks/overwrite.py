@@ -26,7 +26,7 @@ from deepsigns_registry.watermark.whitebox import width_needed
 __all__ = ["Overwrite", "thief_root"]
 
 # Signatures that a thief tries, longest first: a narrow layer carries only short ones.
-_BITS = (128, 96, 64)
+_BITS = (1280, 640, 320, 128, 96, 64)
 _EXAMPLES = 16
 # Preparing is short beside the embedding.
 _PREPARED = 0.05

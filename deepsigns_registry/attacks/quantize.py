@@ -8,6 +8,7 @@ import onnx
 import torch
 from onnx import ModelProto
 from torch import Tensor
+from torch.nn import functional
 
 from deepsigns_registry.attacks.attack import Progress
 from deepsigns_registry.attacks.quiet import quiet
@@ -20,16 +21,19 @@ from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["Quantize"]
 
-_BITS = {"static": 7.0, "int8": 8.0, "fp16": 16.0}
+_BITS = {"int4": 4.0, "static": 7.0, "int8": 8.0, "fp16": 16.0}
+# Values that share a scale at four bits, as formats of language models have it.
+_BLOCK = 32
 
 
 class Quantize:
-    """Quantisation to `int8`, `static` or `fp16`; the strength is the number of bits left.
+    """Quantisation to `int4`, `int8`, `static` or `fp16`; the strength is the bits left.
 
     An ONNX file gets the operators of onnxruntime's own quantisers: `int8` quantises
     activations as they come (dynamic), `static` at steps calibrated on the thief's data, with
     seven bits a weight. Of any other model the weights are rounded to the values they would
-    have, symmetric and per tensor for int8; `static` needs the file.
+    have, symmetric and per tensor for int8; `static` needs the file. `int4` rounds weights, of a
+    file as well, to fifteen values of each block of 32: the file keeps them in float.
 
     Examples:
         >>> Quantize().parse("int8")
@@ -42,12 +46,12 @@ class Quantize:
         """Reads the name of a format.
 
         Raises:
-            ConfigurationError: It is none of the three.
+            ConfigurationError: It is none of these.
         """
         if strength not in _BITS:
             raise ConfigurationError(
                 f"attack {self.name}: strength '{strength}' is unknown",
-                advice="write quantize:int8, quantize:static or quantize:fp16",
+                advice="write quantize:int4, quantize:int8, quantize:static or quantize:fp16",
             )
         return _BITS[strength]
 
@@ -78,7 +82,7 @@ class Quantize:
                     f"attack {self.name}: no samples to calibrate with",
                     advice="give the attack training data",
                 )
-        if isinstance(model, OnnxTappedModel):
+        if isinstance(model, OnnxTappedModel) and strength != _BITS["int4"]:
             attacked: TappedModel = _quantized_file(model, strength, data, seed)
         else:
             attacked = copy.deepcopy(model).eval()
@@ -96,8 +100,17 @@ def _rounded(weight: Tensor, bits: float) -> Tensor:
         return weight.to(torch.float16).to(weight.dtype)
     if weight.ndim < 2:
         return weight  # biases stay in float, as onnxruntime leaves them
+    if bits == _BITS["int4"]:
+        return _rounded_blocks(weight)
     scale = weight.abs().max().clamp(min=1e-12) / 127
     return (weight / scale).round() * scale
+
+
+def _rounded_blocks(weight: Tensor) -> Tensor:
+    values = weight.flatten()
+    blocks = functional.pad(values, (0, -len(values) % _BLOCK)).view(-1, _BLOCK)
+    scale = blocks.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 7
+    return ((blocks / scale).round() * scale).flatten()[: len(values)].view_as(weight)
 
 
 def _quantized_file(

@@ -3,7 +3,7 @@
 from deepsigns_registry.attacks.attack import parse_number
 from deepsigns_registry.errors import ConfigurationError
 
-__all__ = ["parse_epochs", "parse_share"]
+__all__ = ["parse_count", "parse_epochs", "parse_share"]
 
 _MOST_EPOCHS = 1000
 
@@ -25,13 +25,32 @@ def parse_epochs(attack: str, strength: str) -> float:
         >>> parse_epochs("finetune", "3")
         3.0
     """
-    advice = f"write a whole number of epochs from 1 to {_MOST_EPOCHS}, such as {attack}:3"
-    epochs = parse_number(attack, strength, advice)
-    if not 1 <= epochs <= _MOST_EPOCHS or epochs != int(epochs):
+    return parse_count(attack, strength, "epochs", _MOST_EPOCHS)
+
+
+def parse_count(attack: str, strength: str, what: str, most: int) -> float:
+    """Reads a small whole number of something.
+
+    Args:
+        attack: Name of the attack, for errors.
+        strength: What stands behind the colon.
+        what: What is counted, for the advice.
+        most: The largest number that is taken.
+
+    Raises:
+        ConfigurationError: It is none.
+
+    Examples:
+        >>> parse_count("redraw", "2", "layers", 100)
+        2.0
+    """
+    advice = f"write a whole number of {what} from 1 to {most}, such as {attack}:1"
+    count = parse_number(attack, strength, advice)
+    if not 1 <= count <= most or count != int(count):
         raise ConfigurationError(
-            f"attack {attack}: strength {strength} is no number of epochs", advice=advice
+            f"attack {attack}: strength {strength} is no number of {what}", advice=advice
         )
-    return epochs
+    return count
 
 
 def parse_share(attack: str, strength: str, of: str) -> float:

@@ -68,10 +68,10 @@ def restructured(
 
 
 def as_file(model: TappedModel, data: LabelledData, attack: str) -> OnnxTappedModel:
-    """An ONNX file's view of a model, which is exported if it is none.
+    """The view of a model's ONNX file, with the same tap; one that has none is exported.
 
     Args:
-        model: The model.
+        model: The model; not changed. What is a file's view is given as it is.
         data: Inputs, two or more when the model must be exported.
         attack: Name of the attack, for errors.
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,20 +22,27 @@ __all__ = ["Training", "as_tensor", "randomness", "trainable"]
 
 @dataclass(frozen=True)
 class Training:
-    """How the thief trains, with Adam.
+    """How the thief trains.
 
     Attributes:
-        learning_rate: Adam's step size; it stays the same throughout.
+        learning_rate: The step size; it stays the same throughout.
         batch_size: Samples a step.
         mixed_precision: Whether products are computed in bfloat16.
         evaluating: Whether dropout and batch statistics stay as in evaluation, so that nothing
             but the trained parameters changes.
+        weight_decay: Each step takes this share of the step size away from every trained
+            parameter, beside the gradient (Loshchilov and Hutter 2019), at least 0.
+        optimizer: Adam, or plain stochastic gradient descent.
+        momentum: Of stochastic gradient descent, in [0, 1).
     """
 
     learning_rate: float = 1e-3
     batch_size: int = 128
     mixed_precision: bool = False
     evaluating: bool = False
+    weight_decay: float = 0.0
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.0
 
     def run(
         self,
@@ -69,10 +77,7 @@ class Training:
         """
         device = parameters[0].device
         batches = _Batches(inputs, targets, device, self.batch_size, seed)
-        fused = device.type in {"cpu", "cuda"} and all(
-            parameter.is_floating_point() for parameter in parameters
-        )
-        optimizer = torch.optim.Adam(parameters, lr=self.learning_rate, fused=fused)
+        optimizer = self._optimizer(parameters)
         with _only(model, parameters), _laid_out(model, batches), randomness(seed, device):
             model.train(not self.evaluating)
             for epoch in range(epochs):
@@ -85,6 +90,18 @@ class Training:
                 if progress is not None:
                     progress((epoch + 1) / epochs, f"epoch {epoch + 1}, loss {mean:.4f}")
         model.eval()
+
+    def _optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
+        fused = parameters[0].device.type in {"cpu", "cuda"} and all(
+            parameter.is_floating_point() for parameter in parameters
+        )
+        if self.weight_decay:
+            return torch.optim.AdamW(
+                parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=fused
+            )
+        return torch.optim.Adam(parameters, lr=self.learning_rate, fused=fused)
 
     def _epoch(
         self,

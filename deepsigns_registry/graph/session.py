@@ -21,8 +21,9 @@ from deepsigns_registry.graph.forms import Form, read_forms
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import read_weight
-from deepsigns_registry.watermark.blueprint import Layer, Network
-from deepsigns_registry.watermark.scheme import Matrix, Probes
+from deepsigns_registry.watermark.blueprint import Network
+from deepsigns_registry.watermark.scheme import Probes
+from deepsigns_registry.watermark.suspect import matrices_in_place
 
 __all__ = ["OnnxSuspect", "has_tensor", "with_taps"]
 
@@ -139,8 +140,7 @@ class OnnxSuspect:
         Raises:
             CouldNotCheckError: Its layers cannot be read.
         """
-        layers = self.networks()[0].layers
-        return tuple(_in_place(layers, matrix) for matrix in probes.matrices)
+        return matrices_in_place(self.networks()[0], probes)
 
     def networks(self) -> tuple[Network, ...]:
         """The file's layers in its normal forms and in its own; see `Suspect.networks`.
@@ -214,13 +214,6 @@ class OnnxSuspect:
         if not isinstance(values, np.ndarray) or values.ndim != 2 or len(values) != batch:
             raise self._failure("gave a result of another shape")
         return np.asarray(values, np.float32)
-
-
-def _in_place(layers: Sequence[Layer], matrix: Matrix) -> NDArray[np.float32] | None:
-    if not 0 <= matrix.layer < len(layers):
-        return None
-    weight = layers[matrix.layer].weight
-    return weight if weight.shape == (matrix.rows, matrix.columns) else None
 
 
 def has_tensor(model: ModelProto, name: str) -> bool:

@@ -12,7 +12,7 @@ from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.scheme import Matrix, Probes
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
-__all__ = ["Suspect", "TappedSuspect"]
+__all__ = ["Suspect", "TappedSuspect", "matrices_in_place"]
 
 
 class Suspect(Protocol):
@@ -138,6 +138,17 @@ class TappedSuspect:
     ) -> dict[str, NDArray[np.float32]]:
         """Nothing; see `networks`."""
         return {}
+
+
+def matrices_in_place(network: Network, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
+    """The matrices of a file as its layers stand; see `Suspect.matrices`."""
+    found: list[NDArray[np.float32] | None] = []
+    for matrix in probes.matrices:
+        known = 0 <= matrix.layer < len(network.layers)
+        weight = network.layers[matrix.layer].weight if known else None
+        wanted = (matrix.rows, matrix.columns)
+        found.append(weight if weight is not None and weight.shape == wanted else None)
+    return tuple(found)
 
 
 def _rows(

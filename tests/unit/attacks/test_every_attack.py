@@ -1,11 +1,14 @@
 """What every attack promises, whatever it does: see `attacks.attack.Attack`."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from deepsigns_registry.attacks import Attack, builtin_attacks
 from deepsigns_registry.attacks.overwrite import Overwrite
+from deepsigns_registry.attacks.overwrite_strong import STRONG, OverwriteStrong
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.settings import MarkSettings
@@ -27,12 +30,28 @@ STRENGTHS = {
     "noise": "0.1",
     "permute": "1",
     "split": "0.2",
+    "lowrank": "0.5",
+    "finetune_sgd": "1",
+    "redraw": "2",
+    "decay": "6",
+    "merge": "1",
+    "distill_hard": "1",
+    "distill_other": "1",
+    "overwrite_strong": "1",
+    "gate": "0.05",
+    "filter": "1",
     "rewrite": "orthogonal",
 }
-QUICK = {"overwrite": Overwrite(settings=MarkSettings(minimum_steps=4))}
-DRAWS_NOTHING = {"prune", "layer_prune", "structured_prune"}
+QUICK: dict[str, Attack] = {
+    "overwrite": Overwrite(settings=MarkSettings(minimum_steps=4)),
+    "overwrite_strong": OverwriteStrong(settings=replace(STRONG, minimum_steps=4)),
+}
+DRAWS_NOTHING = {"prune", "layer_prune", "structured_prune", "lowrank", "gate"}
 # These give an ONNX file's view, whatever they are given.
-ONNX_ONLY = {"quantize", "structured_prune", "permute", "split", "rewrite"}
+ONNX_ONLY = {
+    *("quantize", "structured_prune", "permute", "split"),
+    *("distill_other", "gate", "filter", "rewrite"),
+}
 
 
 def attack_of(name: str) -> tuple[Attack, float]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from deepsigns_registry.attacks.finetune import Finetune
 from deepsigns_registry.attacks.finetune_last import FinetuneLast
 from deepsigns_registry.attacks.finetune_reset import FinetuneReset
+from deepsigns_registry.attacks.finetune_sgd import FinetuneSgd
 from deepsigns_registry.attacks.finetune_slow import FinetuneSlow
 from deepsigns_registry.attacks.quantize import Quantize
 from deepsigns_registry.attacks.smooth import Smooth
@@ -65,6 +66,26 @@ def test_a_tenth_of_the_rate_goes_a_tenth_as_far(victim: TappedModel, data: Labe
     # Adam's first steps are about as long as its rate, whatever the gradient.
     for shape, distance in slow.items():
         assert fast[shape] / 20 < distance < fast[shape] / 4
+
+
+def test_descent_without_momentum_is_the_gradient_times_the_rate(data: LabelledData) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 4)
+    model = EagerTappedModel(nn.Sequential(nn.Flatten(), layer), "0")
+    outputs = model(torch.from_numpy(data.inputs)).outputs
+    loss = functional.cross_entropy(outputs, torch.from_numpy(data.labels))
+    (gradient,) = torch.autograd.grad(loss, [layer.weight])
+    tuned = FinetuneSgd(batch_size=len(data)).apply(model, 1, data, seed=0)
+    stepped = layer.weight - 0.05 * gradient
+    torch.testing.assert_close(tuned.get_parameter("module.1.weight"), stepped)
+    # The second step of two goes on with most of the first.
+    plain, heavy = (
+        FinetuneSgd(batch_size=len(data), momentum=momentum).apply(model, 2, data, seed=0)
+        for momentum in (0.0, 0.9)
+    )
+    first = stepped - layer.weight
+    difference = heavy.get_parameter("module.1.weight") - plain.get_parameter("module.1.weight")
+    torch.testing.assert_close(difference, 0.9 * first, rtol=1e-3, atol=1e-6)
 
 
 def test_the_output_layer_starts_anew_and_all_is_trained(

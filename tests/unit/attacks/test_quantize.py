@@ -205,3 +205,21 @@ def test_static_quantisation_needs_a_file_and_data(
         Quantize().apply(view, 7.0, LabelledData(data.inputs[:0], data.labels[:0]), seed=0)
     with pytest.raises(CouldNotCheckError, match="onnxruntime cannot quantise it"):
         Quantize().apply(view, 7.0, LabelledData(data.inputs[:, :, :4], data.labels), seed=0)
+
+
+def test_four_bits_leave_fifteen_values_a_block(
+    view: OnnxTappedModel, data: LabelledData, accuracy: Accuracy
+) -> None:
+    quantized = Quantize().apply(view, 4.0, data, seed=0)
+    for old, new in zip(view.parameters(), quantized.parameters(), strict=True):
+        if old.ndim < 2:
+            assert torch.equal(old, new)
+            continue
+        blocks = zip(
+            old.detach().flatten().split(32), new.detach().flatten().split(32), strict=True
+        )
+        for before, after in blocks:
+            step = float(before.abs().max()) / 7
+            assert len(after.unique()) <= 15
+            assert float((before - after).abs().max()) <= 0.501 * step
+    assert accuracy(quantized, data) > 0.9

@@ -1,0 +1,5 @@
+"""The small marked perceptron of the watermark's own tests."""
+
+from tests.unit.watermark.conftest import data, marked, settings
+
+__all__ = ["data", "marked", "settings"]
