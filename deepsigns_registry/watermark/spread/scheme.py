@@ -116,7 +116,7 @@ class Spread:
             values, parts = values + weight.size, parts + 1
         if not parts:
             raise CouldNotCheckError(
-                "spread: none of the weight matrices was found",
+                "none of its weight matrices was found",
                 advice="give a file of the model that this record belongs to",
             )
         return Correlation(self.name, values, math.sqrt(squares), parts)

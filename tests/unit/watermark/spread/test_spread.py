@@ -194,7 +194,7 @@ def test_a_suspect_without_these_weights_could_not_be_checked(
     extraction = extract(record, TappedSuspect(wider), schemes=ONLY)
     assert not extraction.evidence
     assert len(extraction.incomplete) == 1
-    assert "none of the weight matrices was found" in extraction.incomplete[0]
+    assert "none of its weight matrices was found" in extraction.incomplete[0]
     damaged = copy.deepcopy(exported[1])
     with torch.no_grad():
         for weight in damaged.parameters():
