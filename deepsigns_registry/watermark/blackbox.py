@@ -82,11 +82,13 @@ class BlackBox:
         outputs, activation = preparation.run(candidates)
         given = preparation.given.arrays["kept"] if preparation.given else None
         rare = _rarest(density.log_density(activation), options.queries, given)
+        ordinary = train.inputs[sources]
         return SchemeSecret(
             scheme=self.name,
             meta={"classes": classes, "family": options.query_family},
             arrays={
-                "sources": train.inputs[sources],
+                "sources": ordinary,
+                "source_outputs": preparation.run(ordinary)[0],
                 "source_indices": sources,
                 "kept": rare,
                 "query_key": np.frombuffer(key, dtype=np.uint8),
@@ -133,6 +135,19 @@ class BlackBox:
             chance=1 / label_choices(classes),
         )
 
+    def ordinary(
+        self, secret: SchemeSecret
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Ordinary samples and the parent's outputs for them; see `interface.Ordinary`.
+
+        None of a record of the first format, which lacks the outputs.
+        """
+        outputs = secret.arrays.get("source_outputs")
+        if outputs is None:
+            return None
+        inputs = secret.arrays["sources"].astype(np.float32, copy=False)
+        return inputs, outputs.astype(np.float32, copy=False)
+
     def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
         """Derives sources, queries and labels again; see `Scheme.check`.
 
@@ -158,9 +173,10 @@ class BlackBox:
         key = purpose_key(subkey, "queries")
         if key != arrays["query_key"].tobytes() or secret.meta["family"] not in FAMILIES:
             raise _forged("the queries are not those of the key")
-        parent, shape = arrays["parent_outputs"], (len(kept), classes)
-        # In any other type values that differ could be the same to the labels.
-        if parent.dtype != np.float32 or parent.shape != shape or not np.isfinite(parent).all():
+        if not (
+            _are_logits(arrays["parent_outputs"], (len(kept), classes))
+            and _are_logits(arrays.get("source_outputs"), (count, classes))
+        ):
             raise _forged("the parent's answers are no logits")
         if purpose_key(subkey, "labels") != arrays["label_key"].tobytes():
             raise _forged("the labels are not those of the key")
@@ -269,11 +285,23 @@ def _labels(secret: SchemeSecret) -> NDArray[np.int64]:
     arrays, classes = secret.arrays, int(str(secret.meta["classes"]))
     kept = arrays["kept"].astype("<i8")
     parent = arrays["parent_outputs"].astype("<f4")
-    given = encode(DOMAIN, b"choice", kept.tobytes(), parent.tobytes())
+    invented = [kept.tobytes(), parent.tobytes()]
+    # By these a suspect's classes are put in order; records of the first format lack them.
+    if "source_outputs" in arrays:
+        invented.append(arrays["source_outputs"].astype("<f4").tobytes())
+    given = encode(DOMAIN, b"choice", *invented)
     choice = hashlib.sha256(given).hexdigest()
     stream = Stream(arrays["label_key"].tobytes(), f"labels {choice}")
     steps = stream.integers(len(parent), label_choices(classes))
     return np.asarray((parent.argmax(axis=1) + 1 + steps) % classes, dtype=np.int64)
+
+
+def _are_logits(values: NDArray[np.generic] | None, shape: tuple[int, int]) -> bool:
+    """Also where there are none: a record of the first format lacks those to the sources."""
+    if values is None:
+        return True
+    # In any other type values that differ could be the same to the labels.
+    return values.dtype == np.float32 and values.shape == shape and bool(np.isfinite(values).all())
 
 
 def _forged(what: str) -> TamperedError:

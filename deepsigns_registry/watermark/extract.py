@@ -8,13 +8,20 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.align import Alignment, align, aligned_weights
+from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.evidence import Evidence
+from deepsigns_registry.watermark.interface import (
+    Interface,
+    Interfaced,
+    Ordinary,
+    find_interface,
+)
 from deepsigns_registry.watermark.projection import class_means
 from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
 from deepsigns_registry.watermark.scheme import Answers, Probes, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
-from deepsigns_registry.watermark.suspect import Suspect
+from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
 from deepsigns_registry.watermark.tap import TapAgreement
 from deepsigns_registry.watermark.verdict import PRESENT_AT
 from deepsigns_registry.watermark.whitebox import WhiteBox
@@ -68,6 +75,14 @@ class _Reading:
         found = self.evidence
         return found is not None and bool(found.level) and found.log10_p <= PRESENT_AT
 
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """The more, the more it says: whether it shows the mark, is verified, and how likely."""
+        found = self.evidence
+        if found is None:
+            return False, False, 0.0
+        return self.shows_mark, bool(found.level), -found.log10_p
+
     def read(self, answers: Answers, level: str) -> None:
         """Replaces what was read before, unless that is stronger: each reading is a try."""
         try:
@@ -99,10 +114,57 @@ def extract(
     A tap that is the parent's and shows no mark may be kept for show, beside the tensor that the
     outputs come from: it is read after alignment as well, and counts only where the suspect's
     graph, as far as it shows one, has no other way to the output.
+
+    A suspect that shows no mark may want its inputs in another form, or give its outputs in another
+    order: where ordinary samples say so, everything is read once more in that form, and counts.
     """
-    readings = [
-        _asked(scheme, record, suspect) for scheme in named_schemes(record.secrets, schemes)
-    ]
+    chosen = named_schemes(record.secrets, schemes)
+    found = _read_all(chosen, record, suspect)
+    interface = _interface(found, record, suspect)
+    if interface is not None and not interface.is_plain:
+        found = found.joined(_read_all(chosen, record, Interfaced(suspect, interface)))
+    readings = found.readings
+    return Extraction(
+        tuple(reading.evidence for reading in readings if reading.evidence is not None),
+        tuple(reading.problem for reading in readings if reading.problem),
+        found.agreement.correlation if found.agreement else None,
+        found.alignments,
+    )
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """All schemes' readings of a suspect that is asked in one form."""
+
+    readings: tuple[_Reading, ...]
+    agreement: TapAgreement | None
+    alignments: int
+
+    def joined(self, other: "_Readings") -> "_Readings":
+        """The stronger reading of each scheme; what was tried in either form counts."""
+        pairs = zip(self.readings, other.readings, strict=True)
+        stronger = [max(pair, key=lambda reading: reading.rank) for pair in pairs]
+        taken = any(mine is theirs for mine, theirs in zip(stronger, other.readings, strict=True))
+        return _Readings(
+            tuple(stronger),
+            other.agreement if taken else self.agreement,
+            self.alignments + other.alignments,
+        )
+
+
+def _interface(found: _Readings, record: WatermarkRecord, suspect: Suspect) -> Interface | None:
+    """In which form a suspect is asked that shows no mark in its parent's."""
+    secret = record.secrets.get(BlackBox.name)
+    weak = any(not reading.shows_mark for reading in found.readings)
+    # A tapped model is one of our own, in its parent's form.
+    if not weak or isinstance(suspect, TappedSuspect) or secret is None:
+        return None
+    known = BlackBox().ordinary(secret)
+    return None if known is None else find_interface(Ordinary(*known), suspect)
+
+
+def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspect) -> _Readings:
+    readings = [_asked(scheme, record, suspect) for scheme in chosen]
     agreement = _direct_agreement(_white_box(readings))
     # Activations verify the tap for every scheme that reads it, its weight included.
     verified = agreement is not None and agreement.verified
@@ -129,12 +191,7 @@ def extract(
                 f"{reading.scheme.name}: tap not verified, its activations do not resemble the "
                 "parent's"
             )
-    return Extraction(
-        tuple(reading.evidence for reading in readings if reading.evidence is not None),
-        tuple(reading.problem for reading in readings if reading.problem),
-        agreement.correlation if agreement else None,
-        alignments,
-    )
+    return _Readings(tuple(readings), agreement, alignments)
 
 
 def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> _Reading:

@@ -1,0 +1,221 @@
+"""How a suspect wants to be asked, and which of its outputs is which class of the parent's.
+
+A thief may fold another range of inputs into the first layer, turn images round, flatten them, put
+the classes in another order or add one. What a suspect then computes is the same, but whoever asks
+it as the parent was asked reads nothing. So it is asked ordinary samples of the owner in several
+forms, and the form in which its outputs go with the parent's most is taken, each class with the
+output that goes with it most. Neither key nor queries nor bits enter: the p-values of whatever is
+read afterwards stay what they are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.watermark.blueprint import Network
+from deepsigns_registry.watermark.scheme import Probes
+from deepsigns_registry.watermark.suspect import Suspect, matrices_in_place
+
+__all__ = ["Interface", "Interfaced", "Ordinary", "find_interface"]
+
+Floats = NDArray[np.float32]
+
+# So many tell one form from another, and are asked in all forms at once.
+_MOST_SAMPLES = 64
+_BYTE = 255.0
+_IMAGE = 3
+
+
+class Ordinary(NamedTuple):
+    """Ordinary samples of the owner, and what the unmarked parent says of them.
+
+    Attributes:
+        inputs: float32 [samples, ...].
+        outputs: float32 [samples, outputs].
+    """
+
+    inputs: Floats
+    outputs: Floats
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A form of inputs and outputs.
+
+    Attributes:
+        layout: `same`, `flat`, `channels-last` or `channels-first`.
+        scale: By what inputs are multiplied.
+        offset: What is added to them then.
+        order: For each output of the parent's the suspect's that goes with it.
+        outputs: How many the suspect has.
+    """
+
+    layout: str
+    scale: float
+    offset: float
+    order: tuple[int, ...]
+    outputs: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the suspect is asked, and answers, as the parent does."""
+        same = self.layout == "same" and (self.scale, self.offset) == (1.0, 0.0)
+        return same and self.order == tuple(range(self.outputs))
+
+    def asked(self, inputs: Floats) -> Floats:
+        """Inputs of the parent's as the suspect wants them: float32 [n, ...]."""
+        moved = _laid_out(inputs, self.layout)
+        return np.asarray(moved * np.float32(self.scale) + np.float32(self.offset), np.float32)
+
+    def answered(self, outputs: Floats) -> Floats:
+        """Outputs of the suspect's in the order of the parent's: float32 [n, outputs]."""
+        if outputs.ndim != 2 or outputs.shape[1] != self.outputs:
+            return outputs
+        return np.ascontiguousarray(outputs[:, list(self.order)])
+
+
+def find_interface(ordinary: Ordinary, suspect: Suspect) -> Interface | None:
+    """The form in which a suspect goes with the parent most.
+
+    Args:
+        ordinary: Samples that say nothing of the key.
+        suspect: Asked in one run for each layout.
+
+    Returns:
+        None when it answers in no form, or has fewer outputs than the parent.
+    """
+    inputs, wanted = ordinary.inputs[:_MOST_SAMPLES], ordinary.outputs[:_MOST_SAMPLES]
+    if not inputs.size or wanted.ndim != 2:
+        return None
+    ranges = _ranges(inputs)
+    best: tuple[float, Interface] | None = None
+    for layout in _layouts(inputs.shape[1:]):
+        moved = _laid_out(inputs, layout)
+        forms = [moved * np.float32(scale) + np.float32(offset) for scale, offset in ranges]
+        try:
+            outputs, _ = suspect.run(np.concatenate(forms).astype(np.float32), tap=None)
+        except CouldNotCheckError:
+            continue
+        if outputs.ndim != 2 or outputs.shape[1] < wanted.shape[1]:
+            continue
+        parts = outputs.reshape(len(ranges), len(inputs), -1)
+        for (scale, offset), answers in zip(ranges, parts, strict=True):
+            agreement, order = _matched(wanted, answers)
+            if best is None or agreement > best[0]:
+                best = agreement, Interface(layout, scale, offset, order, outputs.shape[1])
+    return best[1] if best else None
+
+
+class Interfaced:
+    """A suspect that is asked in a form of its own.
+
+    Args:
+        behind: The suspect.
+        interface: The form.
+    """
+
+    def __init__(self, behind: Suspect, interface: Interface) -> None:
+        self._behind, self._interface = behind, interface
+        self._turned: tuple[tuple[Network, Network], ...] = ()
+
+    def run(self, inputs: Floats, *, tap: str | None) -> tuple[Floats, Floats | None]:
+        """Answers a batch of the parent's form; see `Suspect.run`."""
+        outputs, activation = self._behind.run(self._interface.asked(inputs), tap=tap)
+        return self._interface.answered(outputs), activation
+
+    def weight(self, tap: str) -> Floats | None:
+        """See `Suspect.weight`."""
+        return self._behind.weight(tap)
+
+    def matrices(self, probes: Probes) -> tuple[Floats | None, ...]:
+        """See `Suspect.matrices`."""
+        networks = self.networks()
+        return (
+            matrices_in_place(networks[0], probes) if networks else (None,) * len(probes.matrices)
+        )
+
+    def networks(self) -> tuple[Network, ...]:
+        """The layers as they would be for inputs that are not turned; see `Suspect.networks`."""
+        if self._interface.scale > 0:
+            return self._behind.networks()
+        if not self._turned:
+            networks = self._behind.networks()
+            self._turned = tuple((_turned(network), network) for network in networks)
+        return tuple(turned for turned, _ in self._turned)
+
+    def activations(
+        self, network: Network, inputs: Floats, tensors: Sequence[str]
+    ) -> dict[str, Floats]:
+        """Reads hidden tensors for a batch of the parent's form; see `Suspect.activations`."""
+        pairs = (theirs for turned, theirs in self._turned if turned is network)
+        behind = next(pairs, network)
+        return self._behind.activations(behind, self._interface.asked(inputs), tensors)
+
+
+def _turned(network: Network) -> Network:
+    """Whoever turns the inputs round turns the rows of the layers that read them."""
+    layers = [
+        layer if layer.source else replace(layer, weight=-layer.weight) for layer in network.layers
+    ]
+    return replace(network, layers=tuple(layers))
+
+
+def _layouts(shape: tuple[int, ...]) -> Iterator[str]:
+    yield "same"
+    if len(shape) > 1:
+        yield "flat"
+    if len(shape) == _IMAGE:
+        yield "channels-last"
+        yield "channels-first"
+
+
+def _laid_out(inputs: Floats, layout: str) -> Floats:
+    if layout == "flat":
+        return inputs.reshape(len(inputs), -1)
+    if layout == "channels-last":
+        return np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
+    if layout == "channels-first":
+        return np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+    return inputs
+
+
+def _ranges(inputs: Floats) -> list[tuple[float, float]]:
+    """Factors and offsets: as it is first, then in other ranges, each also turned round."""
+    low, high = float(inputs.min()), float(inputs.max())
+    wide, middle, deviation = high - low, float(inputs.mean()), float(inputs.std())
+    if not wide > 0 or not deviation > 0:
+        return [(1.0, 0.0)]
+    forms = [
+        (1.0, 0.0),
+        (_BYTE, 0.0),
+        (1 / _BYTE, 0.0),
+        (1 / wide, -low / wide),
+        (2 / wide, -1 - 2 * low / wide),
+        (1 / deviation, -middle / deviation),
+    ]
+    turned = [(-scale, scale * (low + high) + offset) for scale, offset in forms]
+    return list(dict.fromkeys([*forms, *turned]))
+
+
+def _matched(wanted: Floats, answers: Floats) -> tuple[float, tuple[int, ...]]:
+    """Which outputs go with the parent's, and by how much: their mean correlation, in [-1, 1]."""
+    ours, theirs = (_standardised(values) for values in (wanted, answers))
+    correlations = ours.T @ theirs
+    rows, columns = linear_sum_assignment(correlations, maximize=True)
+    agreement = float(correlations[rows, columns].mean())
+    return agreement, tuple(int(column) for column in columns)
+
+
+def _standardised(values: Floats) -> NDArray[np.float64]:
+    finite = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    centred = finite - finite.mean(axis=0)
+    lengths = np.linalg.norm(centred, axis=0)
+    standardised: NDArray[np.float64] = np.divide(
+        centred, lengths, out=np.zeros_like(centred), where=lengths > 0
+    )
+    return standardised
