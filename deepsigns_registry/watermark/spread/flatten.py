@@ -31,8 +31,9 @@ def flattened(weight: Floats) -> Floats:
         float32 [rows, columns]; zero where a row or a column is zero.
 
     Examples:
-        >>> flattened(np.diag([1.0, 10.0, 100.0]).astype(np.float32)).round(3).tolist()
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+        >>> even = flattened(np.diag([1.0, 10.0, 100.0]).astype(np.float32))
+        >>> even.astype(float).round(3).tolist()
+        [[1.732, 0.0, 0.0], [0.0, 1.732, 0.0], [0.0, 0.0, 1.732]]
     """
     evened = weight.astype(np.float64)
     for _ in range(_ROUNDS):

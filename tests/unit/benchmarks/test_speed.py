@@ -29,8 +29,8 @@ def test_the_work_counts_the_samples_of_every_scheme(
         given = scheme.objective(record.secrets[scheme.name], settings, steps, DEVICE).samples(
             generator
         )
-        assert given is not None
-        own += len(given[0])
+        # A pattern in the weights needs none.
+        own += 0 if given is None else len(given[0])
     assert samples == settings.batch_size + own
     assert own > 0
 

