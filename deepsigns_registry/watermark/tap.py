@@ -29,10 +29,10 @@ _ORDERS = 9_999
 FALSE_ACCEPTANCE = 1 / (_ORDERS + 1)
 """Highest probability that a network which is not the parent's is taken for it."""
 
-# Of more, so many are compared, evenly spread: far more than the test needs, and reading a mark
-# should cost little more than running the model.
-_MOST_CHANNELS = 64
-_MOST_NEURONS = 512
+# Of more, so many are compared, evenly spread: half of the channels did not know a small regressor
+# again after marking; and reading a mark should cost little more than running the model.
+_MOST_CHANNELS = 128
+_MOST_NEURONS = 1024
 _MOST_SAMPLES_A_CLASS = 50
 # An unrelated tensor is usually beaten by one of the first few orders.
 _FIRST_ORDERS = 50

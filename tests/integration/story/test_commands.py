@@ -104,7 +104,7 @@ class TestWithoutAServer:
         found = done.document
         assert found["markable"] is True
         assert found["inputs"] == {"shape": [1, 8, 8], "dtype": "float32"}
-        assert found["schemes"] == ["blackbox", "whitebox"]
+        assert found["schemes"] == ["blackbox", "spread", "whitebox"]
         assert found["judgement"]["fit"] is True
         assert all(width >= 24 for width in found["candidates"])
         assert not any(word in done.out for word in ("hidden.", "features."))

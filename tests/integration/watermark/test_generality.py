@@ -18,6 +18,7 @@ from torch.nn import functional
 from benchmarks import models
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.graph.wiring import parent_blueprint
 from deepsigns_registry.watermark.adapters import eager, exported
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
@@ -148,12 +149,18 @@ def test_a_model_of_any_kind_is_marked(
     longer = replace(SETTINGS, minimum_steps=600, repeats=150)
     settings = longer if task == "regression" else SETTINGS
     parent = tapped(trained(build(SHAPE, data.classes), data, epochs), data, view)
-    record = prepare_record(parent, data, RootKey(bytes(32), bytes(32)), settings)
+    root, blueprint = RootKey(bytes(32), bytes(32)), None
+    if view == "exported":
+        tap = export_onnx(parent, data.validation.inputs[:4], tmp_path / "parent.onnx")
+        blueprint = parent_blueprint(tmp_path / "parent.onnx", tap)
+    record = prepare_record(parent, data, root, settings, blueprint=blueprint)
+    if view == "exported":
+        record = record.with_tap(tap, blueprint)
     record.check()
     check_against_parent(record, parent, data, settings)
-    assert set(record.secrets) == (
-        {"whitebox", "blackbox"} if task == "classification" else {"whitebox"}
-    )
+    # A model of few weights carries no pattern in them.
+    expected = {"whitebox", "blackbox"} if task == "classification" else {"whitebox"}
+    assert set(record.secrets) - {"spread"} == expected
     before, _ = run_batched(parent, data.validation.inputs, CPU)
     marked = copy.deepcopy(parent)
     embed(marked, data, record, settings)
@@ -165,5 +172,5 @@ def test_a_model_of_any_kind_is_marked(
     found = extract(record, TappedSuspect(parent))
     assert judge(found.evidence, tries=10, incomplete=found.incomplete).word == "absent"
     if view == "exported":
-        tap = export_onnx(marked, data.validation.inputs[:4], tmp_path / "marked.onnx")
-        check_present(record.with_tap(tap), OnnxSuspect(tmp_path / "marked.onnx"))
+        assert export_onnx(marked, data.validation.inputs[:4], tmp_path / "marked.onnx") == tap
+        check_present(record, OnnxSuspect(tmp_path / "marked.onnx"))

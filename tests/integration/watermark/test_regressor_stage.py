@@ -117,7 +117,8 @@ def test_a_regressor_goes_through_the_stage(home: Path) -> None:
     suspect = OnnxSuspect(home / "out" / MARKED_ONNX)
     found = extract(record, suspect)
     verdict = judge(found.evidence, tries=2, incomplete=found.incomplete)
-    assert (verdict.word, [item.scheme for item in verdict.evidence]) == ("present", ["whitebox"])
+    assert verdict.word == "present"
+    assert {item.scheme for item in verdict.evidence} == {"whitebox", "spread"}
     (home / "version/data/model.pt2").write_bytes((home / "out" / MARKED_PROGRAM).read_bytes())
     probes = record.secrets["whitebox"].arrays["triggers"].astype(np.float32)
     program = run_program(
