@@ -41,9 +41,7 @@ def test_a_plugins_mark_has_its_columns_everywhere(home: Path, audited: Audited)
     assert len(curve) == 2
 
 
-def test_a_regressor_has_the_white_box_alone_and_its_own_score(
-    home: Path, audited: Audited
-) -> None:
+def test_a_regressor_has_no_black_box_and_its_own_score(home: Path, audited: Audited) -> None:
     section = '[models.other]\ndata = "{}.npz"'
     settings = audited(
         home / "regressor.onnx",
@@ -54,7 +52,7 @@ def test_a_regressor_has_the_white_box_alone_and_its_own_score(
     (audit,) = run_audits(settings).audits
     finding = audit.finding
     assert finding.passed, finding.message
-    assert (finding.schemes, finding.score) == (("whitebox",), "R2")
+    assert (finding.schemes, finding.score) == (("whitebox", "spread"), "R2")
     said = [entry.about for entry in finding.judgement.expectations]
     assert "The deployed file's R2 is at least 0.5000" in said
     assert not [about for about in said if "Black box" in about or "accuracy" in about]

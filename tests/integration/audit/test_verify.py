@@ -91,8 +91,9 @@ def add(
 
 def test_one_marking(home: Path, settings: Settings) -> None:
     candidates = find_candidates(settings, "digits")
-    assert candidates.tries() == 2
-    assert candidates.tries(suspects=10) == 20
+    # Three schemes, and all of them together.
+    assert candidates.tries() == 4
+    assert candidates.tries(suspects=10) == 40
     examination = verify_onnx(home / "marked.onnx", candidates)
     assert examination.verdict.word == "present"
     assert examination.marking == examination.exact
@@ -108,7 +109,7 @@ def test_every_candidate_and_commitment_is_counted(
     keystore.commitments.append(second.root.owner, {"whitebox": "3" * 64})
     candidates = find_candidates(settings)
     assert candidates.commitments == 3
-    assert candidates.tries() == 3 * 2 * 2
+    assert candidates.tries() == 3 * 2 * 4
     examination = verify_onnx(home / "marked.onnx", candidates)
     assert examination.marking is not None
     assert examination.marking.marking == "m1"
