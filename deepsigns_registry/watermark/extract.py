@@ -155,7 +155,8 @@ class _Readings:
 def _interface(found: _Readings, record: WatermarkRecord, suspect: Suspect) -> Interface | None:
     """In which form a suspect is asked that shows no mark in its parent's."""
     secret = record.secrets.get(BlackBox.name)
-    weak = any(not reading.shows_mark for reading in found.readings)
+    asked = (reading for reading in found.readings if len(reading.probes.inputs))
+    weak = any(not reading.shows_mark for reading in asked)
     # A tapped model is one of our own, in its parent's form.
     if not weak or isinstance(suspect, TappedSuspect) or secret is None:
         return None
