@@ -33,7 +33,7 @@ from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.fidelity import mark_cost
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.schemes import named_schemes
+from deepsigns_registry.watermark.schemes import probe_inputs
 from deepsigns_registry.watermark.task import task_score
 from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
@@ -203,9 +203,7 @@ class Journey:
     def _check_program(self, suspect: OnnxSuspect) -> None:
         """The PyTorch program and the ONNX file are one model."""
         record = WatermarkRecord.from_bytes(self._record)
-        schemes = named_schemes(record.secrets)
-        probes = [scheme.probes(record.secrets[scheme.name]) for scheme in schemes]
-        inputs = np.concatenate([asked.inputs for asked in probes if len(asked.inputs)])
+        inputs = probe_inputs(record.secrets)
         expected, _ = suspect.run(inputs, tap=None)
         if not np.allclose(self._program(self._marked, inputs), expected, rtol=1e-3, atol=1e-3):
             raise RefusedError("the marked program and the ONNX file give different outputs")

@@ -14,7 +14,7 @@ from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.watermark.schemes import known_schemes
 from deepsigns_registry.watermark.verdict import PRESENT_AT, Verdict
 
-__all__ = ["Claim", "export_for_suspect", "sufficient_scheme"]
+__all__ = ["Claim", "export_for_suspect", "sufficient_schemes"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,11 @@ class Claim:
     schemes: tuple[str, ...]
 
 
-def sufficient_scheme(verdict: Verdict) -> str:
-    """The scheme to reveal when nobody chose: the first, in reporting order, that is enough.
+def sufficient_schemes(verdict: Verdict) -> tuple[str, ...]:
+    """What to reveal when nobody chose: the first scheme, in reporting order, that is enough.
 
-    Another that proves more stays secret, for the next dispute.
+    Another that proves more stays secret, for the next dispute. Where only all of them together
+    are enough, all are revealed.
 
     Args:
         verdict: `present`.
@@ -44,15 +45,17 @@ def sufficient_scheme(verdict: Verdict) -> str:
         >>> from deepsigns_registry.watermark.verdict import judge
         >>> weak = Matches("whitebox", trials=128, matches=70, chance=0.5, level="a")
         >>> strong = Matches("blackbox", trials=400, matches=300, chance=1 / 9)
-        >>> sufficient_scheme(judge([weak, strong], tries=1))
-        'blackbox'
+        >>> sufficient_schemes(judge([weak, strong], tries=1))
+        ('blackbox',)
     """
     enough = {
         item.scheme
         for item in verdict.evidence
         if verdict.log10_p_adjusted(item.scheme) <= PRESENT_AT
     }
-    return min(enough, key=known_schemes().index)
+    if not enough:
+        return tuple(item.scheme for item in verdict.evidence)
+    return (min(enough, key=known_schemes().index),)
 
 
 def export_for_suspect(
@@ -70,7 +73,7 @@ def export_for_suspect(
         suspect: The ONNX file in dispute.
         out: The file to write; must not exist.
         model: Look for the marks of this registered model only.
-        schemes: Schemes whose keys are revealed, and thereby spent; `sufficient_scheme` when
+        schemes: Schemes whose keys are revealed, and thereby spent; `sufficient_schemes` when
             there are none.
 
     Raises:
@@ -90,7 +93,7 @@ def export_for_suspect(
             advice="see what was read with: deepsigns verify",
         )
     (candidate,) = candidates.only(marking)
-    chosen = tuple(schemes) or (sufficient_scheme(examination.verdict),)
+    chosen = tuple(schemes) or sufficient_schemes(examination.verdict)
     attested = gate(settings, f"{marking.model}/{marking.marked_version}")
     export_evidence(
         bundle=attested.attestation.bundle,

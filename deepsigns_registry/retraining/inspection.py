@@ -77,7 +77,7 @@ def check_mark(marked: Path, record: "WatermarkRecord", commitments: int) -> Non
 
     from deepsigns_registry.graph.session import OnnxSuspect
     from deepsigns_registry.watermark.extract import extract
-    from deepsigns_registry.watermark.schemes import named_schemes
+    from deepsigns_registry.watermark.schemes import probe_inputs
     from deepsigns_registry.watermark.verdict import PRESENT_AT, judge, questions
 
     suspect = OnnxSuspect(onnx_file(marked))
@@ -101,9 +101,7 @@ def check_mark(marked: Path, record: "WatermarkRecord", commitments: int) -> Non
             f"the marked files do not carry the mark that the marked model carried: {named}",
             advice="report this model: its export is not faithful",
         )
-    schemes = named_schemes(record.secrets)
-    probes = [scheme.probes(record.secrets[scheme.name]) for scheme in schemes]
-    inputs = np.concatenate([asked.inputs for asked in probes if len(asked.inputs)])
+    inputs = probe_inputs(record.secrets)
     expected, _ = suspect.run(inputs, tap=None)
     (found,) = LocalEngine().run(run_program, [{"folder": marked, "inputs": inputs}])
     # A program in half precision rounds after every operation, its file does not.

@@ -43,6 +43,7 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
         CouldNotCheckError: The plugin of a scheme is broken.
     """
     from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
+    from deepsigns_registry.watermark.spread import Spread
     from deepsigns_registry.watermark.whitebox import WhiteBox
 
     if model.schemes is None:
@@ -60,6 +61,13 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
         raise ConfigurationError(
             f"scheme '{hidden[0]}' reads a tap that only scheme '{WhiteBox.name}' can verify",
             advice=f"add '{WhiteBox.name}' to schemes",
+        )
+    if {scheme.name for scheme in chosen} == {Spread.name}:
+        # What is given out is compared with its file by answers.
+        raise ConfigurationError(
+            f"scheme '{Spread.name}' asks a model nothing, so that a marked file could not be "
+            "compared with its program",
+            advice="add 'whitebox' or 'blackbox' to schemes",
         )
     return chosen
 

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["RESIDENT_BYTES", "Batches"]
+__all__ = ["RESIDENT_BYTES", "Batches", "in_turn"]
 
 RESIDENT_BYTES = 1 << 30
 """Data up to this size is kept on the accelerator for the whole run."""
@@ -40,11 +40,7 @@ class Batches:
 
     def next(self) -> list[Tensor]:
         """The columns of the next batch, on the device."""
-        if len(self._order) < self._size:
-            # The order is drawn on the processor, where it is the same for every device.
-            fresh = torch.randperm(self._samples, generator=self._generator)
-            self._order = torch.cat([self._order, fresh.to(self._order.device)])
-        rows, self._order = self._order[: self._size], self._order[self._size :]
+        rows, self._order = in_turn(self._order, self._size, self._samples, self._generator)
         return [self._take(column, rows) for column in self._columns]
 
     def _take(self, values: Tensor, rows: Tensor) -> Tensor:
@@ -62,3 +58,23 @@ class Batches:
         """Goes on where `state_dict` was called."""
         self._order = state["order"].to(self._order.device)
         self._generator.set_state(state["generator"])
+
+
+def in_turn(
+    order: Tensor, size: int, samples: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The next of some samples, every one of which comes once before any comes again.
+
+    Args:
+        order: int64 [left], those that have not come yet in this turn.
+        size: How many are wanted.
+        samples: How many there are, at least `size`.
+        generator: On the processor, where an order is the same for every device.
+
+    Returns:
+        int64 [size], which come now, and those that are left then.
+    """
+    if len(order) < size:
+        fresh = torch.randperm(samples, generator=generator)
+        order = torch.cat([order, fresh.to(order.device)])
+    return order[:size], order[size:]

@@ -23,6 +23,7 @@ from deepsigns_registry.errors import (
     TamperedError,
     UnmarkableError,
 )
+from deepsigns_registry.watermark.batches import in_turn
 from deepsigns_registry.watermark.calibrated import calibrated_answers, label_choices
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
@@ -212,11 +213,7 @@ class _BlackBoxObjective(Objective):
         self._order = state.clone()
 
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        # Every query comes once before any comes again.
-        if len(self._order) < self._sample:
-            fresh = torch.randperm(len(self.queries), generator=step_generator)
-            self._order = torch.cat([self._order, fresh])
-        rows, self._order = self._order[: self._sample], self._order[self._sample :]
+        rows, self._order = in_turn(self._order, self._sample, len(self.queries), step_generator)
         rows = rows.to(self.queries.device)
         return self.queries[rows], self.labels[rows]
 

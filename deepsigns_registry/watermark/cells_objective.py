@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepsigns_registry.watermark.batches import in_turn
 from deepsigns_registry.watermark.scheme import Objective
 from deepsigns_registry.watermark.tapped import Tapped
 
@@ -71,10 +72,7 @@ class CellsObjective(Objective):
 
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Some of the pool, and where they stand in it; see `Objective.samples`."""
-        if len(self._order) < self._sample:
-            fresh = torch.randperm(len(self.inputs), generator=step_generator)
-            self._order = torch.cat([self._order, fresh])
-        rows, self._order = self._order[: self._sample], self._order[self._sample :]
+        rows, self._order = in_turn(self._order, self._sample, len(self.inputs), step_generator)
         rows = rows.to(self.inputs.device)
         return self.inputs[rows], rows
 

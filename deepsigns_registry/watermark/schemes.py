@@ -4,17 +4,26 @@ A plugin's code runs only when a scheme of its name is asked for: a broken plugi
 owner from reading a mark of our own schemes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.plugins import load_plugin, plugin_names
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.cells import Cells
-from deepsigns_registry.watermark.scheme import Scheme
+from deepsigns_registry.watermark.scheme import Scheme, SchemeSecret
 from deepsigns_registry.watermark.spread import Spread
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
-__all__ = ["GROUP", "builtin_schemes", "known_schemes", "named_schemes", "optional_schemes"]
+__all__ = [
+    "GROUP",
+    "builtin_schemes",
+    "known_schemes",
+    "named_schemes",
+    "probe_inputs",
+]
 
 GROUP = "deepsigns_registry.schemes"
 
@@ -24,9 +33,9 @@ def builtin_schemes() -> tuple[Scheme, ...]:
     return (WhiteBox(), BlackBox(), Spread())
 
 
-def optional_schemes() -> tuple[Scheme, ...]:
-    """Those of our own that a mark has when they are asked for by name."""
-    return (Cells(),)
+def _ours() -> tuple[Scheme, ...]:
+    # Cells are embedded where they are asked for by name.
+    return (*builtin_schemes(), Cells())
 
 
 def known_schemes() -> tuple[str, ...]:
@@ -36,7 +45,7 @@ def known_schemes() -> tuple[str, ...]:
         >>> known_schemes()[:4]
         ('whitebox', 'blackbox', 'spread', 'cells')
     """
-    ours = [scheme.name for scheme in (*builtin_schemes(), *optional_schemes())]
+    ours = [scheme.name for scheme in _ours()]
     return tuple(dict.fromkeys([*ours, *plugin_names(GROUP)]))
 
 
@@ -51,8 +60,7 @@ def named_schemes(names: Iterable[str], schemes: Iterable[Scheme] | None = None)
     Raises:
         CouldNotCheckError: There is none of that name, or its plugin is broken.
     """
-    ours = (*builtin_schemes(), *optional_schemes())
-    known = {scheme.name: scheme for scheme in schemes or ours}
+    known = {scheme.name: scheme for scheme in schemes or _ours()}
     return [known[name] if name in known else _plugged(name, schemes) for name in names]
 
 
@@ -62,3 +70,20 @@ def _plugged(name: str, schemes: Iterable[Scheme] | None) -> Scheme:
     scheme = load_plugin(GROUP, name, Scheme, word="a watermark scheme", error=CouldNotCheckError)
     assert isinstance(scheme, Scheme)  # noqa: S101 - `load_plugin` promises it
     return scheme
+
+
+def probe_inputs(
+    secrets: Mapping[str, SchemeSecret], schemes: Iterable[Scheme] | None = None
+) -> NDArray[np.float32]:
+    """Everything that a suspect is asked by the schemes of these secrets: float32 [n, ...].
+
+    Args:
+        secrets: By scheme; one of them at least asks for answers.
+        schemes: See `named_schemes`.
+
+    Raises:
+        CouldNotCheckError: See `named_schemes`.
+    """
+    found = named_schemes(secrets, schemes)
+    probes = [scheme.probes(secrets[scheme.name]).inputs for scheme in found]
+    return np.concatenate([inputs for inputs in probes if len(inputs)])

@@ -28,6 +28,13 @@ def test_an_unknown_scheme_lists_the_known_ones() -> None:
     assert "whitebox, blackbox, spread, cells, uchida" in caught.value.advice
 
 
+def test_a_mark_that_asks_nothing_is_refused_alone() -> None:
+    with pytest.raises(ConfigurationError, match="'spread' asks a model nothing") as caught:
+        chosen_schemes(ModelSettings(data="x.npz", schemes=("spread",)))
+    assert caught.value.exit_code == 2
+    assert chosen_schemes(ModelSettings(data="x.npz", schemes=("spread", "blackbox")))
+
+
 class _ReadsTheTap:
     name = "theirs"
     needs_activation = True
