@@ -19,7 +19,11 @@ _PAIRS = (
     ("white box", "whitebox_errors", "whitebox_bits", "bits wrong"),
     ("black box", "blackbox_matches", "blackbox_queries", "queries match"),
 )
-_UNSPOKEN = {"step"} | {name for _, *pair, _ in _PAIRS for name in pair}
+_WEIGHTS = "spread_deviations"
+_UNSPOKEN = {
+    *("step", "spread_trials", "spread_parts", _WEIGHTS),
+    *(name for _, *pair, _ in _PAIRS for name in pair),
+}
 
 
 def plain(text: str, longest: int) -> str:
@@ -63,11 +67,15 @@ def spoken(figures: Mapping[str, float]) -> str:
     Examples:
         >>> spoken({"whitebox_errors": 3, "whitebox_bits": 128, "accuracy": 0.98333, "step": 40})
         'white box 3 of 128 bits wrong, accuracy 0.9833'
+        >>> spoken({"spread_trials": 12160, "spread_parts": 3, "spread_deviations": 12.53})
+        'weights 12.5 standard deviations'
     """
     parts = [
         f"{scheme} {figures[count]:.0f} of {figures[whole]:.0f} {what}"
         for scheme, count, whole, what in _PAIRS
         if count in figures and whole in figures
     ]
+    if _WEIGHTS in figures:
+        parts.append(f"weights {figures[_WEIGHTS]:.1f} standard deviations")
     parts += [f"{name} {value:.4f}" for name, value in figures.items() if name not in _UNSPOKEN]
     return ", ".join(parts)

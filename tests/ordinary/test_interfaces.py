@@ -24,13 +24,13 @@ from deepsigns_registry.watermark.adapters.exported import (
     rounding,
     run_registered,
 )
+from deepsigns_registry.watermark.converge import converge
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
-from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey
+from deepsigns_registry.watermark.plan import Goal
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.settings import MarkSettings
-from tests.support.matched import matched
 from tests.support.ordinary import IMAGE, ROW, Base, Counting, Log, images, layers, rows
 
 
@@ -121,17 +121,27 @@ def test_the_mark_is_read_from_a_half_precision_classifier_with_its_softmax(
     program = log(stored, values[:4].astype(np.float16))
     model = ExportedTappedModel(program, choose_tap(program).tap)
     data = TrainingData(train, validation, 10)
-    record = prepare_record(model, data, RootKey(b"r" * 32, b"o" * 32), MarkSettings())
     tap = export_onnx(model, values[:4], tmp_path / "parent.onnx")
-    record = record.with_tap(tap, parent_blueprint(tmp_path / "parent.onnx", tap))
-    embed(model, data, record, MarkSettings())
+    blueprint = parent_blueprint(tmp_path / "parent.onnx", tap)
+    root, settings = RootKey(b"r" * 32, b"o" * 32), MarkSettings()
+    record = prepare_record(model, data, root, settings, blueprint=blueprint)
+    record = record.with_tap(tap, blueprint)
+    # As a worker marks: it wins back what the mark costs.
+    converge(
+        model,
+        data,
+        record,
+        settings,
+        Goal(max_drop=0.01),
+        fresh=lambda: ExportedTappedModel(program, model.tap),
+    )
     torch.export.save(model.write_back(), tmp_path / "marked.pt2")
     marked = torch.export.load(tmp_path / "marked.pt2")
     assert {value.dtype for value in marked.state_dict.values()} == {torch.float16}
     view = ExportedTappedModel(marked, model.tap)
     assert export_onnx(view, values[:4], tmp_path / "marked.onnx") == tap
     suspect = OnnxSuspect(tmp_path / "marked.onnx")
-    matches = {found.scheme: matched(found).matches for found in extract(record, suspect).evidence}
+    matches = {found.scheme: found.score for found in extract(record, suspect).evidence}
     assert matches["whitebox"] >= 126
     assert matches["blackbox"] >= 200
     served = run_registered(marked, validation.inputs)
