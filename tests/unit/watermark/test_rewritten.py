@@ -70,6 +70,16 @@ def test_a_moved_and_twice_rewritten_copy_is_read(
     assert (read.level, matched(read).errors, word) == ("c", 0, "present")
 
 
+def test_dummies_that_an_added_class_reads_are_seen_past(
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path
+) -> None:
+    # They have an effect on that class, so that no normal form drops them.
+    path = tmp_path / "suspect.onnx"
+    exported(marked.model, marked.data.train.inputs[:4], path)
+    read, _, word = whitebox(record, write(path, "orthogonal", "dummies", "extra-class"))
+    assert (read.level, matched(read).errors, word) == ("c", 0, "present")
+
+
 def test_a_sibling_that_is_rewritten_is_not_claimed(
     marked: "Marked", record: WatermarkRecord, tmp_path: Path
 ) -> None:
