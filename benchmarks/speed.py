@@ -21,7 +21,7 @@ from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import Answers
+from deepsigns_registry.watermark.scheme import Answers, Fitting
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool, run_batched
@@ -129,8 +129,9 @@ def _work(
     steps = per_epoch * settings.epochs
     generator = torch.Generator().manual_seed(0)
     samples = settings.batch_size
+    fitting = Fitting(settings, steps, device, data.train)
     for scheme in named_schemes(record.secrets):
-        objective = scheme.objective(record.secrets[scheme.name], settings, steps, device)
+        objective = scheme.objective(record.secrets[scheme.name], fitting)
         extra = objective.samples(generator)
         samples += 0 if extra is None else len(extra[0])
     return steps, samples

@@ -34,6 +34,7 @@ from deepsigns_registry.watermark.manifest import Manifest, first_by_digest, sam
 from deepsigns_registry.watermark.queries import FAMILIES, make_queries
 from deepsigns_registry.watermark.scheme import (
     Answers,
+    Fitting,
     Objective,
     Preparation,
     Probes,
@@ -100,11 +101,11 @@ class BlackBox:
             },
         )
 
-    def objective(
-        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
-    ) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
         """Cross-entropy on the queries; see `Scheme.objective`."""
-        return _BlackBoxObjective(self.probes(secret).inputs, secret, options, steps).to(device)
+        queries = self.probes(secret).inputs
+        found = _BlackBoxObjective(queries, secret, fitting.options, fitting.steps)
+        return found.to(fitting.device)
 
     def probes(self, secret: SchemeSecret) -> Probes:
         """The queries, made again from their sources."""

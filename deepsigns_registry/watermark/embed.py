@@ -18,7 +18,7 @@ from deepsigns_registry.watermark.pace import Clock, optimizer_for, schedule_for
 from deepsigns_registry.watermark.precision import autocast, lay_out, layout_for
 from deepsigns_registry.watermark.prepare import Progress
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import Scheme
+from deepsigns_registry.watermark.scheme import Fitting, Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel
@@ -230,8 +230,9 @@ class _Run:
         )
         secrets = record.secrets if record else {}
         self.names = list(secrets)
+        fitting = Fitting(settings, self.steps, device, data.train)
         self.objectives = [
-            scheme.objective(secrets[scheme.name], settings, self.steps, device)
+            scheme.objective(secrets[scheme.name], fitting)
             for scheme in named_schemes(secrets, schemes)
         ]
         self.generator = torch.Generator().manual_seed(settings.seed + 1)

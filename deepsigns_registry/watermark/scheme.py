@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.blueprint import Blueprint
-from deepsigns_registry.watermark.data import TrainingData
+from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.settings import MarkSettings
@@ -25,6 +25,7 @@ from deepsigns_registry.watermark.tapped import Tapped, TappedModel, run_batched
 __all__ = [
     "JSON",
     "Answers",
+    "Fitting",
     "Matrix",
     "Objective",
     "Preparation",
@@ -197,6 +198,23 @@ class Objective(nn.Module, ABC):
         """
 
 
+@dataclass(frozen=True, repr=False)
+class Fitting:
+    """A fine-tuning that a scheme adds something to.
+
+    Attributes:
+        options: Sizes, weights and thresholds.
+        steps: How many it has.
+        device: Where it runs.
+        samples: The owner's, in any order: a secret that trains on many need not hold them.
+    """
+
+    options: MarkSettings
+    steps: int
+    device: torch.device
+    samples: LabelledData
+
+
 @runtime_checkable
 class Scheme(Protocol):
     """One watermarking method."""
@@ -225,10 +243,8 @@ class Scheme(Protocol):
         """
         ...
 
-    def objective(
-        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
-    ) -> Objective:
-        """What the scheme adds to a fine-tuning of `steps` steps."""
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+        """What the scheme adds to a fine-tuning, on its device."""
         ...
 
     def probes(self, secret: SchemeSecret) -> Probes:

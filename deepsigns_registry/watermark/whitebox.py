@@ -9,7 +9,6 @@ activation at the tap.
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import (
@@ -33,6 +32,7 @@ from deepsigns_registry.watermark.projection import centred, class_means, read_b
 from deepsigns_registry.watermark.recognised import recognised_layout
 from deepsigns_registry.watermark.scheme import (
     Answers,
+    Fitting,
     Objective,
     Preparation,
     Probes,
@@ -118,11 +118,9 @@ class WhiteBox:
             },
         )
 
-    def objective(
-        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
-    ) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
         """Trainable centres and the losses of the paper; see `Scheme.objective`."""
-        return WhiteBoxObjective(secret, options, steps).to(device)
+        return WhiteBoxObjective(secret, fitting.options, fitting.steps).to(fitting.device)
 
     def probes(self, secret: SchemeSecret) -> Probes:
         """The triggers, one carrier class after the other."""

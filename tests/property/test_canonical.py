@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto
 
@@ -36,6 +36,7 @@ NETWORKS: dict[str, Make] = {
 }
 CLOSE, TURNED = 2e-5, 2e-4
 # Logits that a softmax rounds to nothing do not come back.
+KINDS = {kind.name: kind for kind in REWRITINGS}
 INVERTIBLE = [kind for kind in REWRITINGS if kind.name not in {"probabilities", "decoy"}]
 kinds = st.sampled_from(INVERTIBLE)
 makers = st.sampled_from(sorted(NETWORKS))
@@ -95,6 +96,8 @@ def shapes(wiring: Wiring) -> list[tuple[int, ...]]:
 
 @settings(max_examples=80, deadline=None)
 @given(kind=makers, seed=seeds, first=kinds, second=kinds)
+@example("convolutional", 0, KINDS["dummies"], KINDS["extra-class"])
+@example("multilayer", 128, KINDS["dummies"], KINDS["orthogonal"])
 def test_two_rewrites_are_undone(kind: str, seed: int, first: Rewriting, second: Rewriting) -> None:
     net, model = network(kind, seed)
     try:

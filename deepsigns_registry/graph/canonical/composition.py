@@ -1,6 +1,8 @@
 """One linear map behind another as one, where that is exact.
 
-Sums are made in float64 and stored in the type of the file.
+Sums are made in float64 and stored in the type of the file. What is left of sums that cancel is
+nothing, where it is no more than the rounding of the values that were added up: it would hide that
+nothing weighs a unit.
 """
 
 from dataclasses import replace
@@ -127,7 +129,7 @@ def _two_matrices(first: Affine, second: Affine, circuit: Circuit) -> Affine | N
     return replace(
         second,
         source=first.source,
-        weight=(other @ one).astype(kind),
+        weight=_rounded(other @ one, np.abs(other) @ np.abs(one), kind),
         bias=(other @ offset + moved).astype(kind),
         origin=None,
     )
@@ -147,7 +149,7 @@ def _two_convolutions(first: Affine, second: Affine, circuit: Circuit) -> Affine
     if outputs * inputs * prod(kernel) > _MOST_VALUES or not circuit.affords(products):
         return None
     one, offset, other, moved = _doubles(first.weight, first.bias, second.weight, second.bias)
-    weight = np.zeros((outputs, inputs, *kernel))
+    weight, added = np.zeros((2, outputs, inputs, *kernel))
     strides, dilations = first.window.strides, second.window.dilations
     extents = first.weight.shape[2:]
     for place in product(*(range(extent) for extent in other.shape[2:])):
@@ -157,13 +159,15 @@ def _two_convolutions(first: Affine, second: Affine, circuit: Circuit) -> Affine
         )
         entry: tuple[slice, ...] = tuple(slice(at, at + 1) for at in place)
         part = other[(slice(None), slice(None), *entry)].reshape(other.shape[:2])
-        weight[(slice(None), slice(None), *taken)] += np.tensordot(part, one, axes=1)
+        at_place = (slice(None), slice(None), *taken)
+        weight[at_place] += np.tensordot(part, one, axes=1)
+        added[at_place] += np.tensordot(np.abs(part), np.abs(one), axes=1)
     kind = second.weight.dtype
     total = other.reshape(*other.shape[:2], -1).sum(2) @ offset + moved
     return replace(
         second,
         source=first.source,
-        weight=weight.astype(kind),
+        weight=_rounded(weight, added, kind),
         bias=total.astype(kind),
         window=window,
         origin=None,
@@ -196,6 +200,11 @@ def _window(first: Affine, second: Affine) -> tuple[tuple[int, ...], Window] | N
         return None
     strides = tuple(one * other for one, other in zip(inner.strides, outer.strides, strict=True))
     return extents, Window(strides, dilations, inner.before, inner.behind)
+
+
+def _rounded(sums: Values, sizes: Values, kind: np.dtype[np.floating]) -> Values:
+    """Sums of products in a file's type, given the sums of the products' sizes."""
+    return np.where(np.abs(sums) > np.finfo(kind).eps * sizes, sums, 0).astype(kind)
 
 
 def _doubles(*values: Values) -> tuple[Values, ...]:

@@ -144,12 +144,8 @@ def _merged(
     owner, scale = _equal_rows(rows, homogeneous=between.homogeneous)
     read = [_added_up(reader, owner, scale, count) for reader in readers]
     weighed = np.zeros(count, np.bool_)
-    for reader, blocks in zip(readers, read, strict=True):
-        size = np.abs(reader.weight.reshape(len(reader.weight), count, -1)).astype(np.float64)
-        # What is left of weights that cancel is compared with the weights.
-        most = np.zeros(count)
-        np.maximum.at(most, owner, size.max((0, 2), initial=0) * scale)
-        weighed |= np.abs(blocks).max((0, 2), initial=0) > _NOTHING * most
+    for blocks in read:
+        weighed |= blocks.any((0, 2))
     constant, offsets = _constant_units(rows, readers, between, read)
     kept = np.flatnonzero((owner == np.arange(count)) & weighed & ~constant)
     if len(kept) in {0, count}:
@@ -257,9 +253,11 @@ def _added_up(
     """A reader's weight by units, that of equal ones added up: float64 [outputs, units, block]."""
     blocks = reader.weight.reshape(len(reader.weight), count, -1).astype(np.float64)
     blocks = blocks * scale[None, :, None]
-    total = np.zeros_like(blocks)
+    total, most = np.zeros_like(blocks), np.zeros(count)
     np.add.at(total.swapaxes(0, 1), owner, blocks.swapaxes(0, 1))
-    return total
+    np.maximum.at(most, owner, np.abs(blocks).max((0, 2), initial=0))
+    # What is left of weights that cancel is their rounding.
+    return np.where(np.abs(total) > _NOTHING * most[None, :, None], total, 0)
 
 
 def resized(circuit: Circuit, layer: Affine) -> None:

@@ -12,7 +12,6 @@ import hashlib
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, InapplicableError, TamperedError
@@ -22,13 +21,13 @@ from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import (
     Answers,
+    Fitting,
     Matrix,
     Objective,
     Preparation,
     Probes,
     SchemeSecret,
 )
-from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.spread.flatten import flattened
 from deepsigns_registry.watermark.spread.objective import SpreadObjective
 from deepsigns_registry.watermark.spread.pattern import Carrier, carriers_of, pattern_of
@@ -78,9 +77,7 @@ class Spread:
     def objective(
         self,
         secret: SchemeSecret,
-        options: MarkSettings,  # noqa: ARG002 - nothing is trained
-        steps: int,  # noqa: ARG002
-        device: torch.device,  # noqa: ARG002
+        fitting: Fitting,  # noqa: ARG002 - nothing is trained
     ) -> Objective:
         """The pattern; see `Scheme.objective`."""
         carriers = _carriers(secret)

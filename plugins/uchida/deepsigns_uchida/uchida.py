@@ -9,7 +9,6 @@ model that does not depend on the key are exactly Binomial(bits, 1/2).
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError, UnmarkableError
@@ -19,12 +18,12 @@ from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.scheme import (
     Answers,
+    Fitting,
     Objective,
     Preparation,
     Probes,
     SchemeSecret,
 )
-from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_uchida.objective import UchidaObjective
 
 __all__ = ["Uchida"]
@@ -83,15 +82,9 @@ class Uchida:
             },
         )
 
-    def objective(
-        self,
-        secret: SchemeSecret,
-        options: MarkSettings,  # noqa: ARG002 - the contract's; the strength is our own
-        steps: int,  # noqa: ARG002 - the regulariser stands in every step
-        device: torch.device,
-    ) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
         """The regulariser of the paper; see `Scheme.objective`."""
-        return UchidaObjective(secret, self._strength).to(device)
+        return UchidaObjective(secret, self._strength).to(fitting.device)
 
     def probes(self, secret: SchemeSecret) -> Probes:
         """Two samples, and the weight behind the tap."""

@@ -10,6 +10,7 @@ from deepsigns_registry.watermark.adapters.eager import EagerTappedModel, choose
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
+from deepsigns_registry.watermark.scheme import Fitting
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 
@@ -24,11 +25,11 @@ def test_the_work_counts_the_samples_of_every_scheme(
     steps, samples = _work(record, data, settings, DEVICE)
     assert steps == settings.minimum_steps
     generator = torch.Generator().manual_seed(1)
+    fitting = Fitting(settings, steps, DEVICE, data.train)
     own = 0
     for scheme in named_schemes(record.secrets):
-        given = scheme.objective(record.secrets[scheme.name], settings, steps, DEVICE).samples(
-            generator
-        )
+        objective = scheme.objective(record.secrets[scheme.name], fitting)
+        given = objective.samples(generator)
         # A pattern in the weights needs none.
         own += 0 if given is None else len(given[0])
     assert samples == settings.batch_size + own

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -17,6 +16,7 @@ from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import (
     Answers,
+    Fitting,
     Objective,
     Preparation,
     Probes,
@@ -24,7 +24,6 @@ from deepsigns_registry.watermark.scheme import (
     SchemeSecret,
 )
 from deepsigns_registry.watermark.schemes import builtin_schemes
-from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
 from deepsigns_registry.watermark.tap import TapAgreement
 from deepsigns_registry.watermark.tapped import TappedModel
@@ -46,10 +45,8 @@ class Signs:
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         raise NotImplementedError(preparation)
 
-    def objective(
-        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
-    ) -> Objective:
-        raise NotImplementedError(secret, options, steps, device)
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+        raise NotImplementedError(secret, fitting)
 
     def probes(self, secret: SchemeSecret) -> Probes:
         return Probes(secret.arrays["inputs"].astype(np.float32))

@@ -11,7 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deepsigns_registry.errors import CouldNotCheckError, InapplicableError, TamperedError
+from deepsigns_registry.errors import (
+    CouldNotCheckError,
+    DataError,
+    InapplicableError,
+    TamperedError,
+)
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.cells import Cells
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
@@ -21,7 +26,7 @@ from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, scheme_key
 from deepsigns_registry.watermark.prepare import check_against_parent, prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import Answers, Preparation, SchemeSecret
+from deepsigns_registry.watermark.scheme import Answers, Fitting, Preparation, SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
@@ -156,7 +161,7 @@ def _swapped(values: NDArray[np.generic]) -> NDArray[np.generic]:
         ("probe_indices", _swapped, "not those that the key chooses"),
         ("pool_indices", _swapped, "not those that the key chooses"),
         ("probe_samples", lambda values: values * np.float32(1.5), "is not that of the manifest"),
-        ("pool_samples", lambda values: values * np.float32(1.5), "is not that of the manifest"),
+        ("pool_digests", _swapped, "to train on are not those of the manifest"),
         ("probe_groups", lambda values: values + np.int64(1), "groups are not those"),
         ("sign_key", lambda _: np.zeros(32, dtype=np.uint8), "signs are not those of the key"),
         ("direction_key", lambda _: np.zeros(32, np.uint8), "directions are not those of the key"),
@@ -211,6 +216,33 @@ def test_rounding_of_another_processor_is_no_forgery(small: Small) -> None:
     secret = replace(small.secret, arrays=arrays)
     record = replace(small.record, secrets={"cells": secret})
     check_against_parent(record, small.parent, small.data, SETTINGS, schemes=SCHEMES)
+
+
+def test_the_samples_to_train_on_are_found_in_any_order(small: Small) -> None:
+    def asked(samples: LabelledData) -> torch.Tensor:
+        objective = Cells().objective(small.secret, Fitting(SETTINGS, 10, CPU, samples))
+        drawn = objective.samples(torch.Generator().manual_seed(0))
+        assert drawn is not None
+        return drawn[0]
+
+    samples = small.data.train
+    order = np.random.default_rng(0).permutation(len(samples))
+    moved = LabelledData(samples.inputs[order], samples.labels[order])
+    torch.testing.assert_close(asked(moved), asked(samples))
+    # Fewer than the mark was prepared from.
+    with pytest.raises(DataError, match="does not hold all samples"):
+        asked(LabelledData(samples.inputs[:900], samples.labels[:900]))
+
+
+def test_what_has_room_for_few_signs_is_left_out(small: Small) -> None:
+    inputs = small.data.train.inputs
+    two = LabelledData(inputs, (inputs[:, 0] > 0).astype(np.int64))
+    data = TrainingData(two, two, 2).validated()
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
+    parent = EagerTappedModel(train(module.append(nn.Linear(64, 2)), two, epochs=3), "3")
+    with pytest.raises(InapplicableError, match="room for 24 signs"):
+        prepare_record(parent, data, RootKey(bytes(32), OWNER), SETTINGS, schemes=SCHEMES)
 
 
 def test_answers_of_another_shape_are_not_read(small: Small) -> None:

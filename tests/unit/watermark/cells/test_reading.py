@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepsigns_registry.watermark.cells_carriers import (
+from deepsigns_registry.watermark.cells.carriers import (
     Carriers,
     contrasted_classes,
     contrasts,
     shift_sizes,
 )
-from deepsigns_registry.watermark.cells_reading import (
+from deepsigns_registry.watermark.cells.reading import (
     carrier_weights,
     class_residual,
     vector_residual,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsigns_registry.watermark.cells_carriers import Carriers
+from deepsigns_registry.watermark.cells.carriers import Carriers
 from deepsigns_registry.watermark.task import are_probabilities, are_sigmoids
 
 __all__ = ["Residual", "carrier_weights", "class_residual", "vector_residual"]

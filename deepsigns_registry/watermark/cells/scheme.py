@@ -1,7 +1,7 @@
 """The scheme `cells`: a black box on natural inputs.
 
 Queries that look like nothing else can be filtered, and a student never sees them. Here the key
-draws a sign for each carrier (see `cells_carriers`), and marking moves the logits of ordinary
+draws a sign for each carrier (see `carriers`), and marking moves the logits of ordinary
 samples a little along the carriers, to the side of their signs. Reading asks ordinary samples that
 the marking did not use, and counts on which side the suspect's answers lie beyond the parent's.
 There is nothing to filter, and a student learns it with the rest of the answers.
@@ -15,19 +15,23 @@ import hashlib
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from deepsigns_registry.errors import CouldNotCheckError, InapplicableError, TamperedError
-from deepsigns_registry.watermark.cells_carriers import (
+from deepsigns_registry.errors import (
+    CouldNotCheckError,
+    DataError,
+    InapplicableError,
+    TamperedError,
+)
+from deepsigns_registry.watermark.cells.carriers import (
     MOST_CELLS,
     Whitening,
     carriers_of,
     cells_of,
     contrasted_classes,
 )
-from deepsigns_registry.watermark.cells_objective import CellsObjective
-from deepsigns_registry.watermark.cells_reading import (
+from deepsigns_registry.watermark.cells.objective import CellsObjective
+from deepsigns_registry.watermark.cells.reading import (
     carrier_weights,
     class_residual,
     vector_residual,
@@ -39,19 +43,21 @@ from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.scheme import (
     Answers,
+    Fitting,
     Objective,
     Preparation,
     Probes,
     SchemeSecret,
 )
-from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.sign_sum import log10_sign_sum
 
 __all__ = ["Cells"]
 
 _LEAST_SAMPLES = 100
-# Values of the probes, and of the pool: 512 MiB each, as the record holds both.
-_MOST_VALUES = 1 << 27
+# Values of the probes, which the record holds: 128 MiB.
+_MOST_VALUES = 1 << 25
+# Signs that all stand as they were drawn give log10 p of -0.3 each; some two thirds do.
+_LEAST_SIGNS = 100
 # The contrasts of each class are rows of as many values: 117 MB of 2,048 classes.
 _MOST_CLASSES = 2048
 _COMPONENTS = 12
@@ -105,28 +111,30 @@ class Cells:
             ("probe", probes, slice(None, asked)),
             ("pool", pool, slice(asked, None)),
         ):
-            arrays[f"{part}_samples"] = data.train.inputs[rows]
             arrays[f"{part}_indices"] = rows
             arrays[f"{part}_groups"] = groups[which]
             arrays[f"{part}_features"] = features[which]
             arrays[f"{part}_outputs"] = outputs[which]
+        arrays["probe_samples"] = data.train.inputs[probes]
+        arrays["pool_digests"] = preparation.manifest.digests[pool]
         secret = SchemeSecret(
             self.name, {"task": data.task, "margin": float(options.cells_margin)}, arrays
         )
         _check_useful(secret)
         return secret
 
-    def objective(
-        self, secret: SchemeSecret, options: MarkSettings, steps: int, device: torch.device
-    ) -> Objective:
-        """Shifts towards the signs; see `Scheme.objective`."""
-        del steps
-        pool = carriers_of(secret, "pool")
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+        """Shifts towards the signs; see `Scheme.objective`.
+
+        Raises:
+            DataError: The data does not hold a sample that the secret trains on.
+        """
+        options, pool = fitting.options, carriers_of(secret, "pool")
         signs = _signs(secret)[pool.cells]
         towards = np.einsum("nk,nkj->nj", pool.features, signs, dtype=np.float32)
         spread = pool.sizes / np.sqrt(pool.features.shape[1])
         return CellsObjective(
-            inputs=secret.arrays["pool_samples"].astype(np.float32, copy=False),
+            inputs=_pool_samples(secret, fitting.samples.inputs),
             outputs=pool.outputs,
             scales=secret.arrays["scales"].astype(np.float32),
             directions=pool.directions,
@@ -134,7 +142,7 @@ class Cells:
             wanted=(spread[:, None] * towards).astype(np.float32),
             weight=options.lambda_cells,
             sample=options.batch_size,
-        ).to(device)
+        ).to(fitting.device)
 
     def probes(self, secret: SchemeSecret) -> Probes:
         """Ordinary samples that the marking does not use."""
@@ -185,9 +193,7 @@ class Cells:
                 raise _forged("the samples are not those that the key chooses")
             if not np.array_equal(manifest.labels[rows], arrays[f"{part}_groups"]):
                 raise _forged("the groups are not those of the manifest")
-            for index, sample in zip(rows, arrays[f"{part}_samples"], strict=True):
-                if sample_digest(sample) != manifest.digests[index].tobytes():
-                    raise _forged(f"sample {int(index)} is not that of the manifest")
+        _check_samples(secret, manifest)
         for name in ("direction", "sign"):
             if purpose_key(subkey, f"{name}s") != arrays[f"{name}_key"].tobytes():
                 raise _forged(f"the {name}s are not those of the key")
@@ -198,7 +204,7 @@ def _split(preparation: Preparation) -> tuple[NDArray[np.int64], NDArray[np.int6
     """The samples that are asked and those that are trained on, chosen by the key."""
     options, train = preparation.options, preparation.data.train
     most = _MOST_VALUES // max(1, train.inputs[0].size)
-    asked, trained = min(options.cells_probes, most), min(options.cells_pool, most)
+    asked, trained = min(options.cells_probes, most), options.cells_pool
     key = purpose_key(preparation.subkey, "samples")
     chosen = preparation.manifest.lowest(key, asked + trained)
     asked = min(asked, len(chosen) // 2)
@@ -209,6 +215,24 @@ def _split(preparation: Preparation) -> tuple[NDArray[np.int64], NDArray[np.int6
             advice=f"give at least {2 * _LEAST_SAMPLES}, or mark this model without cells",
         )
     return chosen[:asked], chosen[asked:]
+
+
+def _pool_samples(secret: SchemeSecret, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The samples to train on, out of the owner's in any order: float32 [pool, ...]."""
+    wanted = [row.tobytes() for row in secret.arrays["pool_digests"].astype(np.uint8)]
+    rows = secret.arrays["pool_indices"].astype(np.int64)
+    in_place = rows.max(initial=0) < len(samples) and all(
+        sample_digest(samples[row]) == digest for row, digest in zip(rows, wanted, strict=True)
+    )
+    if not in_place:
+        known = {sample_digest(sample): row for row, sample in enumerate(samples)}
+        if not known.keys() >= set(wanted):
+            raise DataError(
+                "cells: the training data does not hold all samples that the mark is trained on",
+                advice="give the data from which the mark was prepared",
+            )
+        rows = np.array([known[digest] for digest in wanted], dtype=np.int64)
+    return samples[rows].astype(np.float32, copy=False)
 
 
 def _check_classes(data: TrainingData) -> None:
@@ -229,10 +253,27 @@ def _check_useful(secret: SchemeSecret) -> None:
         )
     if not secret.meta["margin"]:
         raise InapplicableError("cells: cells_margin is 0", advice="use more, such as 1.5")
+    live = int(secret.arrays["maps"].any(axis=1).sum()) * pool.directions.shape[1]
+    if live < _LEAST_SIGNS:
+        raise InapplicableError(
+            f"cells: the answers of this model have room for {live} signs, at least "
+            f"{_LEAST_SIGNS} are needed",
+            advice=advice,
+        )
     if not pool.sizes.any():
         raise InapplicableError(
             "cells: the model is never sure enough of its answers to move them", advice=advice
         )
+
+
+def _check_samples(secret: SchemeSecret, manifest: Manifest) -> None:
+    """What stands at the indices that the key chose."""
+    arrays = secret.arrays
+    for index, sample in zip(arrays["probe_indices"], arrays["probe_samples"], strict=True):
+        if sample_digest(sample) != manifest.digests[index].tobytes():
+            raise _forged(f"sample {int(index)} is not that of the manifest")
+    if not np.array_equal(manifest.digests[arrays["pool_indices"]], arrays["pool_digests"]):
+        raise _forged("the samples to train on are not those of the manifest")
 
 
 def _check_numbers(secret: SchemeSecret) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepsigns_registry.watermark.cells_carriers import (
+from deepsigns_registry.watermark.cells.carriers import (
     Whitening,
     contrasted_classes,
     contrasts,

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepsigns_registry.watermark.batches import in_turn
+from deepsigns_registry.watermark.batches import RESIDENT_BYTES, in_turn
 from deepsigns_registry.watermark.scheme import Objective
 from deepsigns_registry.watermark.tapped import Tapped
 
@@ -16,7 +16,7 @@ class CellsObjective(Objective):
     """The squared distance of shifts from those that are wanted, over batches from a pool.
 
     Args:
-        inputs: float32 [pool, ...].
+        inputs: float32 [pool, ...]; they stay where they are when they are large.
         outputs: float32 [pool, outputs], the parent's.
         scales: float32 [outputs], in which shifts are measured.
         directions: float32 [kinds, directions, outputs].
@@ -26,7 +26,6 @@ class CellsObjective(Objective):
         sample: Samples a step.
     """
 
-    inputs: Tensor
     outputs: Tensor
     scales: Tensor
     directions: Tensor
@@ -50,8 +49,8 @@ class CellsObjective(Objective):
         self._weight = weight / max(power, float(np.finfo(np.float32).tiny))
         self._sample = min(sample, len(inputs))
         self._order = torch.empty(0, dtype=torch.int64)
+        self._inputs, self._resident = torch.from_numpy(inputs), inputs.nbytes <= RESIDENT_BYTES
         constants = {
-            "inputs": inputs,
             "outputs": outputs,
             "scales": scales,
             "directions": directions,
@@ -72,9 +71,12 @@ class CellsObjective(Objective):
 
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Some of the pool, and where they stand in it; see `Objective.samples`."""
-        rows, self._order = in_turn(self._order, self._sample, len(self.inputs), step_generator)
-        rows = rows.to(self.inputs.device)
-        return self.inputs[rows], rows
+        rows, self._order = in_turn(self._order, self._sample, len(self._inputs), step_generator)
+        device = self.outputs.device
+        if self._resident:
+            self._inputs = self._inputs.to(device)
+        rows = rows.to(device)
+        return self._inputs[rows.to(self._inputs.device)].to(device), rows
 
     def loss(
         self,
