@@ -30,12 +30,12 @@ GROUP = "deepsigns_registry.schemes"
 
 def builtin_schemes() -> tuple[Scheme, ...]:
     """Those that a mark has by default, in the order in which they are embedded and reported."""
-    return (WhiteBox(), BlackBox(), Spread())
+    return (WhiteBox(), BlackBox(), Spread(), Cells.where_data_is_plenty())
 
 
 def _ours() -> tuple[Scheme, ...]:
-    # Cells are embedded where they are asked for by name.
-    return (*builtin_schemes(), Cells())
+    # Who asks for cells by name has them on less data too.
+    return (WhiteBox(), BlackBox(), Spread(), Cells())
 
 
 def known_schemes() -> tuple[str, ...]:

@@ -258,6 +258,15 @@ def test_too_few_samples_leave_the_scheme_out(small: Small) -> None:
         prepare_record(small.parent, few, RootKey(bytes(32), OWNER), SETTINGS, schemes=SCHEMES)
 
 
+def test_little_data_is_marked_with_it_only_where_it_is_named(small: Small) -> None:
+    root = RootKey(bytes(32), OWNER)
+    with pytest.raises(InapplicableError, match="give at least 5000"):
+        prepare_record(
+            small.parent, small.data, root, SETTINGS, schemes=[Cells.where_data_is_plenty()]
+        )
+    assert "cells" not in prepare_record(small.parent, small.data, root, SETTINGS).secrets
+
+
 def test_where_nothing_may_move_the_scheme_is_left_out(small: Small) -> None:
     root = RootKey(bytes(32), OWNER)
     still = replace(SETTINGS, cells_margin=0.0)
