@@ -29,7 +29,7 @@ from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
 from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
-from deepsigns_registry.watermark.key import purpose_key
+from deepsigns_registry.watermark.key import key_version, purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, first_by_digest, sample_digest
 from deepsigns_registry.watermark.queries import FAMILIES, make_queries
 from deepsigns_registry.watermark.scheme import (
@@ -171,6 +171,8 @@ class BlackBox:
                 raise _forged(f"source {int(index)} is not the sample of the manifest")
         if len(kept) > _most_queries(arrays["sources"]):
             raise _forged("its queries are too large")
+        if key_version(secret.meta) and "source_outputs" not in arrays:
+            raise _forged("the parent's answers to the sources are missing")
         key = purpose_key(subkey, "queries")
         if key != arrays["query_key"].tobytes() or secret.meta["family"] not in FAMILIES:
             raise _forged("the queries are not those of the key")

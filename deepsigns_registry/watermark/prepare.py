@@ -13,7 +13,7 @@ from deepsigns_registry.errors import InapplicableError, TamperedError, Unmarkab
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.carriers import Grouping, group_samples
 from deepsigns_registry.watermark.data import TrainingData
-from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, scheme_key
+from deepsigns_registry.watermark.key import KEY_BYTES, KEY_VERSION, RootKey, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import Preparation, Scheme, SchemeSecret
@@ -107,7 +107,9 @@ def _prepared(
                 raise
             report(fraction, f"{scheme.name} is left out: {error.message}")
         else:
-            prepared[scheme.name] = secret
+            prepared[scheme.name] = replace(
+                secret, meta={**secret.meta, "key_version": KEY_VERSION}
+            )
     report(1.0, "secret derived")
     return prepared
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.expand import DOMAIN, encode
-from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, commit, scheme_key
+from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, commit, key_version, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import JSON, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
@@ -119,11 +119,13 @@ class WatermarkRecord:
 
         Raises:
             TamperedError: Triggers, bits, projection, queries, labels or a nonce differ.
-            CouldNotCheckError: A scheme of the record is not installed.
+            CouldNotCheckError: A scheme of the record is not installed, or a secret is of a later
+                version of the key.
         """
         data = self.manifest.root
         for scheme in named_schemes(self.secrets, schemes):
             secret = self.secrets[scheme.name]
+            key_version(secret.meta)
             key = scheme_key(self.root.subkey(scheme.name), self.root.owner, data)
             try:
                 scheme.check(secret, key, self.manifest)

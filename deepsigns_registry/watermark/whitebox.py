@@ -27,7 +27,7 @@ from deepsigns_registry.watermark.carriers import (
 )
 from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.expand import Stream
-from deepsigns_registry.watermark.key import purpose_key
+from deepsigns_registry.watermark.key import key_version, purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.projection import centred, class_means, read_bits
 from deepsigns_registry.watermark.recognised import recognised_layout
@@ -334,10 +334,12 @@ def _layout(secret: SchemeSecret) -> Layout:
 
 
 def _check_activations(secret: SchemeSecret, shape: tuple[int, int]) -> None:
-    """Records of the first format have none: then no tap is told by value."""
+    """Of version 0 some have none: then no tap is told by value."""
     activations = secret.arrays.get("activations")
-    if activations is None:
+    if activations is None and not key_version(secret.meta):
         return
+    if activations is None:
+        raise _forged("the parent's activations are missing")
     whole = activations.dtype == np.float32 and activations.shape == shape
     if not whole or not np.isfinite(activations.astype(np.float32)).all():
         raise _forged("the parent's activations are no such values")

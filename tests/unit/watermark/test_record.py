@@ -21,7 +21,7 @@ from deepsigns_registry.watermark.key import RootKey, commit
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.prepare import check_against_parent
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce, reads_hidden
-from deepsigns_registry.watermark.scheme import SchemeSecret
+from deepsigns_registry.watermark.scheme import JSON, SchemeSecret
 from deepsigns_registry.watermark.schemes import builtin_schemes
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.verdict import judge
@@ -347,10 +347,48 @@ def test_a_pickle_inside_is_refused(marked: "Marked") -> None:
         WatermarkRecord.from_bytes(packed(entries))
 
 
+@pytest.mark.parametrize(
+    ("scheme", "array", "what"),
+    [
+        ("whitebox", "activations", "activations are missing"),
+        ("blackbox", "source_outputs", "answers to the sources are missing"),
+    ],
+)
+def test_a_record_of_version_1_holds_what_the_first_ones_lacked(
+    marked: "Marked", scheme: str, array: str, what: str
+) -> None:
+    secret = marked.record.secrets[scheme]
+    assert secret.meta["key_version"] == 1
+    arrays = {name: value for name, value in secret.arrays.items() if name != array}
+    for version, refused in ((1, True), (0, False)):
+        older = replace(secret, meta={**secret.meta, "key_version": version}, arrays=arrays)
+        nonce = binding_nonce(marked.record.salts[scheme], older)
+        record = replace(
+            marked.record,
+            secrets={**marked.record.secrets, scheme: older},
+            nonces={**marked.record.nonces, scheme: nonce},
+        )
+        if refused:
+            with pytest.raises(TamperedError, match=what):
+                record.check()
+        else:
+            record.check()
+
+
+@pytest.mark.parametrize("version", [2, -1, "1", True, None])
+def test_a_later_version_of_the_key_could_not_be_checked(marked: "Marked", version: JSON) -> None:
+    secret = marked.record.secrets["spread"]
+    later = replace(secret, meta={**secret.meta, "key_version": version})
+    record = replace(marked.record, secrets={**marked.record.secrets, "spread": later})
+    with pytest.raises(CouldNotCheckError, match="another version of the key"):
+        record.check()
+
+
 def test_a_record_of_the_first_format_is_read(marked: "Marked") -> None:
     """It held class means instead of activations: its tap is not told by value any more."""
     secret = marked.record.secrets["whitebox"]
-    meta = {name: value for name, value in secret.meta.items() if name != "layout"}
+    later = {"layout", "key_version"}
+    meta = {name: value for name, value in secret.meta.items() if name not in later}
     arrays = {name: value for name, value in secret.arrays.items() if name != "activations"}
     older = replace(secret, meta=meta, arrays=arrays)
     salt = marked.record.salts["whitebox"]
