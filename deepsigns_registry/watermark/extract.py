@@ -1,6 +1,6 @@
 """Reading a mark from a suspect."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.align import Alignment, align, aligned_weights
-from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.interface import (
+    HoldsOrdinary,
     Interface,
     Interfaced,
     Ordinary,
@@ -117,12 +117,12 @@ def extract(
 
     A suspect that shows no mark may want its inputs in another form, or give its outputs in another
     order: where ordinary samples say so, everything is read once more in that form, and counts.
+    Each scheme's own samples say so of it, if it has some; see `HoldsOrdinary`.
     """
     chosen = named_schemes(record.secrets, schemes)
     found = _read_all(chosen, record, suspect)
-    interface = _interface(found, record, suspect)
-    if interface is not None and not interface.is_plain:
-        found = found.joined(_read_all(chosen, record, Interfaced(suspect, interface)))
+    for interface, names in _interfaces(found, suspect).items():
+        found = found.joined(_read_all(chosen, record, Interfaced(suspect, interface)), names)
     readings = found.readings
     return Extraction(
         tuple(reading.evidence for reading in readings if reading.evidence is not None),
@@ -140,10 +140,18 @@ class _Readings:
     agreement: TapAgreement | None
     alignments: int
 
-    def joined(self, other: "_Readings") -> "_Readings":
-        """The stronger reading of each scheme; what was tried in either form counts."""
+    def joined(self, other: "_Readings", names: Collection[str]) -> "_Readings":
+        """The stronger reading of each scheme; what was tried in either form counts.
+
+        Args:
+            other: The readings in another form.
+            names: Of the schemes that may be read in it.
+        """
         pairs = zip(self.readings, other.readings, strict=True)
-        stronger = [max(pair, key=lambda reading: reading.rank) for pair in pairs]
+        stronger = [
+            max(pair, key=lambda reading: reading.rank) if pair[0].scheme.name in names else pair[0]
+            for pair in pairs
+        ]
         taken = any(mine is theirs for mine, theirs in zip(stronger, other.readings, strict=True))
         return _Readings(
             tuple(stronger),
@@ -152,16 +160,32 @@ class _Readings:
         )
 
 
-def _interface(found: _Readings, record: WatermarkRecord, suspect: Suspect) -> Interface | None:
-    """In which form a suspect is asked that shows no mark in its parent's."""
-    secret = record.secrets.get(BlackBox.name)
+def _interfaces(found: _Readings, suspect: Suspect) -> dict[Interface, set[str]]:
+    """In which other forms a suspect is asked that shows no mark in its parent's, and by whom.
+
+    A scheme that holds ordinary samples is read in the form that these find, every other in the
+    form that the first of them finds.
+    """
     asked = (reading for reading in found.readings if len(reading.probes.inputs))
     weak = any(not reading.shows_mark for reading in asked)
     # A tapped model is one of our own, in its parent's form.
-    if not weak or isinstance(suspect, TappedSuspect) or secret is None:
-        return None
-    known = BlackBox().ordinary(secret)
-    return None if known is None else find_interface(Ordinary(*known), suspect)
+    if not weak or isinstance(suspect, TappedSuspect):
+        return {}
+    forms: dict[Interface, set[str]] = {}
+    known = {reading.scheme.name: _ordinary(reading) for reading in found.readings}
+    others = {name for name, ordinary in known.items() if ordinary is None}
+    for name, ordinary in known.items():
+        if ordinary is not None:
+            interface = find_interface(ordinary, suspect)
+            if interface is not None and not interface.is_plain:
+                forms.setdefault(interface, set()).update({name}, others)
+            others = set()
+    return forms
+
+
+def _ordinary(reading: _Reading) -> Ordinary | None:
+    scheme = reading.scheme
+    return scheme.ordinary(reading.secret) if isinstance(scheme, HoldsOrdinary) else None
 
 
 def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspect) -> _Readings:
