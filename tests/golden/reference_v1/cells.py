@@ -132,7 +132,8 @@ def residual(outputs: Floats, probes: Probes) -> Floats:
     """Of labels, of logits or probabilities that are all known, and of vectors that are finite."""
     parent = np.array(probes.outputs, dtype=float)
     if probes.task != "classification":
-        return _cut(_without(outputs, basis(parent))) / np.array(probes.scales)
+        scaled: Floats = _cut(_without(outputs, basis(parent))) / np.array(probes.scales)
+        return scaled
     if ((outputs != 0).sum(axis=1) == 1).all() and (outputs >= 0).all():
         p = parent - parent.max(axis=1)[:, None]
         q = np.exp(p) / np.exp(p).sum(axis=1)[:, None]
