@@ -28,12 +28,14 @@ PURPOSES = {
     "cells": ["samples", "directions", "signs"],
 }
 KEPT = [2 * place + place % 2 for place in range(v0.QUERIES)]
-# The second as it would be of a transposed parameter; the fourth is zero and no part.
+# The second as it would be of a transposed parameter; the fourth is zero and no part; the last is
+# a triangle, whose rows and columns are not even after any number of rounds.
 MATRICES: list[Matrix] = [
     ("0.weight", 0, 5, 2, False),
     ("layers.1's.weight", 1, 4, 300, True),
     ("2.weight", 2, v0.NEURONS, 9, False),
     ("3.weight", -1, 2, 2, False),
+    ("4.weight", -1, 6, 6, False),
 ]
 DEPTH = 2
 PROBES, POOL, COMPONENTS, CELLS, MARGIN = 100, 120, 2, 7, 1.5
@@ -58,16 +60,17 @@ def answered(place: int, count: int) -> list[float]:
 
 
 def weights() -> list[Floats]:
-    """Of the made-up suspect: row i, column j ((5 i + 3 j + i j) mod 11 - 5) / 4; the last is 0."""
-    return [
+    """Of the made-up suspect: row i, column j ((5 i + 3 j + i j) mod 11 - 5) / 4.
+
+    The fourth is 0, the last 1 where j <= i and 0 elsewhere.
+    """
+    found = [
         np.array(
-            [
-                [((5 * i + 3 * j + i * j) % 11 - 5) / 4 * (place < 3) for j in range(columns)]
-                for i in range(rows)
-            ]
+            [[((5 * i + 3 * j + i * j) % 11 - 5) / 4 for j in range(columns)] for i in range(rows)]
         )
-        for place, (_, _, rows, columns, _) in enumerate(MATRICES)
+        for _, _, rows, columns, _ in MATRICES
     ]
+    return [*found[:3], np.zeros_like(found[3]), np.tril(np.ones_like(found[4]))]
 
 
 def ordinary(places: Sequence[int], classes: int) -> list[list[float]]:
@@ -194,7 +197,8 @@ def _spread(key: bytes) -> dict[str, object]:
             for pattern in patterns
         ],
         "reading": {
-            "weights": "((5 i + 3 j + i j) mod 11 - 5) / 4 of row i, column j; the last is 0",
+            "weights": "((5 i + 3 j + i j) mod 11 - 5) / 4 of row i, column j; the fourth is 0, the "
+            "last 1 where j <= i and 0 elsewhere",
             "deviations": [_nine(value) for value in found],
             "together": _nine(size),
             "parts": parts,

@@ -208,7 +208,7 @@ def test_weights_are_read_as_the_vectors_say(vectors: Vectors, spread: SchemeSec
     shown = tuple(weight.astype(np.float32) for weight in key_vectors_v1.weights())
     nothing = np.zeros((0, 0), np.float32)
     found = Spread().evidence(spread, Answers(nothing, matrices=shown))
-    assert found.parts == expected["parts"] == 3
+    assert found.parts == expected["parts"] == 4
     assert found.deviations == pytest.approx(expected["together"], rel=1e-5)
     for place, deviation in enumerate(expected["deviations"]):
         alone = tuple(weight if at == place else None for at, weight in enumerate(shown))
