@@ -197,8 +197,8 @@ def _spread(key: bytes) -> dict[str, object]:
             for pattern in patterns
         ],
         "reading": {
-            "weights": "((5 i + 3 j + i j) mod 11 - 5) / 4 of row i, column j; the fourth is 0, the "
-            "last 1 where j <= i and 0 elsewhere",
+            "weights": "((5 i + 3 j + i j) mod 11 - 5) / 4 of row i, column j; the fourth is 0, "
+            "the last 1 where j <= i and 0 elsewhere",
             "deviations": [_nine(value) for value in found],
             "together": _nine(size),
             "parts": parts,
