@@ -153,6 +153,10 @@ class WhiteBox:
             chance=0.5,
         )
 
+    def parent_means(self, secret: SchemeSecret) -> NDArray[np.float32]:
+        """Of each carrier's triggers; see `witness.KnowsTap`."""
+        return secret.arrays["means"].astype(np.float32, copy=False)
+
     def tap_agreement(
         self, secret: SchemeSecret, activation: NDArray[np.float32]
     ) -> TapAgreement | None:
