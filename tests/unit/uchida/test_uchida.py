@@ -83,6 +83,7 @@ def test_it_is_bound_priced_taken_together_and_shown_as_ours_are(joint: Joint) -
     without = [entry for entry in found.evidence if entry.scheme != "uchida"]
     weaker = judge(without, tries=tries).log10_p_joint
     assert weaker is not None
+    assert verdict.log10_p_joint is not None
     assert verdict.log10_p_joint < weaker
     (shown,) = [column for column in columns(joint.record.secrets) if column.scheme == "uchida"]
     read, adjusted = of_uchida(found), verdict.log10_p_adjusted("uchida")

@@ -384,6 +384,24 @@ def test_a_later_version_of_the_key_could_not_be_checked(marked: "Marked", versi
         record.check()
 
 
+def test_a_record_of_version_0_is_derived_again_from_its_parent(marked: "Marked") -> None:
+    """It may lack what later ones hold; one of version 1 may not."""
+    secret = marked.record.secrets["blackbox"]
+    arrays = {name: value for name, value in secret.arrays.items() if name != "source_outputs"}
+    meta = {name: value for name, value in secret.meta.items() if name != "key_version"}
+    given = marked.parent, marked.data, marked.settings
+    for older, refused in (
+        (replace(secret, meta=meta, arrays=arrays), False),
+        (replace(secret, arrays=arrays), True),
+    ):
+        record = replace(marked.record, secrets={"blackbox": older})
+        if refused:
+            with pytest.raises(TamperedError, match="its parts cannot be derived again"):
+                check_against_parent(record, *given)
+        else:
+            check_against_parent(record, *given)
+
+
 def test_a_record_of_the_first_format_is_read(marked: "Marked") -> None:
     """It held class means instead of activations: its tap is not told by value any more."""
     secret = marked.record.secrets["whitebox"]
