@@ -33,6 +33,7 @@ from deepsigns_registry.watermark.key import RootKey, commit, key_version, schem
 from deepsigns_registry.watermark.record import (
     WatermarkRecord,
     binding_nonce,
+    check_blueprint,
     reads_hidden,
 )
 from deepsigns_registry.watermark.scheme import Scheme
@@ -214,6 +215,7 @@ def _check_secret(
     owner = bytes.fromhex(predicate.owner)
     key = scheme_key(revealed.subkey, owner, predicate.manifest_root)
     scheme.check(revealed.secret, key, evidence.manifest)
+    check_blueprint(scheme, revealed.secret, evidence.blueprint)
     stated = {"whitebox": predicate.bits, "blackbox": predicate.queries}.get(scheme.name)
     held = {"whitebox": "bits", "blackbox": "kept"}.get(scheme.name)
     if held is not None and revealed.secret.arrays[held].size != stated:

@@ -124,8 +124,7 @@ def keys() -> tuple[dict[str, bytes], dict[str, bytes]]:
 
 def vectors() -> dict[str, object]:
     before = v0.vectors()
-    whitebox, blackbox = before["whitebox"], before["blackbox"]
-    assert isinstance(whitebox, dict)
+    blackbox = before["blackbox"]
     assert isinstance(blackbox, dict)
     subkeys, bound = keys()
     return {
@@ -141,13 +140,53 @@ def vectors() -> dict[str, object]:
                 for scheme, names in PURPOSES.items()
             },
         },
-        "whitebox": {
-            name: value for name, value in whitebox.items() if not name.startswith("commitment")
-        },
+        "whitebox": _whitebox(bound["whitebox"]),
         "blackbox": {**_blackbox(bound["blackbox"]), "families": blackbox["families"]},
         "spread": _spread(bound["spread"]),
         "cells": {task: _cells(task, bound["cells"]) for task in OUTPUTS},
         "commitment": _commitment(subkeys["spread"], bound["spread"]),
+    }
+
+
+def blueprint() -> bytes:
+    """The digest of the made-up parent's, whose tap stands in front of its last layer."""
+    return reference.blueprint_digest(v0.layers(), v0.TAP, DEPTH)
+
+
+def whitebox(key: bytes) -> reference.WhiteBox:
+    return reference.whitebox(
+        key,
+        v0.manifest(),
+        classes=v0.CLASSES,
+        carriers=v0.CARRIERS,
+        bits=v0.BITS,
+        triggers=v0.TRIGGERS,
+        neurons=v0.NEURONS,
+        blueprint=blueprint(),
+    )
+
+
+def _whitebox(key: bytes) -> dict[str, object]:
+    derived = whitebox(key)
+    suspect = [v0.activation(place) for place in derived.triggers]
+    return {
+        "parameters": {
+            "classes": v0.CLASSES,
+            "carriers": v0.CARRIERS,
+            "bits": v0.BITS,
+            "triggers": v0.TRIGGERS,
+            "neurons": v0.NEURONS,
+        },
+        "blueprint": blueprint().hex(),
+        "carriers": derived.carriers,
+        "triggers": derived.triggers,
+        "projection_first_row": derived.projection[0],
+        "projection_sha256": _sha256(value for row in derived.projection for value in row),
+        "bits": derived.bits,
+        "reading": {
+            "activation": "max(0, (-1)**j v (j + 1) / 64) of neuron j, v the sample's first value",
+            "bits": reference.read_bits(suspect, v0.CARRIERS, derived.projection),
+        },
     }
 
 
@@ -172,8 +211,7 @@ def _blackbox(key: bytes) -> dict[str, object]:
 
 
 def _spread(key: bytes) -> dict[str, object]:
-    blueprint = reference.blueprint_digest(v0.layers(), v0.TAP, DEPTH)
-    drawn = reference.spread.pattern_key(key, blueprint)
+    drawn = reference.spread.pattern_key(key, blueprint())
     patterns = [reference.spread.pattern(drawn, MATRICES, place) for place in range(len(MATRICES))]
     suspect = [weight.astype(np.float32) for weight in weights()]
     found = [
@@ -188,7 +226,7 @@ def _spread(key: bytes) -> dict[str, object]:
             "layers": "as of the white box",
             "tap": v0.TAP,
             "depth": DEPTH,
-            "digest": blueprint.hex(),
+            "digest": blueprint().hex(),
         },
         "pattern_key": drawn.hex(),
         "pattern_key_without_layers": reference.spread.pattern_key(key, _no_layers()).hex(),
@@ -251,12 +289,11 @@ def _cells(task: str, key: bytes) -> dict[str, object]:
 
 
 def spread_arrays(key: bytes) -> dict[str, reference.Array]:
-    blueprint = reference.blueprint_digest(v0.layers(), v0.TAP, DEPTH)
     rows = sum(matrix[2] for matrix in MATRICES)
-    drawn = reference.spread.pattern_key(key, blueprint)
+    drawn = reference.spread.pattern_key(key, blueprint())
     return {
         "signs": reference.Array("int8", (rows,), struct.pack(f"{rows}b", *signs_of_rows())),
-        "blueprint": reference.Array("uint8", (32,), blueprint),
+        "blueprint": reference.Array("uint8", (32,), blueprint()),
         "pattern_key": reference.Array("uint8", (32,), drawn),
     }
 
@@ -269,8 +306,7 @@ def signs_of_rows() -> list[int]:
 def _commitment(subkey: bytes, key: bytes) -> dict[str, object]:
     meta = {"strength": 0.05, "matrices": [list(matrix) for matrix in MATRICES], "key_version": 1}
     digest = reference.secret_digest("spread", meta, spread_arrays(key))
-    blueprint = reference.blueprint_digest(v0.layers(), v0.TAP, DEPTH)
-    nonce = reference.nonce(v0.SALT, digest, blueprint)
+    nonce = reference.nonce(v0.SALT, digest, blueprint())
     return {
         "scheme": "spread",
         "meta": json.dumps(meta, sort_keys=True),

@@ -33,10 +33,12 @@ from deepsigns_registry.watermark.key import (
     scheme_key,
 )
 from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.projection import class_means
 from deepsigns_registry.watermark.record import binding_nonce
 from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
 from deepsigns_registry.watermark.spread import Spread
 from deepsigns_registry.watermark.spread.pattern import pattern_of
+from deepsigns_registry.watermark.whitebox import WhiteBox
 from tests.golden import key_vectors as v0
 from tests.golden import key_vectors_v1, reference_key_v1
 from tests.golden.test_key import imports
@@ -109,8 +111,10 @@ def test_what_is_as_in_version_0_stands_in_both_alike(vectors: Vectors) -> None:
     for name in ("encoding", "streams", "samples", "manifest"):
         assert vectors[name] == before[name]
     assert vectors["blackbox"]["families"] == before["blackbox"]["families"]
-    assert vectors["whitebox"].items() <= before["whitebox"].items()
-    # But the labels are others.
+    for name in ("carriers", "triggers", "projection_sha256", "reading"):
+        assert vectors["whitebox"][name] == before["whitebox"][name]
+    # But bits and labels are others.
+    assert vectors["whitebox"]["bits"] != before["whitebox"]["bits"]
     assert vectors["blackbox"]["labels"] != before["blackbox"]["labels"]
 
 
@@ -124,6 +128,36 @@ def test_keys(vectors: Vectors) -> None:
         assert bound.hex() == keys["scheme_keys"][scheme]
         for purpose, expected in keys["purposes"][scheme].items():
             assert purpose_key(bound, purpose).hex() == expected
+
+
+def test_the_white_box_of_the_vectors_is_the_package_s(
+    vectors: Vectors, data: LabelledData
+) -> None:
+    found = vectors["whitebox"]
+    assert found["blueprint"] == blueprint().digest().hex()
+    derived = key_vectors_v1.whitebox(key_of(vectors, "whitebox"))
+    activations = np.array([v0.activation(p) for p in found["triggers"]], dtype=np.float32)
+    secret = SchemeSecret(
+        "whitebox",
+        {"classes": v0.CLASSES, "layout": [1, 1], "key_version": KEY_VERSION},
+        {
+            "carriers": np.array(found["carriers"], dtype=np.int64),
+            "trigger_indices": np.array(found["triggers"], dtype=np.int64),
+            "triggers": data.inputs[found["triggers"]],
+            "projection": np.array(derived.projection, dtype=np.float32),
+            "bits": np.array(found["bits"], dtype=np.int8),
+            "blueprint": np.frombuffer(bytes.fromhex(found["blueprint"]), dtype=np.uint8),
+            "activations": activations,
+            "means": class_means(activations, v0.CARRIERS),
+        },
+    )
+    WhiteBox().check(secret, key_of(vectors, "whitebox"), Manifest.of(data))
+    expected = np.array(found["reading"]["bits"], dtype=np.int8)
+    read = WhiteBox().evidence(
+        SchemeSecret("whitebox", secret.meta, {**secret.arrays, "bits": expected}),
+        Answers(np.zeros((len(activations), 7), np.float32), activations),
+    )
+    assert read.errors == 0
 
 
 @pytest.mark.parametrize("classes", [7, 2])
