@@ -29,10 +29,11 @@ from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.watermark.extract import extract
-from deepsigns_registry.watermark.key import RootKey, commit, scheme_key
+from deepsigns_registry.watermark.key import RootKey, commit, key_version, scheme_key
 from deepsigns_registry.watermark.record import (
     WatermarkRecord,
     binding_nonce,
+    check_blueprint,
     reads_hidden,
 )
 from deepsigns_registry.watermark.scheme import Scheme
@@ -125,7 +126,8 @@ def verify_evidence(
             the evidence's statement is not the known attestation, byte for byte. A statement
             with a good signature and other bytes may have been signed for this dispute: that
             is no weaker evidence, it is evidence of something else.
-        CouldNotCheckError: The suspect cannot be run, or a scheme is not installed.
+        CouldNotCheckError: The suspect cannot be run, a scheme is not installed, or a secret is of
+            a later version of the key.
     """
     steps: list[Step] = []
 
@@ -209,9 +211,11 @@ def _check_commitment(
 def _check_secret(
     scheme: Scheme, revealed: Revealed, evidence: Evidence, predicate: WatermarkPredicate
 ) -> None:
+    key_version(revealed.secret.meta)
     owner = bytes.fromhex(predicate.owner)
     key = scheme_key(revealed.subkey, owner, predicate.manifest_root)
     scheme.check(revealed.secret, key, evidence.manifest)
+    check_blueprint(scheme, revealed.secret, evidence.blueprint)
     stated = {"whitebox": predicate.bits, "blackbox": predicate.queries}.get(scheme.name)
     held = {"whitebox": "bits", "blackbox": "kept"}.get(scheme.name)
     if held is not None and revealed.secret.arrays[held].size != stated:

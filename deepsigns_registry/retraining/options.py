@@ -45,6 +45,7 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
     from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
     from deepsigns_registry.watermark.spread import Spread
     from deepsigns_registry.watermark.whitebox import WhiteBox
+    from deepsigns_registry.watermark.witness import KnowsTap
 
     if model.schemes is None:
         return None
@@ -57,7 +58,7 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
         )
     chosen = named_schemes(model.schemes)
     hidden = [scheme.name for scheme in chosen if scheme.needs_activation]
-    if hidden and WhiteBox.name not in hidden:
+    if hidden and not any(isinstance(scheme, KnowsTap) for scheme in chosen):
         raise ConfigurationError(
             f"scheme '{hidden[0]}' reads a tap that only scheme '{WhiteBox.name}' can verify",
             advice=f"add '{WhiteBox.name}' to schemes",

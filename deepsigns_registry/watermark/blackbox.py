@@ -29,7 +29,8 @@ from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
 from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
-from deepsigns_registry.watermark.key import purpose_key
+from deepsigns_registry.watermark.interface import Ordinary
+from deepsigns_registry.watermark.key import key_version, purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, first_by_digest, sample_digest
 from deepsigns_registry.watermark.queries import FAMILIES, make_queries
 from deepsigns_registry.watermark.scheme import (
@@ -137,18 +138,13 @@ class BlackBox:
             chance=1 / label_choices(classes),
         )
 
-    def ordinary(
-        self, secret: SchemeSecret
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """Ordinary samples and the parent's outputs for them; see `interface.Ordinary`.
-
-        None of a record of the first format, which lacks the outputs.
-        """
+    def ordinary(self, secret: SchemeSecret) -> Ordinary | None:
+        """The sources; None of a secret of version 0. See `HoldsOrdinary.ordinary`."""
         outputs = secret.arrays.get("source_outputs")
         if outputs is None:
             return None
         inputs = secret.arrays["sources"].astype(np.float32, copy=False)
-        return inputs, outputs.astype(np.float32, copy=False)
+        return Ordinary(inputs, outputs.astype(np.float32, copy=False))
 
     def check(self, secret: SchemeSecret, subkey: bytes, manifest: Manifest) -> None:
         """Derives sources, queries and labels again; see `Scheme.check`.
@@ -157,7 +153,7 @@ class BlackBox:
         `check_against_parent` prepares again and compares.
         """
         arrays = secret.arrays
-        kept, classes = arrays["kept"].astype(np.int64), int(str(secret.meta["classes"]))
+        kept = arrays["kept"].astype(np.int64)
         if len(kept) < _LEAST_QUERIES:
             raise _forged(f"only {len(kept)} queries")
         examined = _CANDIDATES_PER_QUERY * len(kept)
@@ -175,11 +171,7 @@ class BlackBox:
         key = purpose_key(subkey, "queries")
         if key != arrays["query_key"].tobytes() or secret.meta["family"] not in FAMILIES:
             raise _forged("the queries are not those of the key")
-        if not (
-            _are_logits(arrays["parent_outputs"], (len(kept), classes))
-            and _are_logits(arrays.get("source_outputs"), (count, classes))
-        ):
-            raise _forged("the parent's answers are no logits")
+        _check_answers(secret, len(kept), count)
         if purpose_key(subkey, "labels") != arrays["label_key"].tobytes():
             raise _forged("the labels are not those of the key")
 
@@ -294,10 +286,20 @@ def _labels(secret: SchemeSecret) -> NDArray[np.int64]:
     return np.asarray((parent.argmax(axis=1) + 1 + steps) % classes, dtype=np.int64)
 
 
-def _are_logits(values: NDArray[np.generic] | None, shape: tuple[int, int]) -> bool:
-    """Also where there are none: a record of the first format lacks those to the sources."""
-    if values is None:
-        return True
+def _check_answers(secret: SchemeSecret, queries: int, sources: int) -> None:
+    """Whether what the parent answered are logits; of version 0 some hold none for the sources."""
+    arrays, classes = secret.arrays, int(str(secret.meta["classes"]))
+    wanted = {"parent_outputs": queries}
+    if key_version(secret.meta) or "source_outputs" in arrays:
+        wanted["source_outputs"] = sources
+    for name, rows in wanted.items():
+        if name not in arrays:
+            raise _forged("the parent's answers to the sources are missing")
+        if not _are_logits(arrays[name], (rows, classes)):
+            raise _forged("the parent's answers are no logits")
+
+
+def _are_logits(values: NDArray[np.generic], shape: tuple[int, int]) -> bool:
     # In any other type values that differ could be the same to the labels.
     return values.dtype == np.float32 and values.shape == shape and bool(np.isfinite(values).all())
 

@@ -1,6 +1,6 @@
 """Reading a mark from a suspect."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,23 +8,22 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.align import Alignment, align, aligned_weights
-from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.interface import (
+    HoldsOrdinary,
     Interface,
     Interfaced,
     Ordinary,
     find_interface,
 )
-from deepsigns_registry.watermark.projection import class_means
 from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
 from deepsigns_registry.watermark.scheme import Answers, Probes, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
 from deepsigns_registry.watermark.tap import TapAgreement
 from deepsigns_registry.watermark.verdict import PRESENT_AT
-from deepsigns_registry.watermark.whitebox import WhiteBox
+from deepsigns_registry.watermark.witness import Witness
 
 __all__ = ["Extraction", "extract"]
 
@@ -63,6 +62,11 @@ class _Reading:
     answers: Answers | None = None
     evidence: Evidence | None = None
     problem: str = ""
+
+    @property
+    def witness(self) -> Witness | None:
+        """What it knows of the parent's tap."""
+        return Witness.of(self.scheme, self.secret)
 
     @property
     def hidden(self) -> bool:
@@ -104,9 +108,9 @@ def extract(
     """Asks a suspect everything that a record's schemes need, and reads the evidence.
 
     A suspect without the tap still gives black-box evidence. Whether a tap is the parent's, and
-    which of a suspect's tensors it is, the white box's triggers tell for every scheme: only of
-    them the record holds the parent's activations. A tap whose activations do not resemble those
-    is read after alignment, and the stronger of both readings is given (each counts as a try).
+    which of a suspect's tensors it is, a witness tells for every scheme; see `witness`. A tap whose
+    activations do not resemble the parent's is read after alignment, and the stronger of both
+    readings is given (each counts as a try).
     Where neither the rows nor the activations verify it, that is without a level, and the
     extraction is noted as incomplete, so that its verdict is never `absent`. A suspect may show its
     layers in several forms, which are tried in turn until one shows the mark.
@@ -117,12 +121,12 @@ def extract(
 
     A suspect that shows no mark may want its inputs in another form, or give its outputs in another
     order: where ordinary samples say so, everything is read once more in that form, and counts.
+    Each scheme's own samples say so of it, if it has some; see `HoldsOrdinary`.
     """
     chosen = named_schemes(record.secrets, schemes)
     found = _read_all(chosen, record, suspect)
-    interface = _interface(found, record, suspect)
-    if interface is not None and not interface.is_plain:
-        found = found.joined(_read_all(chosen, record, Interfaced(suspect, interface)))
+    for interface, names in _interfaces(found, suspect).items():
+        found = found.joined(_read_all(chosen, record, Interfaced(suspect, interface)), names)
     readings = found.readings
     return Extraction(
         tuple(reading.evidence for reading in readings if reading.evidence is not None),
@@ -140,10 +144,18 @@ class _Readings:
     agreement: TapAgreement | None
     alignments: int
 
-    def joined(self, other: "_Readings") -> "_Readings":
-        """The stronger reading of each scheme; what was tried in either form counts."""
+    def joined(self, other: "_Readings", names: Collection[str]) -> "_Readings":
+        """The stronger reading of each scheme; what was tried in either form counts.
+
+        Args:
+            other: The readings in another form.
+            names: Of the schemes that may be read in it.
+        """
         pairs = zip(self.readings, other.readings, strict=True)
-        stronger = [max(pair, key=lambda reading: reading.rank) for pair in pairs]
+        stronger = [
+            max(pair, key=lambda reading: reading.rank) if pair[0].scheme.name in names else pair[0]
+            for pair in pairs
+        ]
         taken = any(mine is theirs for mine, theirs in zip(stronger, other.readings, strict=True))
         return _Readings(
             tuple(stronger),
@@ -152,21 +164,37 @@ class _Readings:
         )
 
 
-def _interface(found: _Readings, record: WatermarkRecord, suspect: Suspect) -> Interface | None:
-    """In which form a suspect is asked that shows no mark in its parent's."""
-    secret = record.secrets.get(BlackBox.name)
+def _interfaces(found: _Readings, suspect: Suspect) -> dict[Interface, set[str]]:
+    """In which other forms a suspect is asked that shows no mark in its parent's, and by whom.
+
+    A scheme that holds ordinary samples is read in the form that these find, every other in the
+    form that the first of them finds.
+    """
     asked = (reading for reading in found.readings if len(reading.probes.inputs))
     weak = any(not reading.shows_mark for reading in asked)
     # A tapped model is one of our own, in its parent's form.
-    if not weak or isinstance(suspect, TappedSuspect) or secret is None:
-        return None
-    known = BlackBox().ordinary(secret)
-    return None if known is None else find_interface(Ordinary(*known), suspect)
+    if not weak or isinstance(suspect, TappedSuspect):
+        return {}
+    forms: dict[Interface, set[str]] = {}
+    known = {reading.scheme.name: _ordinary(reading) for reading in found.readings}
+    others = {name for name, ordinary in known.items() if ordinary is None}
+    for name, ordinary in known.items():
+        if ordinary is not None:
+            interface = find_interface(ordinary, suspect)
+            if interface is not None and not interface.is_plain:
+                forms.setdefault(interface, set()).update({name}, others)
+            others = set()
+    return forms
+
+
+def _ordinary(reading: _Reading) -> Ordinary | None:
+    scheme = reading.scheme
+    return scheme.ordinary(reading.secret) if isinstance(scheme, HoldsOrdinary) else None
 
 
 def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspect) -> _Readings:
     readings = [_asked(scheme, record, suspect) for scheme in chosen]
-    agreement = _direct_agreement(_white_box(readings))
+    agreement = _direct_agreement(_witness(readings))
     # Activations verify the tap for every scheme that reads it, its weight included.
     verified = agreement is not None and agreement.verified
     alignments = 1
@@ -242,17 +270,15 @@ def _read_weights_aligned(
     return ways
 
 
-def _white_box(readings: Sequence[_Reading]) -> _Reading | None:
-    """The only reading for whose probes the parent's activations are known."""
-    ours = (reading for reading in readings if reading.scheme.name == WhiteBox.name)
-    return next(ours, None)
+def _witness(readings: Sequence[_Reading]) -> _Reading | None:
+    return next((reading for reading in readings if reading.witness is not None), None)
 
 
-def _direct_agreement(white_box: _Reading | None) -> TapAgreement | None:
-    if white_box is None or white_box.evidence is None or white_box.answers is None:
+def _direct_agreement(told: _Reading | None) -> TapAgreement | None:
+    if told is None or told.witness is None or told.evidence is None or told.answers is None:
         return None
-    activation = white_box.answers.activation
-    return None if activation is None else WhiteBox().tap_agreement(white_box.secret, activation)
+    activation = told.answers.activation
+    return None if activation is None else told.witness.agreement(activation)
 
 
 def _networks(suspect: Suspect) -> tuple[Network, ...]:
@@ -293,14 +319,19 @@ def _read_aligned(
             and not reading.evidence.level
         ):
             reading.evidence = replace(reading.evidence, level="b")
-    tap, considered = _aligned_tap(_white_box(readings), suspect, network, alignment)
+    told = _witness(readings)
+    tap, considered = _aligned_tap(told, suspect, network, alignment)
     if tap is None:
         return considered
     level = "c" if alignment.verified and tap.verified else ""
     for reading in readings:
         if reading.answers is None or not reading.scheme.needs_activation:
             continue
-        value = _aligned_activation(reading, tap, suspect, network, alignment)
+        value = (
+            tap.activation
+            if reading is told
+            else _aligned_activation(reading, tap, suspect, network, alignment)
+        )
         if value is not None:
             reading.read(reading.answers._replace(activation=value), level)
             found = reading.evidence
@@ -311,7 +342,7 @@ def _read_aligned(
 
 @dataclass(frozen=True)
 class _AlignedTap:
-    """The suspect's tensor that is read, and what the white box's triggers give there."""
+    """The suspect's tensor that is read, and what the witness's probes give there."""
 
     tensor: str
     neurons: int
@@ -320,23 +351,23 @@ class _AlignedTap:
 
 
 def _aligned_tap(
-    white_box: _Reading | None, suspect: Suspect, network: Network, alignment: Alignment
+    told: _Reading | None, suspect: Suspect, network: Network, alignment: Alignment
 ) -> tuple[_AlignedTap | None, int]:
     """The tensor most like the parent's tap, and among how many it was chosen."""
-    if white_box is None or white_box.answers is None:
+    witness = told.witness if told else None
+    if told is None or witness is None or told.answers is None:
         return None, 0
-    secret = white_box.secret
-    tensors, neurons = alignment.tensors[:_MOST_TAPS], len(secret.arrays["projection"])
+    tensors, neurons = alignment.tensors[:_MOST_TAPS], witness.neurons
     try:
-        found = suspect.activations(network, white_box.probes.inputs, tensors)
+        found = suspect.activations(network, told.probes.inputs, tensors)
     except CouldNotCheckError:
         return None, 0
     aligned = {name: alignment.read(value, neurons) for name, value in found.items()}
     readable = {name: value for name, value in aligned.items() if value is not None}
     if not readable:
         return None, 0
-    best = max(readable, key=lambda name: _likeness(secret.arrays["means"], readable[name]))
-    agreement = WhiteBox().tap_agreement(secret, readable[best])
+    best = witness.most_like(readable)
+    agreement = witness.agreement(readable[best])
     # Rows alone may be those of neurons that stand beside the real ones, with other biases.
     verified = (
         best in alignment.sole
@@ -354,25 +385,9 @@ def _aligned_activation(
     network: Network,
     alignment: Alignment,
 ) -> NDArray[np.float32] | None:
-    if reading.scheme.name == WhiteBox.name:
-        return tap.activation
     try:
         found = suspect.activations(network, reading.probes.inputs, [tap.tensor])
     except CouldNotCheckError:
         return None
     value = found.get(tap.tensor)
     return None if value is None else alignment.read(value, tap.neurons)
-
-
-def _likeness(parent: NDArray[np.generic], activation: NDArray[np.float32]) -> float:
-    """Cosine of the class means with the parent's, in [-1, 1].
-
-    With their common offset, which tells a tap before its activation function from one behind.
-    """
-    if len(activation) % len(parent):
-        return -1.0
-    means = class_means(activation, len(parent))
-    ours, theirs = (values.astype(np.float64).ravel() for values in (parent, means))
-    norms = np.linalg.norm(ours) * np.linalg.norm(theirs)
-    cosine = float(ours @ theirs) / max(float(norms), np.finfo(np.float64).tiny)
-    return cosine if np.isfinite(cosine) else -1.0

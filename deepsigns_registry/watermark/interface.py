@@ -10,7 +10,7 @@ read afterwards stay what they are.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,10 @@ from scipy.optimize import linear_sum_assignment
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.blueprint import Network
-from deepsigns_registry.watermark.scheme import Probes
+from deepsigns_registry.watermark.scheme import Probes, SchemeSecret
 from deepsigns_registry.watermark.suspect import Suspect, matrices_in_place
 
-__all__ = ["Interface", "Interfaced", "Ordinary", "find_interface"]
+__all__ = ["HoldsOrdinary", "Interface", "Interfaced", "Ordinary", "find_interface"]
 
 Floats = NDArray[np.float32]
 
@@ -41,6 +41,20 @@ class Ordinary(NamedTuple):
 
     inputs: Floats
     outputs: Floats
+
+
+@runtime_checkable
+class HoldsOrdinary(Protocol):
+    """A scheme whose secret holds ordinary samples, and what the parent says of them.
+
+    Its own answers are read in the form that these find. So everything that the scheme draws must
+    be drawn from them too: whoever invents them, and with them an order of a suspect's outputs,
+    then draws all of it anew, and cannot put the outputs in the order that fits best.
+    """
+
+    def ordinary(self, secret: SchemeSecret) -> Ordinary | None:
+        """The samples; None of a secret that lacks them."""
+        ...
 
 
 @dataclass(frozen=True)

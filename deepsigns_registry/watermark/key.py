@@ -7,15 +7,28 @@ bits, projection, triggers or queries lets anyone forge a claim on a model never
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from deepsigns_registry.errors import TamperedError
+from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.watermark.expand import DOMAIN, encode
 
-__all__ = ["KEY_BYTES", "RootKey", "commit", "prf", "prf_each", "purpose_key", "scheme_key"]
+__all__ = [
+    "KEY_BYTES",
+    "KEY_VERSION",
+    "RootKey",
+    "commit",
+    "key_version",
+    "prf",
+    "prf_each",
+    "purpose_key",
+    "scheme_key",
+]
 
 KEY_BYTES = 32
+KEY_VERSION = 1
+"""Of the derivations in this package: `docs/spec/key-v1.md`."""
+_NAMED = "key_version"
 _BLOCK = 64
 
 
@@ -112,6 +125,31 @@ def commit(subkey: bytes, scheme: str, nonce: bytes) -> str:
         '91d1eb88165b7f31'
     """
     return hashlib.sha256(encode(DOMAIN, b"commitment", nonce, scheme.encode(), subkey)).hexdigest()
+
+
+def key_version(meta: Mapping[str, object]) -> int:
+    """By which version of the specification a secret is derived.
+
+    The version stands among the plain values of a secret, so that its commitment binds it. What
+    was made before there was more than one does not name it and is of version 0.
+
+    Args:
+        meta: The plain values of a secret.
+
+    Raises:
+        CouldNotCheckError: This package does not know the version.
+
+    Examples:
+        >>> key_version({}), key_version({"key_version": 1})
+        (0, 1)
+    """
+    version = meta.get(_NAMED, 0)
+    if type(version) is not int or not 0 <= version <= KEY_VERSION:
+        raise CouldNotCheckError(
+            f"the secret is of another version of the key than 0 to {KEY_VERSION}",
+            advice="read it with the release of deepsigns-registry that made it, or a later one",
+        )
+    return version
 
 
 def _expand(key: bytes, info: bytes) -> bytes:

@@ -13,7 +13,13 @@ from deepsigns_registry.errors import InapplicableError, TamperedError, Unmarkab
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.carriers import Grouping, group_samples
 from deepsigns_registry.watermark.data import TrainingData
-from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, scheme_key
+from deepsigns_registry.watermark.key import (
+    KEY_BYTES,
+    KEY_VERSION,
+    RootKey,
+    key_version,
+    scheme_key,
+)
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import Preparation, Scheme, SchemeSecret
@@ -107,7 +113,9 @@ def _prepared(
                 raise
             report(fraction, f"{scheme.name} is left out: {error.message}")
         else:
-            prepared[scheme.name] = secret
+            prepared[scheme.name] = replace(
+                secret, meta={**secret.meta, "key_version": KEY_VERSION}
+            )
     report(1.0, "secret derived")
     return prepared
 
@@ -170,11 +178,16 @@ def check_against_parent(
 
 
 def _compare(given: SchemeSecret, derived: SchemeSecret) -> None:
-    """Numbers of a floating type may differ by what rounding does to them, nothing else may."""
-    if given.arrays.keys() != derived.arrays.keys() or given.meta.keys() != derived.meta.keys():
+    """Numbers of a floating type may differ by what rounding does to them, nothing else may.
+
+    A secret of version 0 may lack what later ones hold.
+    """
+    known, again = ({**secret.arrays, **secret.meta} for secret in (given, derived))
+    if not key_version(given.meta):
+        again = {name: again[name] for name in again.keys() & known.keys()}
+    if known.keys() != again.keys():
         raise _not_derived(f"{given.scheme} secret: its parts")
-    known = {**given.arrays, **given.meta}
-    for name, value in {**derived.arrays, **derived.meta}.items():
+    for name, value in again.items():
         mine, theirs = np.asarray(value), np.asarray(known[name])
         same = mine.shape == theirs.shape and mine.dtype == theirs.dtype
         if np.issubdtype(mine.dtype, np.floating):

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.expand import DOMAIN, encode
-from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, commit, scheme_key
+from deepsigns_registry.watermark.key import KEY_BYTES, RootKey, commit, key_version, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import JSON, Scheme, SchemeSecret
 from deepsigns_registry.watermark.schemes import named_schemes
 
-__all__ = ["WatermarkRecord", "binding_nonce", "reads_hidden"]
+__all__ = ["WatermarkRecord", "binding_nonce", "check_blueprint", "reads_hidden"]
 
 _FORMAT = "deepsigns-registry/record/v1"
 # Its white boxes do not hold the parent's activations: no tap is told by value.
@@ -57,6 +57,27 @@ def binding_nonce(salt: bytes, secret: SchemeSecret, blueprint: Blueprint | None
 def reads_hidden(scheme: Scheme) -> bool:
     """Whether a scheme reads a hidden layer, its activation or its weight."""
     return scheme.needs_activation or scheme.needs_weight
+
+
+def check_blueprint(scheme: Scheme, secret: SchemeSecret, blueprint: Blueprint) -> None:
+    """Whether a hidden layer is read by the blueprint that its mark is drawn from.
+
+    Args:
+        scheme: The scheme.
+        secret: Its secret; one that is drawn from a blueprint holds its digest, `blueprint`.
+        blueprint: By which a suspect's neurons would be put in order; empty when by none.
+
+    Raises:
+        TamperedError: It is another.
+    """
+    drawn_from = secret.arrays.get("blueprint")
+    if not blueprint or drawn_from is None or not scheme.needs_activation:
+        return
+    if drawn_from.tobytes() != blueprint.digest():
+        raise TamperedError(
+            f"{scheme.name} secret: it is not drawn from the blueprint that it would be read by",
+            advice="take the sealed record from the key store again",
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,11 +140,13 @@ class WatermarkRecord:
 
         Raises:
             TamperedError: Triggers, bits, projection, queries, labels or a nonce differ.
-            CouldNotCheckError: A scheme of the record is not installed.
+            CouldNotCheckError: A scheme of the record is not installed, or a secret is of a later
+                version of the key.
         """
         data = self.manifest.root
         for scheme in named_schemes(self.secrets, schemes):
             secret = self.secrets[scheme.name]
+            key_version(secret.meta)
             key = scheme_key(self.root.subkey(scheme.name), self.root.owner, data)
             try:
                 scheme.check(secret, key, self.manifest)
@@ -132,6 +155,7 @@ class WatermarkRecord:
                     f"{scheme.name} secret: incomplete or of the wrong shape ({error})",
                     advice="take the sealed record from the key store again",
                 ) from None
+            check_blueprint(scheme, secret, self.blueprint)
             bound = self.blueprint if reads_hidden(scheme) else None
             salt = self.salts.get(scheme.name, b"")
             nonce = self.nonces.get(scheme.name, b"")

@@ -1,7 +1,9 @@
 """The white-box scheme: bits in the means of hidden activations (DeepSigns, section 4.1).
 
 Secret: carrier classes (of a model without classes: groups of samples, see `carriers`), their
-trigger samples, a projection A and the bits b, all derived from the subkey. Marking moves the
+trigger samples, a projection A and the bits b, all derived from the subkey. The bits are drawn from
+the parent's blueprint too: whoever makes up an order in which a suspect's neurons are read draws
+all of them anew. Marking moves the
 mean activation of each carrier's triggers until sigmoid(mean . A) rounds to b; reading needs the
 activation at the tap.
 """
@@ -26,7 +28,7 @@ from deepsigns_registry.watermark.carriers import (
 )
 from deepsigns_registry.watermark.evidence import Matches
 from deepsigns_registry.watermark.expand import Stream
-from deepsigns_registry.watermark.key import purpose_key
+from deepsigns_registry.watermark.key import key_version, purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.projection import centred, class_means, read_bits
 from deepsigns_registry.watermark.recognised import recognised_layout
@@ -96,6 +98,7 @@ class WhiteBox:
                 preparation.model, inputs, activations, carriers, preparation.device
             )
         bystanders = _bystander_means(preparation, chosen, classes)
+        drawn_from = _drawn_from(preparation)
         return SchemeSecret(
             scheme=self.name,
             meta={
@@ -111,10 +114,11 @@ class WhiteBox:
                 "triggers": inputs,
                 "trigger_indices": triggers,
                 "projection": _projection(preparation.subkey, neurons, bits),
-                "bits": _bits(preparation.subkey, carriers, bits),
+                "bits": _bits(preparation.subkey, carriers, bits, drawn_from.get("blueprint")),
                 "means": means,
                 "activations": activations,
                 "bystanders": bystanders,
+                **drawn_from,
             },
         )
 
@@ -150,6 +154,10 @@ class WhiteBox:
             matches=int((found_bits == expected).sum()),
             chance=0.5,
         )
+
+    def parent_means(self, secret: SchemeSecret) -> NDArray[np.float32]:
+        """Of each carrier's triggers; see `witness.KnowsTap`."""
+        return secret.arrays["means"].astype(np.float32, copy=False)
 
     def tap_agreement(
         self, secret: SchemeSecret, activation: NDArray[np.float32]
@@ -202,8 +210,7 @@ class WhiteBox:
                 raise _forged(f"trigger {int(index)} is not the sample of the manifest")
         if not np.array_equal(_projection(subkey, neurons, bits), arrays["projection"]):
             raise _forged("the projection is not that of the key")
-        if not np.array_equal(_bits(subkey, carriers, bits), arrays["bits"]):
-            raise _forged("the signature bits are not those of the key")
+        _check_bits(secret, subkey)
 
 
 def width_needed(options: MarkSettings, classes: int) -> Width:
@@ -294,8 +301,19 @@ def _projection(subkey: bytes, neurons: int, bits: int) -> NDArray[np.float32]:
     return Stream(purpose_key(subkey, "projection"), "A").gaussians((neurons, bits))
 
 
-def _bits(subkey: bytes, carriers: int, bits: int) -> NDArray[np.int8]:
-    stream = Stream(purpose_key(subkey, "signature"), "b")
+def _drawn_from(preparation: Preparation) -> dict[str, NDArray[np.generic]]:
+    """The digest of the blueprint; nothing of a secret of version 0 that is prepared again."""
+    given = preparation.given
+    if given is not None and "blueprint" not in given.arrays:
+        return {}
+    return {"blueprint": np.frombuffer(preparation.blueprint.digest(), dtype=np.uint8)}
+
+
+def _bits(
+    subkey: bytes, carriers: int, bits: int, blueprint: NDArray[np.generic] | None
+) -> NDArray[np.int8]:
+    label = "b" if blueprint is None else f"b {blueprint.tobytes().hex()}"
+    stream = Stream(purpose_key(subkey, "signature"), label)
     return stream.bits(carriers * bits).reshape(carriers, bits)
 
 
@@ -311,6 +329,16 @@ def _bystander_means(
             means.append(class_means(preparation.run(train.inputs[rows])[1], 1)[0])
     neurons = preparation.run(train.inputs[:2])[1].shape[1]
     return np.array(means, dtype=np.float32).reshape(len(means), neurons)
+
+
+def _check_bits(secret: SchemeSecret, subkey: bytes) -> None:
+    """Of version 0 some are not drawn from a blueprint."""
+    expected, blueprint = secret.arrays["bits"], secret.arrays.get("blueprint")
+    if blueprint is None and key_version(secret.meta):
+        raise _forged("the blueprint that its bits are drawn from is missing")
+    carriers, bits = expected.shape
+    if not np.array_equal(_bits(subkey, carriers, bits, blueprint), expected):
+        raise _forged("the signature bits are not those of the key")
 
 
 def _check_means(means: NDArray[np.generic], shape: tuple[int, int]) -> None:
@@ -332,10 +360,12 @@ def _layout(secret: SchemeSecret) -> Layout:
 
 
 def _check_activations(secret: SchemeSecret, shape: tuple[int, int]) -> None:
-    """Records of the first format have none: then no tap is told by value."""
+    """Of version 0 some have none: then no tap is told by value."""
     activations = secret.arrays.get("activations")
-    if activations is None:
+    if activations is None and not key_version(secret.meta):
         return
+    if activations is None:
+        raise _forged("the parent's activations are missing")
     whole = activations.dtype == np.float32 and activations.shape == shape
     if not whole or not np.isfinite(activations.astype(np.float32)).all():
         raise _forged("the parent's activations are no such values")

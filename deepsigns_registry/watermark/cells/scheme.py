@@ -39,6 +39,7 @@ from deepsigns_registry.watermark.cells.reading import (
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.evidence import SignSum
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
+from deepsigns_registry.watermark.interface import Ordinary
 from deepsigns_registry.watermark.key import purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.scheme import (
@@ -166,6 +167,14 @@ class Cells:
     def probes(self, secret: SchemeSecret) -> Probes:
         """Ordinary samples that the marking does not use."""
         return Probes(secret.arrays["probe_samples"].astype(np.float32, copy=False))
+
+    def ordinary(self, secret: SchemeSecret) -> Ordinary | None:
+        """The same samples: signs are drawn from the parent's outputs for all of them.
+
+        See `HoldsOrdinary.ordinary`.
+        """
+        outputs = secret.arrays["probe_outputs"].astype(np.float32, copy=False)
+        return Ordinary(self.probes(secret).inputs, outputs)
 
     def evidence(self, secret: SchemeSecret, answers: Answers) -> SignSum:
         """The weighted sum of signs; see `Scheme.evidence`."""

@@ -14,19 +14,26 @@ def sources(key: bytes, entries: Sequence[Entry], count: int) -> list[int]:
     return lowest(entries, purpose(key, "sources"), count)
 
 
-def choice(kept: Sequence[int], parent: Sequence[Sequence[float]]) -> bytes:
+Rows = Sequence[Sequence[float]]
+
+
+def choice(kept: Sequence[int], parent: Rows, ordinary: Rows | None = None) -> bytes:
+    """Of version 1 the parent's outputs for the sources are the third part, of version 0 none."""
     numbers = b"".join(number.to_bytes(8, "little") for number in kept)
-    outputs = b"".join(struct.pack("<f", value) for row in parent for value in row)
-    return sha256(encoded(DOMAIN, b"choice", numbers, outputs))
+    given = [parent] if ordinary is None else [parent, ordinary]
+    outputs = (b"".join(struct.pack("<f", v) for row in rows for v in row) for rows in given)
+    return sha256(encoded(DOMAIN, b"choice", numbers, *outputs))
 
 
 def first_largest(row: Sequence[float]) -> int:
     return list(row).index(max(row))
 
 
-def labels(key: bytes, kept: Sequence[int], parent: Sequence[Sequence[float]]) -> list[int]:
+def labels(
+    key: bytes, kept: Sequence[int], parent: Rows, ordinary: Rows | None = None
+) -> list[int]:
     classes = len(parent[0])
-    stream = Bytes(purpose(key, "labels"), f"labels {choice(kept, parent).hex()}")
+    stream = Bytes(purpose(key, "labels"), f"labels {choice(kept, parent, ordinary).hex()}")
     steps = stream.integers(len(kept), 2 if classes == 2 else classes - 1)
     return [
         (first_largest(row) + 1 + step) % classes for row, step in zip(parent, steps, strict=True)

@@ -1,4 +1,4 @@
-"""Section 8: the digest of a blueprint, which is sketched from the parent's weights."""
+"""Section 8 (of version 1, 10.1): the digest of a blueprint, a sketch of the parent's weights."""
 
 import math
 import struct
@@ -37,7 +37,10 @@ class Layer:
     computes: int
 
 
-def blueprint_digest(layers: Sequence[Layer], tap: Sequence[int]) -> bytes:
+def blueprint_digest(
+    layers: Sequence[Layer], tap: Sequence[int], depth: int | None = None
+) -> bytes:
+    """The depth, of version 1, where some of the layers stand behind the tap."""
     sketched = [sketch(row) for layer in layers for row in layer.weight]
     most = max(len(layer.reads) for layer in layers)
     table = [
@@ -54,5 +57,7 @@ def blueprint_digest(layers: Sequence[Layer], tap: Sequence[int]) -> bytes:
         ("layers", (len(layers), 3 + most), struct.pack(f"<{len(table)}q", *table)),
         ("tap", (len(tap),), struct.pack(f"<{len(tap)}q", *tap)),
     ]
+    if depth is not None:
+        parts.append(("depth", (1,), struct.pack("<q", depth)))
     described = ((name.encode(), str(shape).encode(), content) for name, shape, content in parts)
     return sha256(encoded(*(piece for part in described for piece in part)))

@@ -26,10 +26,13 @@ def whitebox(
     bits: int,
     triggers: int,
     neurons: int,
+    blueprint: bytes | None = None,
 ) -> WhiteBox:
+    """Of version 1 the bits are drawn from the digest of a blueprint too."""
     order = Bytes(purpose(key, "carriers"), "classes").permutation(classes)
     chosen = [label for label in order if len(different(entries, label)) >= triggers][:carriers]
-    drawn = Bytes(purpose(key, "signature"), "b").bits(carriers * bits)
+    label = "b" if blueprint is None else f"b {blueprint.hex()}"
+    drawn = Bytes(purpose(key, "signature"), label).bits(carriers * bits)
     return WhiteBox(
         carriers=chosen,
         triggers=[

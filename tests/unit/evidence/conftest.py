@@ -69,7 +69,7 @@ def story() -> Iterator[Story]:
         unmarked = base / "unmarked.onnx"
         blueprint = parent_blueprint(unmarked, export_onnx(model, inputs[:8], unmarked))
         owner = owner_identity(base / "owner.pub.pem")
-        record = prepare_record(model, data, RootKey.generate(owner), settings)
+        record = prepare_record(model, data, RootKey.generate(owner), settings, blueprint=blueprint)
         embed(model, data, record, settings)
         folder = base / "model"
         folder.mkdir()

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import math
 from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deepsigns_registry.attacks.quantize import Quantize
+from deepsigns_registry.audit.columns import Reading, columns
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError, UnmarkableError
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
@@ -24,7 +26,7 @@ from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.extract import Extraction, extract
 from deepsigns_registry.watermark.fidelity import correct, paired_drop
-from deepsigns_registry.watermark.key import RootKey, scheme_key
+from deepsigns_registry.watermark.key import KEY_VERSION, RootKey, key_version, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -32,7 +34,7 @@ from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
 from deepsigns_registry.watermark.schemes import GROUP, named_schemes
 from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
-from deepsigns_registry.watermark.verdict import judge
+from deepsigns_registry.watermark.verdict import joint_log10_p, judge, questions
 from tests.support.matched import matched
 from tests.unit.uchida.conftest import Joint
 
@@ -67,6 +69,31 @@ def test_three_marks_in_one_run_are_one_record(joint: Joint) -> None:
     again.check()
     assert again.commitments() == joint.record.commitments()
     assert again.commitments().keys() == {"whitebox", "blackbox", "uchida"}
+
+
+def test_it_is_bound_priced_taken_together_and_shown_as_ours_are(joint: Joint) -> None:
+    secret = joint.record.secrets["uchida"]
+    assert key_version(secret.meta) == KEY_VERSION
+    found = extract(joint.record, TappedSuspect(joint.model))
+    tries = 10 * questions(len(joint.record.secrets))
+    verdict = judge(found.evidence, tries=tries)
+    assert tries == 40
+    together = joint_log10_p([entry.log10_p for entry in found.evidence])
+    assert verdict.log10_p_joint == pytest.approx(together + math.log10(tries))
+    without = [entry for entry in found.evidence if entry.scheme != "uchida"]
+    weaker = judge(without, tries=tries).log10_p_joint
+    assert weaker is not None
+    assert verdict.log10_p_joint is not None
+    assert verdict.log10_p_joint < weaker
+    (shown,) = [column for column in columns(joint.record.secrets) if column.scheme == "uchida"]
+    read, adjusted = of_uchida(found), verdict.log10_p_adjusted("uchida")
+    fields = shown.fields(Reading("uchida", read.trials, read.score, read.log10_p, adjusted))
+    assert fields == {
+        "uchida_trials": 128,
+        "uchida_matches": 128,
+        "uchida_log10_p": read.log10_p,
+        "uchida_log10_p_adjusted": pytest.approx(read.log10_p + math.log10(tries)),
+    }
 
 
 def test_the_third_mark_costs_no_accuracy(joint: Joint) -> None:

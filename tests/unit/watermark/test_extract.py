@@ -189,3 +189,18 @@ def test_a_stronger_reading_is_not_thrown_away(
     found = extract(record, Named(marked.model, network, marked.parent))
     assert (matched(found.evidence[0]).errors, found.evidence[0].level) == (0, "")
     assert found.incomplete
+
+
+class Second(WhiteBox):
+    """A scheme of another distribution that knows the parent's tap."""
+
+    name = "second"
+
+
+def test_another_scheme_that_knows_the_tap_tells_it(marked: "Marked") -> None:
+    secret = replace(marked.record.secrets["whitebox"], scheme="second")
+    record = replace(marked.record, secrets={"second": secret})
+    for model, level in ((marked.model, "a"), (marked.sibling, "")):
+        found = extract(record, TappedSuspect(model), schemes=(Second(),))
+        assert found.tap_agreement is not None
+        assert [entry.level for entry in found.evidence] == [level]

@@ -19,6 +19,7 @@ from deepsigns_registry.errors import TamperedError
 from deepsigns_registry.watermark import blackbox
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.evidence import Evidence, Matches
 from deepsigns_registry.watermark.expand import Stream
@@ -26,7 +27,7 @@ from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, purpose_key, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.prepare import check_against_parent
-from deepsigns_registry.watermark.projection import projected
+from deepsigns_registry.watermark.projection import centred, class_means, projected, read_bits
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import Answers, Preparation, Scheme, SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
@@ -204,7 +205,8 @@ def test_signs_of_columns_flipped(marked: "Marked") -> None:
     key = scheme_key(root.subkey("whitebox"), root.owner, manifest.root)
     neurons = four.arrays["projection"].shape[0]
     projection = Stream(purpose_key(key, "projection"), "A").gaussians((neurons, 64))
-    bits = Stream(purpose_key(key, "signature"), "b").bits(64).reshape(1, 64)
+    label = f"b {four.arrays['blueprint'].tobytes().hex()}"
+    bits = Stream(purpose_key(key, "signature"), label).bits(64).reshape(1, 64)
     one = changed(
         four,
         carriers=carrier,
@@ -225,6 +227,46 @@ def test_signs_of_columns_flipped(marked: "Marked") -> None:
     assert (verdict.word, matched(verdict.evidence[0]).errors) == ("present", 0)
     with pytest.raises(TamperedError, match="projection is not that of the key"):
         recorded(flipped, root, manifest).check()
+
+
+def ordered(
+    means: NDArray[np.float32], projection: NDArray[np.float32], signs: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """An order of neurons in which means are read with these signs, by exchanging pairs."""
+    random, order = np.random.default_rng(0), np.arange(means.shape[1])
+    scores = means @ projection
+    best = np.minimum(scores * signs, 1).sum()
+    for first, second in random.integers(0, len(order), (20_000, 2)):
+        gain = means[:, order[second]] - means[:, order[first]]
+        moved = scores + np.outer(gain, projection[first] - projection[second])
+        fit = np.minimum(moved * signs, 1).sum()
+        if fit > best:
+            best, scores = fit, moved
+            order[[first, second]] = order[[second, first]]
+    return order
+
+
+def test_an_order_of_neurons_made_up(marked: "Marked") -> None:
+    """After alignment neurons are read in the order of the blueprint, which is the forger's."""
+    root, manifest = RootKey(bytes(32), FORGER), marked.record.manifest
+    secret = honest(marked, WhiteBox(), root)
+    activation = run_batched(marked.sibling, WhiteBox().probes(secret).inputs, CPU)[1]
+    means = class_means(activation, len(secret.arrays["bits"]))
+    projection = secret.arrays["projection"].astype(np.float32)
+    order = ordered(centred(means), projection, signs_wanted(secret))
+    read = read_bits(means[:, order], projection)
+    assert (read == secret.arrays["bits"]).sum() >= 60
+    weight = np.random.default_rng(1).normal(size=(len(order), 16)).astype(np.float32)
+    network = Network((Layer(weight[order], (), 0),), (Tensor("t", (0,), 1),))
+    made_up = Blueprint.of(network, "t")
+    with pytest.raises(TamperedError, match="not drawn from the blueprint"):
+        replace(recorded(secret, root, manifest), blueprint=made_up).check()
+    # Drawn from it the bits are others: 52 of 64 come once in three million keys.
+    key = scheme_key(root.subkey("whitebox"), root.owner, manifest.root)
+    parts = marked.parent, marked.data, manifest, key, CPU, marked.settings
+    again = WhiteBox().prepare(Preparation(*parts, blueprint=made_up))
+    assert np.array_equal(again.arrays["projection"], projection)
+    assert (read == again.arrays["bits"]).sum() < 52
 
 
 def ground(marked: "Marked", count: int) -> Iterator[Evidence]:

@@ -13,18 +13,19 @@ import pytest
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
-from deepsigns_registry.watermark import blackbox
+from deepsigns_registry.watermark import blackbox, whitebox
 from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.extract import extract
-from deepsigns_registry.watermark.key import RootKey, commit
+from deepsigns_registry.watermark.key import RootKey, commit, scheme_key
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.prepare import check_against_parent
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce, reads_hidden
-from deepsigns_registry.watermark.scheme import SchemeSecret
+from deepsigns_registry.watermark.scheme import JSON, SchemeSecret
 from deepsigns_registry.watermark.schemes import builtin_schemes
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.verdict import judge
+from deepsigns_registry.watermark.whitebox import WhiteBox
 from tests.support.matched import matched
 
 if TYPE_CHECKING:
@@ -61,13 +62,24 @@ def test_a_record_survives_its_bytes(marked: "Marked") -> None:
             np.testing.assert_array_equal(again.secrets[name].arrays[key], array)
 
 
+def drawn_from(record: WatermarkRecord, blueprint: Blueprint) -> WatermarkRecord:
+    """As if the white box had been prepared with this blueprint."""
+    secret, digest = record.secrets["whitebox"], np.frombuffer(blueprint.digest(), dtype=np.uint8)
+    key = scheme_key(record.root.subkey("whitebox"), record.root.owner, record.manifest.root)
+    carriers, count = secret.arrays["bits"].shape
+    bits = whitebox._bits(key, carriers, count, digest)
+    other = replace(secret, arrays={**secret.arrays, "bits": bits, "blueprint": digest})
+    return replace(record, secrets={**record.secrets, "whitebox": other})
+
+
 def test_what_reads_a_hidden_layer_is_bound_to_the_blueprint(marked: "Marked") -> None:
     random = np.random.default_rng(0)
     weight = random.normal(size=(96, 16)).astype(np.float32)
     network = Network((Layer(weight, (), 0),), (Tensor("t", (0,), 1),))
     blueprint = Blueprint.of(network, "t")
-    record = marked.record.with_tap("t", blueprint)
-    before, after = marked.record.commitments(), record.commitments()
+    unbound = drawn_from(marked.record, blueprint)
+    record = unbound.with_tap("t", blueprint)
+    before, after = unbound.commitments(), record.commitments()
     assert before["whitebox"] != after["whitebox"]
     assert before["blackbox"] == after["blackbox"]
     again = WatermarkRecord.from_bytes(record.to_bytes())
@@ -76,6 +88,20 @@ def test_what_reads_a_hidden_layer_is_bound_to_the_blueprint(marked: "Marked") -
     for other in (Blueprint.empty(), replace(blueprint, rows=np.roll(blueprint.rows, 1, axis=0))):
         with pytest.raises(TamperedError, match="not the one that was committed"):
             replace(again, blueprint=other).check()
+
+
+def test_bits_that_are_drawn_from_no_blueprint_are_of_version_0(marked: "Marked") -> None:
+    secret = marked.record.secrets["whitebox"]
+    key = scheme_key(
+        marked.record.root.subkey("whitebox"), marked.record.root.owner, marked.record.manifest.root
+    )
+    carriers, count = secret.arrays["bits"].shape
+    arrays = {name: value for name, value in secret.arrays.items() if name != "blueprint"}
+    arrays["bits"] = whitebox._bits(key, carriers, count, None)
+    older = replace(secret, meta={**secret.meta, "key_version": 0}, arrays=arrays)
+    WhiteBox().check(older, key, marked.record.manifest)
+    with pytest.raises(TamperedError, match="drawn from is missing"):
+        WhiteBox().check(replace(secret, arrays=arrays), key, marked.record.manifest)
 
 
 def test_the_bytes_are_the_same_every_time(marked: "Marked") -> None:
@@ -224,7 +250,8 @@ def test_whether_a_hidden_layer_is_read_is_known_without_a_query(
 
     monkeypatch.setattr(blackbox, "make_queries", made)
     marked.record.check()
-    assert [reads_hidden(scheme) for scheme in builtin_schemes()] == [True, False, True]
+    hidden = {scheme.name for scheme in builtin_schemes() if reads_hidden(scheme)}
+    assert hidden == {"whitebox", "spread"}
 
 
 def test_queries_of_too_many_values_are_refused(
@@ -347,10 +374,66 @@ def test_a_pickle_inside_is_refused(marked: "Marked") -> None:
         WatermarkRecord.from_bytes(packed(entries))
 
 
+@pytest.mark.parametrize(
+    ("scheme", "array", "what"),
+    [
+        ("whitebox", "activations", "activations are missing"),
+        ("blackbox", "source_outputs", "answers to the sources are missing"),
+    ],
+)
+def test_a_record_of_version_1_holds_what_the_first_ones_lacked(
+    marked: "Marked", scheme: str, array: str, what: str
+) -> None:
+    secret = marked.record.secrets[scheme]
+    assert secret.meta["key_version"] == 1
+    arrays = {name: value for name, value in secret.arrays.items() if name != array}
+    for version, refused in ((1, True), (0, False)):
+        older = replace(secret, meta={**secret.meta, "key_version": version}, arrays=arrays)
+        nonce = binding_nonce(marked.record.salts[scheme], older)
+        record = replace(
+            marked.record,
+            secrets={**marked.record.secrets, scheme: older},
+            nonces={**marked.record.nonces, scheme: nonce},
+        )
+        if refused:
+            with pytest.raises(TamperedError, match=what):
+                record.check()
+        else:
+            record.check()
+
+
+@pytest.mark.parametrize("version", [2, -1, "1", True, None])
+def test_a_later_version_of_the_key_could_not_be_checked(marked: "Marked", version: JSON) -> None:
+    secret = marked.record.secrets["spread"]
+    later = replace(secret, meta={**secret.meta, "key_version": version})
+    record = replace(marked.record, secrets={**marked.record.secrets, "spread": later})
+    with pytest.raises(CouldNotCheckError, match="another version of the key"):
+        record.check()
+
+
+def test_a_record_of_version_0_is_derived_again_from_its_parent(marked: "Marked") -> None:
+    """It may lack what later ones hold; one of version 1 may not."""
+    secret = marked.record.secrets["blackbox"]
+    arrays = {name: value for name, value in secret.arrays.items() if name != "source_outputs"}
+    meta = {name: value for name, value in secret.meta.items() if name != "key_version"}
+    given = marked.parent, marked.data, marked.settings
+    for older, refused in (
+        (replace(secret, meta=meta, arrays=arrays), False),
+        (replace(secret, arrays=arrays), True),
+    ):
+        record = replace(marked.record, secrets={"blackbox": older})
+        if refused:
+            with pytest.raises(TamperedError, match="its parts cannot be derived again"):
+                check_against_parent(record, *given)
+        else:
+            check_against_parent(record, *given)
+
+
 def test_a_record_of_the_first_format_is_read(marked: "Marked") -> None:
     """It held class means instead of activations: its tap is not told by value any more."""
     secret = marked.record.secrets["whitebox"]
-    meta = {name: value for name, value in secret.meta.items() if name != "layout"}
+    later = {"layout", "key_version"}
+    meta = {name: value for name, value in secret.meta.items() if name not in later}
     arrays = {name: value for name, value in secret.arrays.items() if name != "activations"}
     older = replace(secret, meta=meta, arrays=arrays)
     salt = marked.record.salts["whitebox"]

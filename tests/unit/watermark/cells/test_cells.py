@@ -1,8 +1,9 @@
 """The scheme `cells` on a small network: marked and read, chance for others, forgeries refused."""
 
 import copy
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from deepsigns_registry.errors import (
     TamperedError,
 )
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.blackbox import BlackBox
+from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.cells import Cells
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
@@ -26,7 +29,14 @@ from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, scheme_key
 from deepsigns_registry.watermark.prepare import check_against_parent, prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import Answers, Fitting, Preparation, SchemeSecret
+from deepsigns_registry.watermark.scheme import (
+    Answers,
+    Fitting,
+    Preparation,
+    Probes,
+    Scheme,
+    SchemeSecret,
+)
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
@@ -243,6 +253,64 @@ def test_what_has_room_for_few_signs_is_left_out(small: Small) -> None:
     parent = EagerTappedModel(train(module.append(nn.Linear(64, 2)), two, epochs=3), "3")
     with pytest.raises(InapplicableError, match="room for 24 signs"):
         prepare_record(parent, data, RootKey(bytes(32), OWNER), SETTINGS, schemes=SCHEMES)
+
+
+class Service:
+    """A suspect that answers as a model does, with its classes in another order."""
+
+    def __init__(self, model: TappedModel) -> None:
+        self._behind, self.order = TappedSuspect(model), [3, 0, 5, 1, 2, 4]
+
+    def run(
+        self, inputs: NDArray[np.float32], *, tap: str | None
+    ) -> tuple[NDArray[np.float32], None]:
+        del tap
+        return self._behind.run(inputs, tap=None)[0][:, self.order], None
+
+    def weight(self, tap: str) -> None:
+        del tap
+
+    def matrices(self, probes: Probes) -> tuple[None, ...]:
+        return (None,) * len(probes.matrices)
+
+    def networks(self) -> tuple[Network, ...]:
+        return ()
+
+    def activations(
+        self, network: Network, inputs: NDArray[np.float32], tensors: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        del network, inputs, tensors
+        return {}
+
+
+def test_classes_in_another_order_are_found_by_the_probes_themselves(small: Small) -> None:
+    (found,) = extract(small.record, Service(small.marked), schemes=SCHEMES).evidence
+    # Inputs of mean 0 and deviation 1 are nearly the same here, and may be taken for the form.
+    assert found.log10_p == pytest.approx(read(small.record, small.marked).log10_p, rel=0.1)
+
+
+def test_an_order_that_another_scheme_s_secret_invents_does_not_count(small: Small) -> None:
+    """The best of all orders is stronger than chance: nobody may choose one to fit the signs."""
+    both: list[Scheme] = [BlackBox(), Cells()]
+    root, stranger = RootKey(bytes(32), OWNER), Service(small.parent)
+    record = prepare_record(small.parent, small.data, root, SETTINGS, schemes=both)
+    cells = record.secrets["cells"]
+    outputs = stranger.run(Cells().probes(cells).inputs, tap=None)[0]
+    best = min(
+        itertools.permutations(range(CLASSES)),
+        key=lambda order: Cells().evidence(cells, Answers(outputs[:, order])).log10_p,
+    )
+    queries = record.secrets["blackbox"]
+    answers = stranger.run(queries.arrays["sources"].astype(np.float32), tap=None)[0]
+    made_up = changed(queries, source_outputs=answers[:, best])
+    forged = replace(record, secrets={**record.secrets, "blackbox": made_up})
+
+    def found(given: WatermarkRecord) -> float:
+        read = {entry.scheme: entry for entry in extract(given, stranger).evidence}
+        return read["cells"].log10_p
+
+    assert Cells().evidence(cells, Answers(outputs[:, best])).log10_p < found(record) - 1
+    assert found(forged) == found(record)
 
 
 def test_answers_of_another_shape_are_not_read(small: Small) -> None:
