@@ -21,7 +21,7 @@ MOST_BYTES = 256 * 2**20
 START = "0" * 64
 """What the first entry names in the place of an entry before it."""
 
-# What JSON takes for a whole number everywhere.
+# JSON has no larger whole numbers everywhere.
 _MOST = 2**53
 _DOMAIN = b"deepsigns-registry/commitment-log/v0\n"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -82,14 +82,18 @@ class Chain:
         """Digest of the newest entry."""
         return self.entries[-1].digest if self.entries else START
 
-    @property
-    def owners(self) -> frozenset[str]:
-        """Identities (hex) of the owners whose entries are here."""
-        return frozenset(entry.owner for entry in self.entries)
+    @cached_property
+    def spans(self) -> Mapping[str, tuple[int, int]]:
+        """Owner (hex) -> index of the first and of the last entry of this owner that is here."""
+        spans: dict[str, tuple[int, int]] = {}
+        for entry in self.entries:
+            first, _ = spans.get(entry.owner, (entry.index, 0))
+            spans[entry.owner] = first, entry.index
+        return spans
 
     def count(self, owner: str) -> int:
         """How many commitments of an owner (hex) there are, entries that are not here included."""
-        return max((entry.index for entry in self.entries if entry.owner == owner), default=0)
+        return self.spans.get(owner, (1, 0))[1]
 
     def find(self, owner: str, commitments: Mapping[str, str]) -> Entry | None:
         """The entry of these commitments of an owner (hex)."""
@@ -174,7 +178,9 @@ def _well_formed(found: Mapping[str, object]) -> bool:
     commitments = found["commitments"]
     return (
         # A truth value is a whole number in Python, not in JSON.
-        all(type(value := found[name]) is int and 0 < value <= _MOST for name in ("number", "index"))
+        all(
+            type(value := found[name]) is int and 0 < value <= _MOST for name in ("number", "index")
+        )
         and all(_is_digest(found[name]) for name in ("owner", "previous", "digest"))
         and isinstance(found["at"], str)
         and isinstance(commitments, dict)

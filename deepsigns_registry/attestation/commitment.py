@@ -21,7 +21,6 @@ from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
     NotFoundError,
-    TamperedError,
 )
 
 __all__ = ["CommitmentLog"]
@@ -104,14 +103,16 @@ class CommitmentLog:
         return found
 
     def content(self) -> bytes:
-        """The file as it stands, for others to check; nothing of it is checked here.
+        """The whole file, whose links were checked: what is shown to others.
 
         Raises:
             NotFoundError: There is none.
-            TamperedError: It is no regular file, or longer than any real one.
+            TamperedError: The chain is broken.
             CouldNotCheckError: The file cannot be read.
         """
-        return files.read_small(self.path, limit=MOST_BYTES)
+        content = self._read()
+        self._checked(content)
+        return content
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -132,7 +133,12 @@ class CommitmentLog:
 
     def _chain(self) -> Chain:
         try:
-            content = self.content()
+            return self._checked(self._read())
         except NotFoundError:
             return Chain()
+
+    def _read(self) -> bytes:
+        return files.read_small(self.path, limit=MOST_BYTES)
+
+    def _checked(self, content: bytes) -> Chain:
         return read_chain(content, str(self.path), advice="restore the file from a backup")
