@@ -90,7 +90,8 @@ def price_of(
         counts = _counts(claim.owners, chains)
         reach = {owner: max(chain.count(owner) for chain in chains) for owner in claim.owners}
         notes.append(f"{claim.scanned} suspects scanned, this one included, as the claim states")
-        notes.append(f"{commitments} commitments, as {len(chains)} chains show")
+        shown = "the chain of them shows" if len(chains) == 1 else f"{len(chains)} chains show"
+        notes.append(f"{commitments} commitments, as {shown}")
         notes += [
             f"chain {number}: {chain.hidden} entries before its first are counted, but not shown"
             for number, chain in enumerate(chains)
@@ -98,7 +99,8 @@ def price_of(
         ]
     asked = tuple(owner_keys)
     numbered = {(predicate.owner, predicate.commitment_index): predicate.commitments}
-    for path, other in (archived or {}).items():
+    by_index = sorted((archived or {}).items(), key=lambda item: item[1].commitment_index)
+    for path, other in by_index:
         what, owner, index = f"the attestation in {path}", other.owner, other.commitment_index
         if owner not in counts and owner not in asked:
             raise ConfigurationError(
@@ -107,11 +109,14 @@ def price_of(
             )
         if place_of(other, chains, what) is not None:
             continue
-        if numbered.setdefault((owner, index), other.commitments) != other.commitments:
+        if (owner, index) in numbered:
+            if numbered[owner, index] == other.commitments:
+                continue
             raise TamperedError(
                 f"evidence: {what} is commitment {index} of its owner, and so is another one",
                 advice="each of them leaves the other out; believe neither number",
             )
+        numbered[owner, index] = other.commitments
         more = _more(other, chains, reach.get(owner, 0))
         if more:
             commitments += more
@@ -164,10 +169,11 @@ def place_of(predicate: WatermarkPredicate, chains: Sequence[Chain], what: str) 
                 advice="what stands before that entry was changed after it was signed",
             )
     if entries:
-        older = (
-            "" if predicate.commitment_entry else " (an older form, which does not fix the rest)"
+        return f"{what} is commitment {index} of its owner, and " + (
+            "names its entry in the chain"
+            if predicate.commitment_entry
+            else "is of an older form, which does not fix what stands before it"
         )
-        return f"{what} is commitment {index} of its owner{older}"
     holders = [chain for chain in chains if owner in chain.spans]
     if holders and all(_first(owner, each) <= index <= each.count(owner) for each in holders):
         raise TamperedError(
