@@ -77,63 +77,104 @@ def price_of(
         ConfigurationError: An archived attestation is of an owner that nobody names.
         TamperedError: An archived attestation contradicts the chains or another attestation.
     """
-    notes: list[str] = []
-    if claim is None:
-        commitments = predicate.commitment_index
-        counts, reach = {predicate.owner: commitments}, {predicate.owner: commitments}
-        notes.append("how many suspects were scanned is not stated: counted as 1")
-        notes.append(
-            f"{commitments} commitments, as the attestation states; no chain of them shows it"
-        )
-    else:
-        commitments = distinct(chains)
-        counts = _counts(claim.owners, chains)
-        reach = {owner: max(chain.count(owner) for chain in chains) for owner in claim.owners}
-        notes.append(f"{claim.scanned} suspects scanned, this one included, as the claim states")
-        shown = "the chain of them shows" if len(chains) == 1 else f"{len(chains)} chains show"
-        notes.append(f"{commitments} commitments, as {shown}")
-        notes += [
-            f"chain {number}: {chain.hidden} entries before its first are counted, but not shown"
-            for number, chain in enumerate(chains)
-            if chain.hidden
-        ]
-    asked = tuple(owner_keys)
-    numbered = {(predicate.owner, predicate.commitment_index): predicate.commitments}
+    tally = _stated(predicate) if claim is None else _shown(claim, chains)
+    asked = frozenset(owner_keys)
     by_index = sorted((archived or {}).items(), key=lambda item: item[1].commitment_index)
     for path, other in by_index:
-        what, owner, index = f"the attestation in {path}", other.owner, other.commitment_index
-        if owner not in counts and owner not in asked:
+        if other.owner not in asked | tally.owners.keys():
             raise ConfigurationError(
-                f"{path}: is an attestation of another owner, {owner}",
+                f"{path}: is an attestation of another owner, {other.owner}",
                 advice="if that key is the claimant's too, name it with --owner-key",
             )
+        tally.add(other, chains, f"the attestation in {path}")
+    return Price(
+        scanned=1 if claim is None else claim.scanned,
+        commitments=tally.commitments,
+        owners=tally.owners,
+        stated=claim is not None,
+        notes=tuple(tally.notes),
+        unknown=tuple(
+            f"owner key {owner}: nothing shows how many commitments it made; ask for evidence "
+            "that counts them, or give an attestation of it with --archived"
+            for owner in sorted(asked - tally.owners.keys())
+        ),
+    )
+
+
+@dataclass
+class _Tally:
+    """What is counted so far.
+
+    Attributes:
+        commitments: Over all owners.
+        owners: Owner (hex) -> how many of them it made.
+        reach: Owner (hex) -> the highest index that is counted.
+        numbered: Owner and index -> commitments of the attestations that no chain holds.
+        notes: How it is known.
+    """
+
+    commitments: int
+    owners: dict[str, int]
+    reach: dict[str, int]
+    numbered: dict[tuple[str, int], dict[str, str]]
+    notes: list[str]
+
+    def add(self, other: WatermarkPredicate, chains: Sequence[Chain], what: str) -> None:
+        """Counts what an attestation tells of, and the chains do not; lower indices first."""
+        owner, index = other.owner, other.commitment_index
         if place_of(other, chains, what) is not None:
-            continue
-        if (owner, index) in numbered:
-            if numbered[owner, index] == other.commitments:
-                continue
+            return
+        same = self.numbered.setdefault((owner, index), other.commitments)
+        if same is not other.commitments:
+            if same == other.commitments:
+                return
             raise TamperedError(
                 f"evidence: {what} is commitment {index} of its owner, and so is another one",
                 advice="each of them leaves the other out; believe neither number",
             )
-        numbered[owner, index] = other.commitments
-        more = _more(other, chains, reach.get(owner, 0))
+        more = index - self.reach.get(owner, 0)
+        if more <= 0:
+            # Before the first line that is shown it is counted already; elsewhere it is one more.
+            more = int(bool(chains) and not any(_first(owner, each) > index for each in chains))
         if more:
-            commitments += more
-            counts[owner] = counts.get(owner, 0) + more
-            reach[owner] = max(index, reach.get(owner, 0))
-            notes.append(f"{more} commitments of {owner} more, as {what} shows")
-    return Price(
-        scanned=1 if claim is None else claim.scanned,
+            self.commitments += more
+            self.owners[owner] = self.owners.get(owner, 0) + more
+            self.reach[owner] = max(index, self.reach.get(owner, 0))
+            self.notes.append(f"{more} commitments more of {owner}, as {what} shows")
+
+
+def _stated(predicate: WatermarkPredicate) -> _Tally:
+    owner, index = predicate.owner, predicate.commitment_index
+    return _Tally(
+        commitments=index,
+        owners={owner: index},
+        reach={owner: index},
+        numbered={(owner, index): predicate.commitments},
+        notes=[
+            "how many suspects were scanned is not stated: counted as 1",
+            f"{index} commitments, as the attestation states; no chain of them shows it",
+        ],
+    )
+
+
+def _shown(claim: ClaimPredicate, chains: Sequence[Chain]) -> _Tally:
+    commitments = distinct(chains)
+    shown = "the chain of them shows" if len(chains) == 1 else f"{len(chains)} chains show"
+    notes = [
+        f"{claim.scanned} suspects scanned, this one included, as the claim states",
+        f"{commitments} commitments, as {shown}",
+    ]
+    notes += [
+        f"chain {number}: {chain.hidden} entries before its first are counted, but not shown"
+        for number, chain in enumerate(chains)
+        if chain.hidden
+    ]
+    return _Tally(
         commitments=commitments,
-        owners=counts,
-        stated=claim is not None,
-        notes=tuple(notes),
-        unknown=tuple(
-            f"owner key {owner}: nothing shows how many commitments it made; ask for evidence "
-            "that counts them, or give an attestation of it with --archived"
-            for owner in sorted(set(asked) - counts.keys())
-        ),
+        owners=_counts(claim.owners, chains),
+        reach={owner: max(chain.count(owner) for chain in chains) for owner in claim.owners},
+        numbered={},
+        notes=notes,
     )
 
 
@@ -182,15 +223,6 @@ def place_of(predicate: WatermarkPredicate, chains: Sequence[Chain], what: str) 
             advice="the owner made commitments that this evidence leaves out",
         )
     return None
-
-
-def _more(other: WatermarkPredicate, chains: Sequence[Chain], reach: int) -> int:
-    """How many commitments an attestation shows that chains do not count."""
-    owner, index = other.owner, other.commitment_index
-    if index > reach:
-        return index - reach
-    # Before the first line that is shown it is counted already; elsewhere it is one of its own.
-    return int(bool(chains) and not any(_first(owner, chain) > index for chain in chains))
 
 
 def _first(owner: str, chain: Chain) -> int:

@@ -132,7 +132,10 @@ def test_an_attestation_that_is_newer_than_the_chain_raises_the_price() -> None:
     price = _price(_attestation(ALICE, 1, 1), [_chain(ALICE, ALICE)], archived=archived)
     assert price.commitments == 9
     assert price.owners == {ALICE: 9}
-    assert any("7 commitments of" in note and "archived.json" in note for note in price.notes)
+    assert price.notes[-2:] == (
+        f"3 commitments more of {ALICE}, as the attestation in other.json shows",
+        f"4 commitments more of {ALICE}, as the attestation in archived.json shows",
+    )
 
 
 def test_an_archived_attestation_of_the_chain_changes_nothing() -> None:
