@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVarTuple
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -22,7 +23,12 @@ from cryptography.hazmat.primitives.serialization import (
 from deepsigns_registry.attestation.chain import Chain
 from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.files import read_small
-from deepsigns_registry.attestation.keys import key_hint, load_public_key, owner_identity
+from deepsigns_registry.attestation.keys import (
+    key_hint,
+    load_public_key,
+    owner_identity,
+    public_pem,
+)
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.statement import (
     ClaimPredicate,
@@ -224,11 +230,13 @@ def _check_known(evidence: Evidence, known: Path) -> None:
 def _check_owner(evidence: Evidence, predicate: WatermarkPredicate) -> ec.EllipticCurvePublicKey:
     try:
         key = load_pem_public_key(evidence.owner_key)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         key = None
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1":
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if hashlib.sha256(spki).hexdigest() == predicate.owner:
+        # In the one spelling that it is written in, with nothing around it.
+        known = hashlib.sha256(spki).hexdigest() == predicate.owner
+        if known and evidence.owner_key == public_pem(key):
             return key
     raise TamperedError("evidence: the owner's key is not that of the statement")
 

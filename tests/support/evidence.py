@@ -1,13 +1,12 @@
 """What the tests of the evidence share: one marked model, and what is exported and signed of it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from deepsigns_registry.attestation.chain import read_chain
-from deepsigns_registry.attestation.commitment import CommitmentLog
+from deepsigns_registry.attestation.chain import START, Entry, read_chain
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.statement import WATERMARK_PREDICATE
@@ -22,11 +21,14 @@ BOTH = ("whitebox", "blackbox")
 
 def chain_of(*secrets: tuple[str, Mapping[str, str]]) -> bytes:
     """The chain of commitments of these owners (hex), as a key store writes it."""
-    with TemporaryDirectory() as folder:
-        log = CommitmentLog(Path(folder) / "commitments.jsonl")
-        for owner, commitments in secrets:
-            log.append(bytes.fromhex(owner), commitments)
-        return log.content()
+    previous, lines = START, []
+    counts: Counter[str] = Counter()
+    for number, (owner, commitments) in enumerate(secrets, start=1):
+        counts[owner] += 1
+        entry = Entry(number, owner, counts[owner], commitments, "2026-01-02", previous)
+        previous = entry.digest
+        lines.append(entry.line)
+    return "".join(lines).encode()
 
 
 def newest(chain: bytes) -> str:
