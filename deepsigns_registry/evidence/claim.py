@@ -72,7 +72,7 @@ def sign_claim(
             advice="give the number of files and services that were looked at, this one included",
         )
     read = read_chains(chains)
-    owners = {owner}.union(*(chain.spans for chain in read))
+    owners = _owners(owner, read)
     if len(read) > MOST_CHAINS or len(owners) > MOST_OWNERS:
         raise ConfigurationError(
             f"evidence: {len(read)} chains of commitments of {len(owners)} owners are more than "
@@ -81,7 +81,7 @@ def sign_claim(
         )
     predicate = ClaimPredicate(
         owner=owner,
-        owners=tuple(sorted(owners)),
+        owners=owners,
         attestation=_attestation(bundle),
         schemes=tuple(sorted(schemes)),
         scanned=scanned,
@@ -157,17 +157,21 @@ def check_claim(
         ("another file in dispute", verified.subjects == {"suspect": suspect}),
         ("another attestation", found.attestation == _attestation(bundle)),
         ("another owner's mark", found.owner == owner),
-        ("other schemes than are revealed", sorted(found.schemes) == sorted(schemes)),
+        ("other schemes than are revealed", found.schemes == tuple(sorted(schemes))),
         ("other chains of commitments", found.chains == tuple(map(_head, chains))),
         ("another number of commitments", found.commitments == distinct(chains)),
         (
             "other owner keys than those of its chains",
-            set(found.owners) == {owner}.union(*(chain.spans for chain in chains)),
+            found.owners == _owners(owner, chains),
         ),
     ):
         if not same:
             raise TamperedError(f"{_WHAT}: was signed about {what}", advice=_ASK)
     return found, verified.key
+
+
+def _owners(owner: str, chains: Sequence[Chain]) -> tuple[str, ...]:
+    return tuple(sorted({owner}.union(*(chain.spans for chain in chains))))
 
 
 def _attestation(bundle: str) -> str:
