@@ -8,29 +8,24 @@ attestations, which carry their index.
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from deepsigns_registry.attestation import files
+from deepsigns_registry.attestation.chain import MOST_BYTES, Chain, Entry, read_chain
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
     NotFoundError,
-    TamperedError,
 )
 
 __all__ = ["CommitmentLog"]
 
-_DOMAIN = b"deepsigns-registry/commitment-log/v0\n"
-_START = "0" * 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FIELDS = {"number", "owner", "index", "commitments", "at", "previous", "digest"}
 
 
 class CommitmentLog:
@@ -65,23 +60,23 @@ class CommitmentLog:
         if not commitments or not all(_SHA256.fullmatch(c) for c in commitments.values()):
             raise ConfigurationError("commitment: expected 64 hexadecimal digits for each scheme")
         with self._locked():
-            entries = self._entries()
-            own = [entry for entry in entries if entry["owner"] == owner.hex()]
-            for entry in own:
-                if entry["commitments"] == dict(commitments):
-                    return int(entry["index"])
-            body = {
-                "number": len(entries) + 1,
-                "owner": owner.hex(),
-                "index": len(own) + 1,
-                "commitments": dict(commitments),
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "previous": entries[-1]["digest"] if entries else _START,
-            }
-            lines = [*map(_line, entries), _line(body | {"digest": _digest(body)})]
+            chain = self._chain()
+            known = chain.find(owner.hex(), commitments)
+            if known is not None:
+                return known.index
+            index = chain.count(owner.hex()) + 1
+            entry = Entry(
+                number=len(chain.entries) + 1,
+                owner=owner.hex(),
+                index=index,
+                commitments=dict(commitments),
+                at=datetime.now(UTC).isoformat(timespec="seconds"),
+                previous=chain.head,
+            )
+            lines = [each.line for each in (*chain.entries, entry)]
             # Replaced as a whole: an interrupted append leaves no torn line behind.
             files.replace(self.path, "".join(lines).encode())
-        return len(own) + 1
+        return index
 
     def count(self, owner: bytes) -> int:
         """Number of commitments of an owner.
@@ -90,7 +85,34 @@ class CommitmentLog:
             TamperedError: The chain is broken.
             CouldNotCheckError: The file cannot be read.
         """
-        return sum(entry["owner"] == owner.hex() for entry in self._entries())
+        return self._chain().count(owner.hex())
+
+    def entry(self, owner: bytes, commitments: Mapping[str, str]) -> Entry:
+        """The entry of one secret's commitments.
+
+        Raises:
+            NotFoundError: There is none.
+            TamperedError: The chain is broken.
+            CouldNotCheckError: The file cannot be read.
+        """
+        found = self._chain().find(owner.hex(), commitments)
+        if found is None:
+            raise NotFoundError(
+                f"{self.path}: holds no such commitment", advice="restore the file from a backup"
+            )
+        return found
+
+    def content(self) -> bytes:
+        """The whole file, whose links were checked: what is shown to others.
+
+        Raises:
+            NotFoundError: There is none.
+            TamperedError: The chain is broken.
+            CouldNotCheckError: The file cannot be read.
+        """
+        content = self._read()
+        self._checked(content)
+        return content
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -109,51 +131,14 @@ class CommitmentLog:
         finally:
             os.close(descriptor)
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def _chain(self) -> Chain:
         try:
-            content = files.read_small(self.path, limit=256 * 2**20)
+            return self._checked(self._read())
         except NotFoundError:
-            return []
-        entries: list[dict[str, Any]] = []
-        counts: dict[str, int] = {}
-        previous = _START
-        # Bytes are split, not text: a stray line separator is no end of a line.
-        for number, raw in enumerate(content.split(b"\n")[:-1] or [b""], start=1):
-            entry = _entry(raw)
-            owner = str(entry.get("owner"))
-            counts[owner] = counts.get(owner, 0) + 1
-            known = entry.get("number") == number and entry.get("index") == counts[owner]
-            if not known or entry.get("previous") != previous:
-                raise self._broken(number)
-            previous = entry["digest"]
-            entries.append(entry)
-        if not content.endswith(b"\n"):
-            raise self._broken(len(entries) + 1)
-        return entries
+            return Chain()
 
-    def _broken(self, number: int) -> TamperedError:
-        return TamperedError(
-            f"{self.path}: the chain of commitments is broken at entry {number}",
-            advice="restore the file from a backup",
-        )
+    def _read(self) -> bytes:
+        return files.read_small(self.path, limit=MOST_BYTES)
 
-
-def _entry(raw: bytes) -> dict[str, Any]:
-    """The entry of one line; empty when the line is not exactly what `append` wrote."""
-    try:
-        entry = json.loads(raw)
-        if not isinstance(entry, dict) or entry.keys() != _FIELDS:
-            return {}
-        body = {name: value for name, value in entry.items() if name != "digest"}
-        good = entry["digest"] == _digest(body) and _line(entry).encode() == raw + b"\n"
-    except (ValueError, TypeError, RecursionError):
-        return {}
-    return entry if good else {}
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_DOMAIN + _line(body).encode()).hexdigest()
-
-
-def _line(entry: Mapping[str, Any]) -> str:
-    return json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+    def _checked(self, content: bytes) -> Chain:
+        return read_chain(content, str(self.path), advice="restore the file from a backup")

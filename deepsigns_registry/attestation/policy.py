@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Policy", "Purpose", "TrustedKey"]
 
-Purpose = Literal["watermark", "audit", "command"]
+Purpose = Literal["watermark", "audit", "command", "claim"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""What is said about a model: in-toto statements and this project's two predicates.
+"""What is said about a model: in-toto statements and this project's three predicates.
 
-The predicates are specified in `docs/spec/watermark-v0.md` and `docs/spec/audit-v0.md`. They say
+The predicates are specified in `docs/spec/`: watermark-v0, audit-v0 and claim-v0. They say
 nothing about where the mark sits: no layer, no carrier classes, no number of one class.
 """
 
@@ -15,16 +15,24 @@ from deepsigns_registry.errors import ConfigurationError, TamperedError
 
 __all__ = [
     "AUDIT_PREDICATE",
+    "CLAIM_PREDICATE",
+    "MOST_CHAINS",
+    "MOST_COUNT",
+    "MOST_OWNERS",
     "STATEMENT_TYPE",
     "WATERMARK_PREDICATE",
     "AuditPredicate",
     "AuditRow",
+    "ChainHead",
+    "ClaimPredicate",
     "Fidelity",
     "Parent",
     "WatermarkPredicate",
     "audit_statement",
+    "claim_statement",
     "encode_statement",
     "parse_audit",
+    "parse_claim",
     "parse_watermark",
     "watermark_statement",
 ]
@@ -32,11 +40,19 @@ __all__ = [
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 WATERMARK_PREDICATE = "urn:deepsigns-registry:predicate:watermark:v0"
 AUDIT_PREDICATE = "urn:deepsigns-registry:predicate:audit:v0"
+CLAIM_PREDICATE = "urn:deepsigns-registry:predicate:claim:v0"
+
+MOST_COUNT = 2**53
+"""Most suspects, or commitments, that are counted: JSON has no larger whole numbers everywhere."""
+
+MOST_CHAINS, MOST_OWNERS = 100, 1000
+"""Most chains of commitments, and owner keys of one claimant, that one claim counts."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
 
 
 class _Predicate(BaseModel):
@@ -86,6 +102,8 @@ class WatermarkPredicate(_Predicate):
         request_id: The promotion request it was made for.
         commitments: Scheme name -> commitment (hex).
         commitment_index: How many commitments this owner had made, this one included.
+        commitment_entry: Digest (hex) of this commitment's entry in the owner's chain, by which
+            everything before it in the chain is fixed; None in older statements.
         manifest_root: Merkle root of the training samples' digests and labels (hex).
         parent: The unmarked version.
         bits: Length of the white-box signature.
@@ -99,7 +117,8 @@ class WatermarkPredicate(_Predicate):
     marking: Name
     request_id: Name
     commitments: Annotated[dict[str, Sha256], Field(min_length=1)]
-    commitment_index: Annotated[int, Field(ge=1)]
+    commitment_index: Count
+    commitment_entry: Sha256 | None = None
     manifest_root: Sha256
     parent: Parent
     bits: Annotated[int, Field(ge=0)]
@@ -164,6 +183,44 @@ class AuditPredicate(_Predicate):
         return self
 
 
+class ChainHead(_Predicate):
+    """How far a chain of commitments reaches.
+
+    Attributes:
+        head: Digest (hex) of its newest entry.
+        entries: Number of that entry.
+    """
+
+    head: Sha256
+    entries: Count
+
+
+class ClaimPredicate(_Predicate):
+    """What a claimant states about a file in dispute, and is held to.
+
+    Attributes:
+        owner: Identity (hex) of the owner whose mark is claimed.
+        owners: Identities of all owner keys of the claimant, that one included.
+        attestation: SHA-256 (hex) of the attestation whose commitments are opened.
+        schemes: Whose commitments are opened.
+        scanned: How many suspects were looked at before this claim, this one included.
+        commitments: How many commitments all owner keys of the claimant made, by `chains`.
+        chains: The claimant's chains of commitments, as they were when this was signed.
+        tool: Who made the statement, `name/version`.
+        created_at: When, with time zone.
+    """
+
+    owner: Sha256
+    owners: Annotated[tuple[Sha256, ...], Field(min_length=1, max_length=MOST_OWNERS)]
+    attestation: Sha256
+    schemes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)]
+    scanned: Count
+    commitments: Count
+    chains: Annotated[tuple[ChainHead, ...], Field(min_length=1, max_length=MOST_CHAINS)]
+    tool: Name
+    created_at: AwareDatetime
+
+
 _Kind = TypeVar("_Kind", bound=_Predicate)
 
 
@@ -195,6 +252,16 @@ def audit_statement(digests: Mapping[str, str], predicate: AuditPredicate) -> di
     return _statement(digests, AUDIT_PREDICATE, predicate)
 
 
+def claim_statement(suspect: str, predicate: ClaimPredicate) -> dict[str, Any]:
+    """The statement about a file in dispute.
+
+    Args:
+        suspect: SHA-256 (hex) of the file.
+        predicate: What is claimed.
+    """
+    return _statement({"suspect": suspect}, CLAIM_PREDICATE, predicate)
+
+
 def parse_watermark(predicate: Mapping[str, Any]) -> WatermarkPredicate:
     """Reads the predicate of a verified watermark statement; ignores unknown fields.
 
@@ -211,6 +278,15 @@ def parse_audit(predicate: Mapping[str, Any]) -> AuditPredicate:
         TamperedError: A field is missing or has the wrong form.
     """
     return _parse(AuditPredicate, predicate)
+
+
+def parse_claim(predicate: Mapping[str, Any]) -> ClaimPredicate:
+    """Reads the predicate of a claim; ignores unknown fields.
+
+    Raises:
+        TamperedError: A field is missing or has the wrong form.
+    """
+    return _parse(ClaimPredicate, predicate)
 
 
 def encode_statement(statement: Mapping[str, Any]) -> bytes:
@@ -240,7 +316,8 @@ def _statement(digests: Mapping[str, str], kind: str, predicate: _Predicate) -> 
         "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": digests[name]}} for name in digests],
         "predicateType": kind,
-        "predicate": predicate.model_dump(mode="json", by_alias=True),
+        # A field that may lack is left out, not written as null.
+        "predicate": predicate.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
 
 

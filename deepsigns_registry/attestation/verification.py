@@ -15,6 +15,7 @@ from deepsigns_registry.attestation.policy import Policy, Purpose
 from deepsigns_registry.attestation.signing import COMMAND_PAYLOAD, STATEMENT_PAYLOAD
 from deepsigns_registry.attestation.statement import (
     AUDIT_PREDICATE,
+    CLAIM_PREDICATE,
     STATEMENT_TYPE,
     WATERMARK_PREDICATE,
 )
@@ -22,7 +23,11 @@ from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, Ta
 
 __all__ = ["VerifiedStatement", "verify_command", "verify_model_bundle", "verify_statement"]
 
-_PREDICATES: dict[Purpose, str] = {"watermark": WATERMARK_PREDICATE, "audit": AUDIT_PREDICATE}
+_PREDICATES: dict[Purpose, str] = {
+    "watermark": WATERMARK_PREDICATE,
+    "audit": AUDIT_PREDICATE,
+    "claim": CLAIM_PREDICATE,
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def verify_statement(
     Args:
         bundle: The Sigstore v0.3 bundle, JSON text.
         policy: Trusted keys.
-        purpose: "watermark" or "audit"; fixes the predicate type and the keys.
+        purpose: "watermark", "audit" or "claim"; fixes the predicate type and the keys.
         what: Name of the bundle, for messages.
 
     Raises:

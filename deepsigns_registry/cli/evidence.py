@@ -14,10 +14,11 @@ from deepsigns_registry.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from deepsigns_registry.evidence.verify import Step
+    from deepsigns_registry.evidence.verify import EvidenceResult, Step
 
 __all__ = ["evidence"]
 
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -35,22 +36,70 @@ def evidence() -> None:
     multiple=True,
     help="Scheme whose key is revealed, and spent; repeat for several. Default: one that suffices.",
 )
+@click.option(
+    "--scanned",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Files and services that you looked at before this claim, this one included. You sign "
+    "for it, and every p-value is multiplied by it.",
+)
+@click.option(
+    "--sign-with",
+    metavar="KEY",
+    type=_FILE,
+    help="Private key that signs the claim: the owner's, or the one that signs marks  "
+    "[default: [owner] signing_key]",
+)
+@click.option(
+    "--other-keystore",
+    metavar="FOLDER",
+    type=_FOLDER,
+    multiple=True,
+    help="Another key store of yours: its commitments count too, and its owner keys are stated "
+    "as yours; repeat for several.",
+)
 @config_option
 def export(
-    suspect: Path, out: Path, model: str | None, reveal: tuple[str, ...], config: Path | None
+    suspect: Path,
+    *,
+    out: Path,
+    model: str | None,
+    reveal: tuple[str, ...],
+    scanned: int,
+    sign_with: Path | None,
+    other_keystore: tuple[Path, ...],
+    config: Path | None,
 ) -> None:
     """Write the evidence file about SUSPECT, an ONNX file that carries the mark.
 
     The file reveals the keys of the schemes named, and training samples. Hand it to nobody
-    who must not see those.
+    who must not see those. It states, under your signature, how many suspects were looked at
+    and all your owner keys.
     """
     from deepsigns_registry.evidence.dispute import export_for_suspect
 
-    claim = export_for_suspect(settings_of(config), suspect, out=out, model=model, schemes=reveal)
+    claim = export_for_suspect(
+        settings_of(config),
+        suspect,
+        out=out,
+        model=model,
+        schemes=reveal,
+        scanned=scanned,
+        sign_with=sign_with,
+        other_keystores=other_keystore,
+    )
     marking = claim.marking
     click.echo(f"written: {out}")
     click.echo(f"  proves the mark of {marking.model}/{marking.marked_version} in {suspect}")
     click.echo(f"  reveals: {', '.join(claim.schemes)} (key and training samples; now spent)")
+    click.echo(f"  states, signed: {claim.scanned} suspects scanned, this one included")
+    click.echo(
+        f"  states, signed: {claim.commitments} commitments by {len(claim.owners)} owner keys"
+    )
+    for owner in claim.owners:
+        click.echo(f"    {owner}")
 
 
 @evidence.command()
@@ -60,7 +109,9 @@ def export(
     "--public-key",
     type=_FILE,
     required=True,
-    help="Key that must have signed the attestation; take it from a source of your own.",
+    multiple=True,
+    help="Key that must have signed the attestation; take it from a source of your own. Repeat "
+    "where it was replaced over time.",
 )
 @click.option(
     "--attestation",
@@ -69,22 +120,71 @@ def export(
     help="The attestation as you knew it before SUSPECT, from a source of your own, never from "
     "FILE; without it the answer is 'undecided' at most.",
 )
+@click.option(
+    "--archived",
+    metavar="BUNDLE",
+    type=_FILE,
+    multiple=True,
+    help="Another attestation of the claimant that you knew before: it has to fit the claimant's "
+    "chain of commitments; repeat for several.",
+)
+@click.option(
+    "--owner-key",
+    metavar="KEY",
+    type=_FILE,
+    multiple=True,
+    help="Public key of an owner that is the claimant's too, as you know: without its "
+    "commitments the answer is 'undecided' at most; repeat for several.",
+)
 @json_option
 def verify(
-    file: Path, suspect: Path, public_key: Path, attestation: Path | None, *, as_json: bool
+    file: Path,
+    suspect: Path,
+    *,
+    public_key: tuple[Path, ...],
+    attestation: Path | None,
+    archived: tuple[Path, ...],
+    owner_key: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
-    """Check the evidence FILE about SUSPECT; needs neither settings nor network."""
+    """Check the evidence FILE about SUSPECT; needs neither settings nor network.
+
+    Every p-value is multiplied by the suspects that the claimant scanned, and by the commitments
+    of all the claimant's owner keys.
+    """
     from deepsigns_registry.evidence.verify import verify_evidence
 
     def show(step: "Step") -> None:
         if not as_json:
             click.echo(f"ok  {step.name}: {step.detail}")
 
-    result = verify_evidence(file, suspect, public_key, known_attestation=attestation, report=show)
+    result = verify_evidence(
+        file,
+        suspect,
+        public_key[0],
+        known_attestation=attestation,
+        archived=archived,
+        owner_keys=owner_key,
+        also_trusted=public_key[1:],
+        report=show,
+    )
     if as_json:
         echo_json(result.to_json())
     else:
         click.echo(f"{result.verdict.word}: {suspect}")
         for reason in result.verdict.reasons:
             click.echo(f"  {reason}")
+        _echo_price(result)
     raise click.exceptions.Exit(EXIT_CODES[result.verdict.word])
+
+
+def _echo_price(result: "EvidenceResult") -> None:
+    price, tries = result.price, result.verdict.tries
+    click.echo(
+        f"  counted: {tries} tries = {price.scanned} suspects x {price.commitments} commitments "
+        f"x {tries // price.tries} ways of reading and judging"
+    )
+    for note in (*price.notes, *price.unknown):
+        click.echo(f"    {note}")
+    for owner, count in price.owners.items():
+        click.echo(f"    owner key {owner}: {count} commitments")

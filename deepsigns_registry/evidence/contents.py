@@ -4,6 +4,8 @@ evidence.json             what is revealed, and the digest of every other entry
 README.txt                what the file is and what it gives away, for people
 statement.sigstore.json   the signed attestation, byte for byte
 owner.pub.pem             the owner's root public key
+claim.sigstore.json       what the claimant states and signed; not in files of format v1
+chain.<n>.jsonl           the claimant's chains of commitments; likewise
 manifest.*.npy            digest and label of every training sample
 blueprint.*.npy           what a suspect with moved neurons is aligned to, likewise
 scheme.<name>.*.npy       the secret of each revealed scheme
@@ -25,7 +27,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from deepsigns_registry.attestation.files import read_small
+from deepsigns_registry.attestation.statement import MOST_CHAINS
 from deepsigns_registry.errors import TamperedError
+from deepsigns_registry.evidence.claim import stated
 from deepsigns_registry.evidence.readme import describe
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.manifest import Manifest
@@ -33,9 +37,12 @@ from deepsigns_registry.watermark.scheme import SchemeSecret
 
 __all__ = ["Evidence", "Revealed", "parse", "render"]
 
-_FORMAT = "deepsigns-registry/evidence/v1"
+_FORMAT = "deepsigns-registry/evidence/v2"
+# Without claim and chains.
+_OLD_FORMAT = "deepsigns-registry/evidence/v1"
 _HEADER, _README = "evidence.json", "README.txt"
 _STATEMENT, _OWNER = "statement.sigstore.json", "owner.pub.pem"
+_CLAIM, _CHAIN = "claim.sigstore.json", "chain.{}.jsonl"
 _DIGESTS, _LABELS = "manifest.digests.npy", "manifest.labels.npy"
 _BLUEPRINT = {name: f"blueprint.{name}.npy" for name in (*Blueprint.ARRAYS, *Blueprint.MAY_LACK)}
 # The file comes from one side of a dispute: it may not fill the other side's memory.
@@ -76,6 +83,8 @@ class Evidence:
         schemes: What is revealed, by scheme name.
         tap: Name of the tap's tensor; empty when no revealed scheme reads a hidden layer.
         blueprint: What alignment knows of the unmarked parent; empty likewise.
+        claim: What the claimant signed, exact text; empty in a file of format v1.
+        chains: The claimant's chains of commitments, exact bytes; none in a file of format v1.
     """
 
     bundle: str
@@ -85,6 +94,8 @@ class Evidence:
     schemes: Mapping[str, Revealed]
     tap: str = ""
     blueprint: Blueprint = field(default_factory=Blueprint.empty)
+    claim: str = ""
+    chains: tuple[bytes, ...] = ()
 
 
 class _Opened(BaseModel):
@@ -103,6 +114,7 @@ class _Header(BaseModel):
     format: str
     suspect: Hex32
     tap: str
+    chains: Annotated[int, Field(ge=1, le=MOST_CHAINS)] | None = None
     schemes: Annotated[dict[str, _Opened], Field(min_length=1)]
     entries: dict[str, Hex32]
 
@@ -119,12 +131,16 @@ def render(evidence: Evidence) -> bytes:
         for key, array in revealed.secret.arrays.items():
             arrays[f"scheme.{name}.{key}.npy"] = array
     entries = {
-        _README: _readme(sorted(evidence.schemes), evidence.suspect, evidence.tap),
+        _README: _readme(sorted(evidence.schemes), evidence.suspect, evidence.tap, evidence.claim),
         _STATEMENT: evidence.bundle.encode(),
         _OWNER: evidence.owner_key,
-    } | {name: _npy(array) for name, array in sorted(arrays.items())}
-    header = {
-        "format": _FORMAT,
+    }
+    if evidence.claim:
+        entries[_CLAIM] = evidence.claim.encode()
+        entries |= {_CHAIN.format(n): content for n, content in enumerate(evidence.chains)}
+    entries |= {name: _npy(array) for name, array in sorted(arrays.items())}
+    header = ({"chains": len(evidence.chains)} if evidence.claim else {}) | {
+        "format": _FORMAT if evidence.claim else _OLD_FORMAT,
         "suspect": evidence.suspect,
         "tap": evidence.tap,
         "schemes": {
@@ -185,7 +201,7 @@ def _unpack(content: bytes) -> dict[str, bytes]:
 
 def _parse(entries: dict[str, bytes]) -> Evidence:
     header = _Header.model_validate_json(entries.pop(_HEADER, b""))
-    if header.format != _FORMAT:
+    if header.format != (_OLD_FORMAT if header.chains is None else _FORMAT):
         raise TamperedError(f"the evidence file is not of format {_FORMAT}")
     found = {name: hashlib.sha256(content).hexdigest() for name, content in entries.items()}
     for name in sorted(found.keys() | header.entries.keys()):
@@ -196,14 +212,17 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
         for key, entry in _BLUEPRINT.items()
         if key in Blueprint.ARRAYS or entry in entries
     }
-    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, *blueprint.values()}
+    chains = [_CHAIN.format(number) for number in range(header.chains or 0)]
+    expected = {_README, _STATEMENT, _OWNER, _DIGESTS, _LABELS, *blueprint.values(), *chains}
+    expected |= {_CLAIM} if chains else set()
     for name, opened in header.schemes.items():
         if not all(_NAME.fullmatch(part) for part in (name, *opened.arrays)):
             raise TamperedError(f"evidence: {name!a} is no name of a scheme")
         expected |= {f"scheme.{name}.{key}.npy" for key in opened.arrays}
     if expected != entries.keys():
         raise TamperedError("evidence: it does not hold the entries that its header describes")
-    if entries[_README] != _readme(sorted(header.schemes), header.suspect, header.tap):
+    claim = entries.get(_CLAIM, b"").decode()
+    if entries[_README] != _readme(sorted(header.schemes), header.suspect, header.tap, claim):
         raise TamperedError(f"evidence: {_README} does not say what this file reveals")
     return Evidence(
         bundle=entries[_STATEMENT].decode(),
@@ -215,11 +234,14 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
         blueprint=Blueprint.from_arrays(
             {key: _array(entries[entry]) for key, entry in blueprint.items()}
         ),
+        claim=claim,
+        chains=tuple(entries[name] for name in chains),
     )
 
 
-def _readme(schemes: Sequence[str], suspect: str, tap: str) -> bytes:
-    return describe(schemes, suspect, hidden=bool(tap)).encode()
+def _readme(schemes: Sequence[str], suspect: str, tap: str, claim: str) -> bytes:
+    said = stated(claim) if claim else None
+    return describe(schemes, suspect, hidden=bool(tap), claim=said).encode()
 
 
 def _revealed(name: str, opened: _Opened, entries: Mapping[str, bytes]) -> Revealed:

@@ -1,14 +1,17 @@
 """From a stranger's file to an evidence file: which mark it carries, and what proves it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepsigns_registry.attestation.keystore import Marking
+from deepsigns_registry.attestation.chain import distinct
+from deepsigns_registry.attestation.keystore import FileKeystore, Marking, open_keystore
 from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.audit.verify import find_candidates, verify_onnx
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, RefusedError
+from deepsigns_registry.evidence.claim import read_chains
 from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.watermark.schemes import known_schemes
@@ -24,10 +27,16 @@ class Claim:
     Attributes:
         marking: The mark that was found in the suspect.
         schemes: Names of the schemes whose keys the file reveals.
+        scanned: How many suspects were looked at, as the file states.
+        commitments: How many commitments the claimant made, as its chains show.
+        owners: Identities (hex) of all owner keys that the file states.
     """
 
     marking: Marking
     schemes: tuple[str, ...]
+    scanned: int
+    commitments: int
+    owners: tuple[str, ...]
 
 
 def sufficient_schemes(verdict: Verdict) -> tuple[str, ...]:
@@ -65,6 +74,9 @@ def export_for_suspect(
     out: Path,
     model: str | None = None,
     schemes: Sequence[str] = (),
+    scanned: int = 1,
+    sign_with: Path | None = None,
+    other_keystores: Sequence[Path] = (),
 ) -> Claim:
     """Writes the evidence file about a suspect that carries one of the owner's marks.
 
@@ -75,17 +87,25 @@ def export_for_suspect(
         model: Look for the marks of this registered model only.
         schemes: Schemes whose keys are revealed, and thereby spent; `sufficient_schemes` when
             there are none.
+        scanned: How many suspects were looked at before this claim, this one included. Stated
+            under a signature, and multiplies every p-value.
+        sign_with: The private key that signs the claim; `[owner] signing_key` by default.
+        other_keystores: Folders of the claimant's other key stores: their commitments count.
 
     Raises:
-        ConfigurationError: `out` exists, or a scheme is not part of the mark.
+        ConfigurationError: `out` exists, a scheme is not part of the mark, the claim cannot be
+            signed, or a key store has no commitments.
         RefusedError: None of the owner's marks is in the file.
         TamperedError: The marked version's files do not match its attestation.
         CouldNotCheckError: The suspect or the registry cannot be read.
     """
     if out.exists():
         raise ConfigurationError(f"{out}: exists already", advice="name a new file")
+    signer = _signer(settings, sign_with)
     candidates = find_candidates(settings, model)
-    examination = verify_onnx(suspect, candidates)
+    chains = _chains(settings, other_keystores)
+    counted = replace(candidates, commitments=distinct(read_chains(chains)))
+    examination = verify_onnx(suspect, counted, suspects=scanned)
     marking = examination.marking
     if marking is None:
         raise RefusedError(
@@ -95,7 +115,7 @@ def export_for_suspect(
     (candidate,) = candidates.only(marking)
     chosen = tuple(schemes) or sufficient_schemes(examination.verdict)
     attested = gate(settings, f"{marking.model}/{marking.marked_version}")
-    export_evidence(
+    claim = export_evidence(
         bundle=attested.attestation.bundle,
         policy=Policy.from_settings(settings),
         record=candidate.record,
@@ -103,5 +123,25 @@ def export_for_suspect(
         owner_public_key=settings.file(settings.owner.public_key),
         suspect=suspect,
         out=out,
+        signer=signer,
+        chains=chains,
+        scanned=scanned,
     )
-    return Claim(marking, chosen)
+    return Claim(marking, chosen, claim.scanned, claim.commitments, claim.owners)
+
+
+def _signer(settings: Settings, path: Path | None) -> FileSigner:
+    """Whoever signs the claim, known before a key is revealed for nothing."""
+    try:
+        return FileSigner(path or settings.file(settings.owner.signing_key))
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"a claim has to be signed: {error.message}",
+            advice="name the owner's private key, or the one that signs marks, with --sign-with",
+        ) from None
+
+
+def _chains(settings: Settings, others: Sequence[Path]) -> list[bytes]:
+    """The chains of commitments of all key stores, each once."""
+    stores = [open_keystore(settings), *map(FileKeystore, others)]
+    return list(dict.fromkeys(store.commitments.content() for store in stores))

@@ -5,12 +5,20 @@ from pathlib import Path
 
 from deepsigns_registry.attestation import files
 from deepsigns_registry.attestation.digests import sha256_file
-from deepsigns_registry.attestation.keys import load_public_key, owner_identity, public_pem
+from deepsigns_registry.attestation.keys import (
+    key_hint,
+    load_public_key,
+    owner_identity,
+    public_pem,
+)
 from deepsigns_registry.attestation.policy import Policy
-from deepsigns_registry.attestation.statement import parse_watermark
+from deepsigns_registry.attestation.signing import FileSigner
+from deepsigns_registry.attestation.statement import ClaimPredicate, parse_watermark
 from deepsigns_registry.attestation.verification import verify_statement
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, TamperedError
+from deepsigns_registry.evidence.claim import read_chains, sign_claim, stated
 from deepsigns_registry.evidence.contents import Evidence, Revealed, render
+from deepsigns_registry.evidence.price import place_of
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
 from deepsigns_registry.watermark.schemes import named_schemes
@@ -27,7 +35,10 @@ def export_evidence(
     owner_public_key: Path,
     suspect: Path,
     out: Path,
-) -> None:
+    signer: FileSigner,
+    chains: Sequence[bytes],
+    scanned: int = 1,
+) -> ClaimPredicate:
     """Writes one file with which a third party checks a claim.
 
     The file holds training records and the keys of the revealed schemes: they are spent from
@@ -41,12 +52,18 @@ def export_evidence(
         owner_public_key: The owner's root public key.
         suspect: The ONNX file in dispute.
         out: The file to write, mode 0600; must not exist.
+        signer: Signs the claim: the owner's root key, or the key that signed the bundle.
+        chains: The claimant's chains of commitments; one of them holds this record's.
+        scanned: How many suspects were looked at before this claim, this one included.
+
+    Returns:
+        What the file claims, as it was signed.
 
     Raises:
-        ConfigurationError: `out` exists, the owner's key is another one, or a scheme is not in
-            the record.
+        ConfigurationError: `out` exists, the owner's key is another one, a scheme is not in the
+            record, `scanned` is below 1, or nobody would believe the signer.
         NotFoundError: There is no such suspect.
-        TamperedError: The bundle is not good, or does not belong to the record.
+        TamperedError: The bundle is not good, or does not belong to the record or the chains.
         CouldNotCheckError: The file cannot be written.
     """
     unknown = sorted(set(schemes) - record.secrets.keys())
@@ -71,12 +88,34 @@ def export_evidence(
             "evidence: the attestation and the record do not belong together",
             advice="name the bundle of the version that this record marked",
         )
+    public = load_public_key(owner_public_key)
+    if signer.hint not in {key_hint(public), key_hint(verified.key)}:
+        raise ConfigurationError(
+            f"{signer.path}: is neither the owner's key nor the one that signed the attestation, "
+            "so nobody would believe a claim that it signs",
+            advice=f"name the private half of {owner_public_key} with --sign-with",
+        )
+    if place_of(predicate, read_chains(chains), "the attestation") is None:
+        raise TamperedError(
+            "evidence: the chain of commitments does not hold those of the attestation",
+            advice="restore commitments.jsonl from a backup",
+        )
     chosen = {scheme.name: scheme for scheme in named_schemes(sorted(set(schemes)))}
     hidden = any(map(reads_hidden, chosen.values()))
+    digest = sha256_file(suspect)
+    claim = sign_claim(
+        signer,
+        owner=predicate.owner,
+        suspect=digest,
+        bundle=bundle,
+        schemes=list(chosen),
+        scanned=scanned,
+        chains=chains,
+    )
     evidence = Evidence(
         bundle=bundle,
-        owner_key=public_pem(load_public_key(owner_public_key)),
-        suspect=sha256_file(suspect),
+        owner_key=public_pem(public),
+        suspect=digest,
         manifest=record.manifest,
         schemes={
             name: Revealed(
@@ -90,6 +129,8 @@ def export_evidence(
         # Where the mark sits is nobody's business while only outputs are asked for.
         tap=record.tap if hidden else "",
         blueprint=record.blueprint if hidden else Blueprint.empty(),
+        claim=claim,
+        chains=tuple(chains),
     )
     try:
         files.private_folder(out.parent)
@@ -98,6 +139,7 @@ def export_evidence(
         raise _exists(out) from None
     except OSError as error:
         raise CouldNotCheckError(f"{out}: cannot be written: {error.strerror}") from None
+    return stated(claim)
 
 
 def _exists(out: Path) -> ConfigurationError:

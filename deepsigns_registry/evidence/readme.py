@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from deepsigns_registry.attestation.statement import ClaimPredicate
+
 __all__ = ["describe"]
 
 _TEXT = """\
@@ -31,7 +33,7 @@ How to check it
   model that the suspect was made from. Without it the answer is never more than "undecided":
   whoever has the suspect first can choose queries and training data that fit it, and sign.
 
-What this file gives away: READ THIS BEFORE PASSING IT ON
+{stated}What this file gives away: READ THIS BEFORE PASSING IT ON
   - Training records. The samples that the schemes ask about are records of the owner's
     training data, in full, with their classes. If they are about people, this file is
     personal data.
@@ -40,7 +42,7 @@ What this file gives away: READ THIS BEFORE PASSING IT ON
   - The secret keys of the schemes named above. They are spent: whoever has them can look for
     these marks and remove them. Schemes that are not named stay secret, and so does the root
     key, which is not in this file.
-{hidden}
+{chain}{hidden}
 What it does not say
   - That the suspect was stolen. It says that a model which depends on the owner's secret is
     inside it.
@@ -60,14 +62,50 @@ _HIDDEN = """\
 """
 
 
-def describe(schemes: Sequence[str], suspect: str, *, hidden: bool) -> str:
+_STATED = """\
+What the claimant states, and signed (claim.sigstore.json)
+  Suspects looked at before this claim, this one included: {scanned}
+  Commitments of all the claimant's owner keys together:   {commitments}
+  Owner keys of the claimant:
+{owners}
+  Signed on {date}, by the signer's own clock.
+  Every p-value is multiplied by the first two numbers. The second follows from the chains of
+  commitments (chain.*.jsonl), which are checked. Nobody can check the first: the claimant is
+  held to it. Attestations of these owner keys that you archived before show whether a chain
+  leaves something out; give them with --archived. Keys that are the claimant's too and are not
+  named here you name with --owner-key.
+
+"""
+
+_CHAIN = """\
+  - How many secrets were committed to, when, with which schemes, and by which owner keys: the
+    whole of every key store's chain. What the commitments hide stays hidden.
+"""
+
+
+def describe(
+    schemes: Sequence[str], suspect: str, *, hidden: bool, claim: ClaimPredicate | None = None
+) -> str:
     """The README of an evidence file.
 
     Args:
         schemes: Names of the revealed schemes.
         suspect: SHA-256 of the suspect file (hex).
         hidden: Whether one of them reads a hidden layer.
+        claim: What the claimant states; None for a file of format v1, which has no claim.
     """
+    said = ""
+    if claim is not None:
+        said = _STATED.format(
+            scanned=claim.scanned,
+            commitments=claim.commitments,
+            owners="\n".join(f"    {owner}" for owner in claim.owners),
+            date=claim.created_at.isoformat(),
+        )
     return _TEXT.format(
-        suspect=suspect, schemes=", ".join(schemes), hidden=_HIDDEN if hidden else ""
+        suspect=suspect,
+        schemes=", ".join(schemes),
+        stated=said,
+        chain=_CHAIN if claim is not None else "",
+        hidden=_HIDDEN if hidden else "",
     )

@@ -7,11 +7,12 @@ has the suspect first chooses those to fit it, and signs afterwards.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVarTuple
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,13 +20,26 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from deepsigns_registry.attestation.chain import Chain
 from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.files import read_small
+from deepsigns_registry.attestation.keys import (
+    key_hint,
+    load_public_key,
+    owner_identity,
+    public_pem,
+)
 from deepsigns_registry.attestation.policy import Policy
-from deepsigns_registry.attestation.statement import WatermarkPredicate, parse_watermark
+from deepsigns_registry.attestation.statement import (
+    ClaimPredicate,
+    WatermarkPredicate,
+    parse_watermark,
+)
 from deepsigns_registry.attestation.verification import verify_statement
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
+from deepsigns_registry.evidence.claim import check_claim, read_chains
 from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
+from deepsigns_registry.evidence.price import Price, place_of, price_of
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.watermark.extract import extract
@@ -73,6 +87,8 @@ class EvidenceResult:
         predicate: The signed statement about the marked model.
         owner: Identity of the owner (hex).
         schemes: What was revealed.
+        price: What every p-value was multiplied by besides the ways of reading.
+        claim: What the claimant states and signed; None in files of format v1.
     """
 
     verdict: Verdict
@@ -80,6 +96,8 @@ class EvidenceResult:
     predicate: WatermarkPredicate
     owner: str
     schemes: tuple[str, ...]
+    price: Price
+    claim: ClaimPredicate | None = None
 
     def to_json(self) -> dict[str, object]:
         """The result as plain values."""
@@ -87,6 +105,8 @@ class EvidenceResult:
             **self.verdict.to_json(),
             "owner": self.owner,
             "schemes": list(self.schemes),
+            "price": self.price.to_json(),
+            "claim": self.claim.model_dump(mode="json", by_alias=True) if self.claim else None,
             "steps": [{"name": step.name, "detail": step.detail} for step in self.steps],
             "statement": self.predicate.model_dump(mode="json", by_alias=True),
         }
@@ -98,6 +118,9 @@ def verify_evidence(
     public_key: Path,
     *,
     known_attestation: Path | None = None,
+    archived: Sequence[Path] = (),
+    owner_keys: Sequence[Path] = (),
+    also_trusted: Sequence[Path] = (),
     report: Callable[[Step], None] | None = None,
 ) -> EvidenceResult:
     """Checks a claim from its evidence file, offline.
@@ -114,18 +137,25 @@ def verify_evidence(
         known_attestation: The marked version's `deepsigns/watermark.sigstore.json` as it was
             known before the suspect, from a source of your own (an archive, the registry, a
             mirror); never the copy in the evidence file.
+        archived: Other attestations of the claimant that were known before, likewise; each shows
+            how many commitments there were, and has to fit the claimant's chains.
+        owner_keys: Public keys of owners that are the claimant's too, as far as they are known.
+        also_trusted: More keys that may have signed attestations.
         report: Called with each step as it passes.
 
     Returns:
-        The verdict: `present` only with the known attestation; without it `undecided` at most.
+        The verdict: `present` only with the known attestation and while the price is known;
+        otherwise `undecided` at most.
 
     Raises:
-        ConfigurationError: `public_key` is no P-256 public key.
+        ConfigurationError: A key is no P-256 public key, or an archived attestation is of an
+            owner that nobody names.
         NotFoundError: One of the files does not exist.
-        TamperedError: A signature, a commitment, a derivation or a digest does not hold; or
-            the evidence's statement is not the known attestation, byte for byte. A statement
-            with a good signature and other bytes may have been signed for this dispute: that
-            is no weaker evidence, it is evidence of something else.
+        TamperedError: A signature, a commitment, a derivation or a digest does not hold; the
+            chains of commitments contradict the claim or an attestation; or the evidence's
+            statement is not the known attestation, byte for byte. A statement with a good
+            signature and other bytes may have been signed for this dispute: that is no weaker
+            evidence, it is evidence of something else.
         CouldNotCheckError: The suspect cannot be run, a scheme is not installed, or a secret is of
             a later version of the key.
     """
@@ -136,15 +166,17 @@ def verify_evidence(
         if report is not None:
             report(steps[-1])
 
-    policy = Policy.trusting([public_key], "watermark")
+    policy = Policy.trusting([public_key, *also_trusted], "watermark")
+    others = [owner_identity(key).hex() for key in owner_keys]
     evidence = parse(path)
     verified = verify_statement(evidence.bundle, policy, "watermark", what="evidence: statement")
     predicate = parse_watermark(verified.predicate)
-    passed("signature", f"the statement is signed by the key in {public_key}")
+    signed_by = _file_of(verified.key, [public_key, *also_trusted])
+    passed("signature", f"the statement is signed by the key in {signed_by}")
     if known_attestation is not None:
         _check_known(evidence, known_attestation)
         passed("known attestation", f"the statement is {known_attestation}, byte for byte")
-    _check_owner(evidence, predicate)
+    owner_key = _check_owner(evidence, predicate)
     passed("owner", f"the owner's key has the identity {predicate.owner} of the statement")
     if sha256_file(suspect) != evidence.suspect:
         raise TamperedError(
@@ -154,6 +186,15 @@ def verify_evidence(
     same = evidence.suspect in verified.subjects.values()
     note = ", a file of the marked version itself" if same else ""
     passed("suspect", f"the file has the SHA-256 {evidence.suspect}{note}")
+    chains = read_chains(evidence.chains)
+    claim = None
+    if evidence.claim:
+        claim, said = _check_claim(evidence, chains, predicate, owner_key, verified.key)
+        passed("claim", said)
+        passed("chain of commitments", _place(predicate, chains))
+    price = price_of(
+        predicate, claim, chains, archived=_archived(archived, policy), owner_keys=others
+    )
     _derive("manifest", _check_manifest, evidence, predicate)
     passed("manifest", f"its root is the one committed to, over {len(evidence.manifest)} samples")
     for scheme in named_schemes(sorted(evidence.schemes)):
@@ -162,12 +203,20 @@ def verify_evidence(
         passed(f"commitment: {scheme.name}", "key and secret open the signed commitment")
         _derive(scheme.name, _check_secret, scheme, revealed, evidence, predicate)
         passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
-    verdict = _read(evidence, predicate, suspect)
+    verdict = _read(evidence, predicate, suspect, price.tries)
     passed("extraction", "; ".join(verdict.reasons))
     if verdict.word == "present" and known_attestation is None:
         verdict = replace(verdict, word="undecided", reasons=(*verdict.reasons, _NOT_OLDER))
+    if verdict.word == "present" and price.unknown:
+        verdict = replace(verdict, word="undecided", reasons=(*verdict.reasons, *price.unknown))
     return EvidenceResult(
-        verdict, tuple(steps), predicate, predicate.owner, tuple(sorted(evidence.schemes))
+        verdict=verdict,
+        steps=tuple(steps),
+        predicate=predicate,
+        owner=predicate.owner,
+        schemes=tuple(sorted(evidence.schemes)),
+        price=price,
+        claim=claim,
     )
 
 
@@ -180,16 +229,67 @@ def _check_known(evidence: Evidence, known: Path) -> None:
         )
 
 
-def _check_owner(evidence: Evidence, predicate: WatermarkPredicate) -> None:
+def _check_owner(evidence: Evidence, predicate: WatermarkPredicate) -> ec.EllipticCurvePublicKey:
     try:
         key = load_pem_public_key(evidence.owner_key)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         key = None
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1":
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if hashlib.sha256(spki).hexdigest() == predicate.owner:
-            return
+        # In the one spelling that it is written in, with nothing around it.
+        known = hashlib.sha256(spki).hexdigest() == predicate.owner
+        if known and evidence.owner_key == public_pem(key):
+            return key
     raise TamperedError("evidence: the owner's key is not that of the statement")
+
+
+def _file_of(key: ec.EllipticCurvePublicKey, paths: Sequence[Path]) -> Path:
+    return next(path for path in paths if key_hint(load_public_key(path)) == key_hint(key))
+
+
+def _check_claim(
+    evidence: Evidence,
+    chains: Sequence[Chain],
+    predicate: WatermarkPredicate,
+    owner_key: ec.EllipticCurvePublicKey,
+    attested_by: ec.EllipticCurvePublicKey,
+) -> tuple[ClaimPredicate, str]:
+    """The claim, and who signed it when, in a few words."""
+    claim, signer = check_claim(
+        evidence.claim,
+        (owner_key, attested_by),
+        owner=predicate.owner,
+        suspect=evidence.suspect,
+        bundle=evidence.bundle,
+        schemes=list(evidence.schemes),
+        chains=chains,
+    )
+    own = key_hint(signer) == key_hint(owner_key)
+    key = "the owner's own key" if own else "the key that signed the statement"
+    return claim, f"signed with {key}, {claim.created_at.isoformat()} by the signer's clock"
+
+
+def _place(predicate: WatermarkPredicate, chains: Sequence[Chain]) -> str:
+    where = place_of(predicate, chains, "the statement")
+    if where is None:
+        raise TamperedError(
+            "evidence: its chains do not hold the commitments of its statement",
+            advice="ask for the evidence file again",
+        )
+    return where
+
+
+def _archived(paths: Sequence[Path], policy: Policy) -> dict[Path, WatermarkPredicate]:
+    found = {}
+    for path in paths:
+        try:
+            bundle = read_small(path).decode()
+        except UnicodeDecodeError:
+            raise TamperedError(f"{path}: is not JSON") from None
+        found[path] = parse_watermark(
+            verify_statement(bundle, policy, "watermark", what=str(path)).predicate
+        )
+    return found
 
 
 def _check_manifest(evidence: Evidence, predicate: WatermarkPredicate) -> None:
@@ -239,7 +339,7 @@ def _derive(what: str, check: Callable[[*Given], None], *given: *Given) -> None:
         ) from None
 
 
-def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path) -> Verdict:
+def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path, price: int) -> Verdict:
     session = OnnxSuspect(suspect)
     # Reading a mark needs neither the root key, which stays with its owner, nor the salts.
     record = WatermarkRecord(
@@ -259,7 +359,7 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path) -> V
     tensors = sum(len(node.output) for node in read_model(suspect).graph.node)
     taps = max(tensors, 1) if evidence.tap else 1
     asked = questions(len(predicate.commitments))
-    tries = predicate.commitment_index * asked * taps * extraction.alignments
+    tries = price * asked * taps * extraction.alignments
     return judge(
         extraction.evidence,
         tries=tries,

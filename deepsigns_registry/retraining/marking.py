@@ -322,6 +322,9 @@ class _Session:
             request_id=self._request,
             commitments=record.commitments(),
             commitment_index=index,
+            commitment_entry=self._keystore.commitments.entry(
+                self._owner, record.commitments()
+            ).digest,
             manifest_root=record.manifest.root,
             parent=self._parent,
             bits=bits,

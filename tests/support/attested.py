@@ -23,6 +23,7 @@ def watermark_predicate(**changes: Any) -> WatermarkPredicate:
         "request_id": "r1",
         "commitments": {"whitebox": "1" * 64},
         "commitment_index": 1,
+        "commitment_entry": None,
         "manifest_root": "2" * 64,
         "parent": Parent(name="fraud", version="1", digest="3" * 64),
         "bits": 128,

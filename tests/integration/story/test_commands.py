@@ -126,14 +126,20 @@ class TestWithoutAServer:
         file, key = tmp_path / "evidence.zip", tmp_path / "public.pem"
         known = tmp_path / "archived.json"
         onnx = demo.summary["onnx"]
-        done = deepsigns("evidence", "export", onnx, "--out", str(file), folder=demo.folder)
+        export = ("evidence", "export", onnx, "--out", str(file), "--scanned", "3")
+        done = deepsigns(*export, folder=demo.folder)
         assert done.code == 0, done.err
+        assert "states, signed: 3 suspects scanned, this one included" in done.out
+        assert "states, signed: 1 commitments by 1 owner keys" in done.out
         shutil.copy(demo.summary["attestation"]["public_key"], key)
         shutil.copy(demo.summary["attestation"]["bundle"], known)
         check = ("evidence", "verify", str(file), onnx, "--public-key", str(key))
         done = deepsigns(*check, "--attestation", str(known), folder=tmp_path)
         assert done.code == 0, done.out + done.err
         assert f"present: {onnx}" in done.out
+        # The worker's attestation names its entry in the chain.
+        assert "commitment 1 of its owner, and names its entry in the chain" in done.out
+        assert " tries = 3 suspects x 1 commitments x " in done.out
         done = deepsigns(*check, folder=tmp_path)
         assert done.code == 3, done.out + done.err
         assert f"undecided: {onnx}" in done.out

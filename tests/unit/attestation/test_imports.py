@@ -4,7 +4,7 @@ import sys
 import pytest
 
 MODULES = (
-    "bundle", "commitment", "digests", "envelope", "files", "keys", "keystore", "policy",
+    "bundle", "chain", "commitment", "digests", "envelope", "files", "keys", "keystore", "policy",
     "sealing", "signing", "statement", "verification",
 )  # fmt: skip
 

@@ -3,18 +3,26 @@
 import base64
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepsigns_registry.attestation.statement import AUDIT_PREDICATE, WATERMARK_PREDICATE
+from deepsigns_registry.attestation.statement import (
+    AUDIT_PREDICATE,
+    CLAIM_PREDICATE,
+    WATERMARK_PREDICATE,
+    ClaimPredicate,
+    WatermarkPredicate,
+)
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "attestation"
 PAGES = {
     "watermark": (WATERMARK_PREDICATE, GOLDEN / "model" / "deepsigns" / "watermark.sigstore.json"),
     "audit": (AUDIT_PREDICATE, GOLDEN / "audit.sigstore.json"),
+    "claim": (CLAIM_PREDICATE, GOLDEN.with_name("evidence") / "v2" / "evidence.zip"),
 }
 
 
@@ -23,7 +31,13 @@ def _page(name: str) -> str:
 
 
 def _signed(name: str) -> dict[str, Any]:
-    bundle = json.loads(PAGES[name][1].read_text())
+    path = PAGES[name][1]
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(f"{name}.sigstore.json")
+    else:
+        content = path.read_bytes()
+    bundle = json.loads(content)
     statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
     assert isinstance(statement, dict)
     return statement
@@ -42,3 +56,15 @@ def test_the_page_names_its_uri_and_every_field(name: str) -> None:
     table = "\n".join(line for line in page.splitlines() if line.startswith("| `"))
     for field in _signed(name)["predicate"]:
         assert re.search(rf"`{field}[`.]", table), field
+
+
+@pytest.mark.parametrize(
+    ("name", "predicate"), [("watermark", WatermarkPredicate), ("claim", ClaimPredicate)]
+)
+def test_the_page_names_what_the_example_lacks(
+    name: str, predicate: type[WatermarkPredicate | ClaimPredicate]
+) -> None:
+    page = _page(name)
+    for field in predicate.model_fields.values():
+        assert f'"{field.alias}": ' in page
+        assert re.search(rf"\| `{field.alias}[`.]", page), field.alias

@@ -27,16 +27,17 @@ from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.task import task_targets
 from tests.support.attested import sign_folder
-from tests.support.evidence import Story, export
+from tests.support.evidence import Story, chain_of, export, newest
 
 
-def attest(record: WatermarkRecord, folder: Path, signer: FileSigner) -> str:
+def attest(record: WatermarkRecord, folder: Path, signer: FileSigner, chain: bytes) -> str:
     """Signs a folder for a record, and gives the bundle's text."""
     sign_folder(
         folder,
         signer,
         owner=record.root.owner.hex(),
         commitments=record.commitments(),
+        commitment_entry=newest(chain),
         manifest_root=record.manifest.root,
         parent=Parent(name="digits", version="1", digest="0" * 64),
         queries=record.secrets["blackbox"].arrays["kept"].size,
@@ -76,14 +77,16 @@ def story() -> Iterator[Story]:
         tap = export_onnx(model, inputs[:8], folder / "model.onnx")
         record = record.with_tap(tap, blueprint)
         signer = FileSigner(base / "worker.pem")
+        chain = chain_of((owner.hex(), record.commitments()))
         yield Story(
             base=base,
             record=record,
-            bundle=attest(record, folder, signer),
+            bundle=attest(record, folder, signer, chain),
             policy=Policy.trusting([base / "worker.pub.pem"], "watermark"),
             signer=signer,
             marked=folder / "model.onnx",
             unmarked=unmarked,
+            chain=chain,
         )
     torch.set_num_threads(threads)
 

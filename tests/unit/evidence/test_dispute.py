@@ -1,6 +1,18 @@
-"""Which schemes an evidence file reveals."""
+"""Which schemes an evidence file reveals, and who has to be there to sign."""
 
-from deepsigns_registry.evidence.dispute import sufficient_schemes
+from pathlib import Path
+
+import pytest
+
+from deepsigns_registry.attestation.keystore import FileKeystore
+from deepsigns_registry.config import load_settings
+from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, NotFoundError
+from deepsigns_registry.evidence.dispute import (
+    _chains,
+    export_for_suspect,
+    sufficient_schemes,
+)
+from deepsigns_registry.initialise import initialise
 from deepsigns_registry.watermark.evidence import Correlation, Matches
 from deepsigns_registry.watermark.verdict import judge, questions
 
@@ -14,3 +26,32 @@ def test_where_only_all_schemes_together_are_enough_all_are_revealed() -> None:
     verdict = judge(traces, tries=questions(3))
     assert verdict.word == "present"
     assert sufficient_schemes(verdict) == ("whitebox", "blackbox", "spread")
+
+
+@pytest.mark.parametrize(
+    "reference", ["file:keys/away.pem", "awskms:arn", "file:keys/owner.pub.pem"]
+)
+def test_a_key_that_cannot_sign_is_named_before_anything_is_read(
+    tmp_path: Path, reference: str
+) -> None:
+    initialise(tmp_path / "home", owner="Example Ltd")
+    config = tmp_path / "home" / "deepsigns.toml"
+    config.write_text(config.read_text().replace("file:keys/worker.pem", reference))
+    settings, suspect = load_settings(config), tmp_path / "suspect.onnx"
+    with pytest.raises(ConfigurationError, match=r"a claim has to be signed: .*--sign-with"):
+        export_for_suspect(settings, suspect, out=tmp_path / "e.zip")
+    # With the owner's own key it goes on, to the marks that are not there.
+    key = tmp_path / "home" / "keys" / "owner.pem"
+    with pytest.raises(CouldNotCheckError, match="no finished marking"):
+        export_for_suspect(settings, suspect, out=tmp_path / "e.zip", sign_with=key)
+
+
+def test_every_key_store_is_counted_once(tmp_path: Path) -> None:
+    settings = load_settings(initialise(tmp_path / "home", owner="Example Ltd"))
+    own, other = tmp_path / "home" / "keystore", tmp_path / "other"
+    for number, (folder, owner) in enumerate(((own, b"a" * 32), (other, b"b" * 32))):
+        FileKeystore(folder).commitments.append(owner, {"spread": f"{number:064x}"})
+    chains = _chains(settings, [other, own, other])
+    assert chains == [(folder / "commitments.jsonl").read_bytes() for folder in (own, other)]
+    with pytest.raises(NotFoundError, match=r"commitments\.jsonl: no such file"):
+        _chains(settings, [tmp_path / "nothing"])

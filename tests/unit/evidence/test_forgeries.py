@@ -17,7 +17,7 @@ from deepsigns_registry.evidence.verify import verify_evidence
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.key import commit
 from deepsigns_registry.watermark.record import binding_nonce
-from tests.support.evidence import Story, attest_changed
+from tests.support.evidence import Story, attest_changed, claim_again
 
 
 def _arrays(
@@ -86,7 +86,8 @@ def test_a_statement_about_another_size_is_tampering(
     story: Story, evidence: Evidence, tmp_path: Path
 ) -> None:
     path = tmp_path / "forged.zip"
-    path.write_bytes(render(replace(evidence, bundle=attest_changed(story, queries=4000))))
+    forged = replace(evidence, bundle=attest_changed(story, queries=4000))
+    path.write_bytes(render(claim_again(story, forged)))
     with pytest.raises(TamperedError, match="names another size"):
         verify_evidence(path, story.marked, story.signer_key)
 
@@ -98,8 +99,9 @@ def test_a_secret_that_was_committed_but_not_derived_is_tampering(
     chosen = _arrays(evidence, "blackbox", _other_label).schemes["blackbox"]
     chosen = replace(chosen, nonce=binding_nonce(chosen.salt, chosen.secret))
     commitments = {"blackbox": commit(chosen.subkey, "blackbox", chosen.nonce)}
-    bundle = attest_changed(story, commitments=commitments)
+    bundle = attest_changed(story, commitments=commitments, commitmentEntry=None)
     path = tmp_path / "forged.zip"
-    path.write_bytes(render(replace(evidence, bundle=bundle, schemes={"blackbox": chosen})))
+    forged = replace(evidence, bundle=bundle, schemes={"blackbox": chosen})
+    path.write_bytes(render(claim_again(story, forged, commitments=commitments)))
     with pytest.raises(TamperedError, match="the labels are not those of the key"):
         verify_evidence(path, story.marked, story.signer_key)

@@ -22,7 +22,7 @@ from deepsigns_registry.watermark.queries import make_queries
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import SchemeSecret
 from tests.support.attested import watermark_predicate
-from tests.support.evidence import Story, attest_changed, export
+from tests.support.evidence import Story, attest_changed, chain_of, export
 from tests.support.unbound import unbound_labels
 
 NOT_OLDER = (
@@ -128,6 +128,7 @@ def test_choices_made_after_seeing_the_suspect_prove_nothing(
         record=record,
         schemes=["blackbox"],
         suspect=story.unmarked,
+        chains=[chain_of((root.owner.hex(), record.commitments()))],
     )
     found = verify_evidence(path, story.unmarked, story.signer_key).verdict
     if bound:

@@ -14,7 +14,7 @@ from deepsigns_registry.evidence.contents import Evidence, render
 from deepsigns_registry.evidence.verify import Step, verify_evidence
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
-from tests.support.evidence import Story, export
+from tests.support.evidence import Story, claim_again, export
 
 
 def test_a_third_party_sees_the_mark(story: Story, exported: Path, known: Path) -> None:
@@ -27,7 +27,8 @@ def test_a_third_party_sees_the_mark(story: Story, exported: Path, known: Path) 
     assert result.schemes == ("blackbox", "whitebox")
     assert tuple(seen) == result.steps
     assert [step.name for step in result.steps] == [
-        "signature", "known attestation", "owner", "suspect", "manifest",
+        "signature", "known attestation", "owner", "suspect", "claim",
+        "chain of commitments", "manifest",
         "commitment: blackbox", "derivation: blackbox",
         "commitment: whitebox", "derivation: whitebox", "extraction",
     ]  # fmt: skip
@@ -73,13 +74,14 @@ def test_a_wrong_tap_is_found_by_its_layers(
 ) -> None:
     revealed = {"whitebox": evidence.schemes["whitebox"]}
     path = tmp_path / "e.zip"
-    path.write_bytes(render(replace(evidence, schemes=revealed, tap="no such tensor")))
+    wrong = claim_again(story, replace(evidence, schemes=revealed, tap="no such tensor"))
+    path.write_bytes(render(wrong))
     found = verify_evidence(path, story.marked, story.signer_key).verdict
     (read,) = found.evidence
     assert read.level == "c"
     # The parent's lengths of rows take the place of the marked model's: a bit may be lost.
     assert read.log10_p < -30
-    by_name = replace(evidence, schemes=revealed)
+    by_name = replace(wrong, tap=evidence.tap)
     path.write_bytes(render(by_name))
     assert verify_evidence(path, story.marked, story.signer_key).verdict.tries < found.tries
 

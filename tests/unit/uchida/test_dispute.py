@@ -15,6 +15,7 @@ from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.evidence.verify import verify_evidence
 from deepsigns_registry.graph.export import export_onnx
 from tests.support.attested import sign_folder
+from tests.support.evidence import chain_of
 from tests.support.matched import matched
 from tests.unit.uchida.conftest import Joint
 
@@ -43,6 +44,8 @@ def base(joint: Joint, tmp_path_factory: pytest.TempPathFactory) -> Path:
         owner_public_key=joint.owner_key,
         suspect=base / "model/model.onnx",
         out=base / "evidence.zip",
+        signer=FileSigner(base / "worker.pem"),
+        chains=[chain_of((record.root.owner.hex(), record.commitments()))],
     )
     return base
 
