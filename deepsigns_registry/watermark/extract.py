@@ -31,6 +31,7 @@ __all__ = ["Extraction", "extract"]
 # an exporter. Of more only the first are compared.
 _MOST_TAPS = 8
 _NO_OUTPUTS = np.zeros((0, 0), np.float32)
+_SETTLED_AT = 2 * PRESENT_AT
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,16 @@ class _Reading:
         """Whether what was read is verified, and would be enough if nothing else was tried."""
         found = self.evidence
         return found is not None and bool(found.level) and found.log10_p <= PRESENT_AT
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the mark is shown so clearly that no other way of reading is looked for.
+
+        Far below what is enough: whoever stops at the first p-value that is enough multiplies it
+        by fewer ways than were open to him.
+        """
+        found = self.evidence
+        return found is not None and self.shows_mark and found.log10_p <= _SETTLED_AT
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
@@ -171,7 +182,7 @@ def _interfaces(found: _Readings, suspect: Suspect) -> dict[Interface, set[str]]
     form that the first of them finds.
     """
     asked = (reading for reading in found.readings if len(reading.probes.inputs))
-    weak = any(not reading.shows_mark for reading in asked)
+    weak = any(not reading.is_settled for reading in asked)
     # A tapped model is one of our own, in its parent's form.
     if not weak or isinstance(suspect, TappedSuspect):
         return {}
@@ -204,11 +215,11 @@ def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspec
             # Of weights the correlation itself says whose they are.
             level = "b" if reading.probes.matrices else level
             reading.evidence = replace(reading.evidence, level=level)
-    if any(reading.hidden and not reading.shows_mark for reading in readings):
+    if any(reading.hidden and not reading.is_settled for reading in readings):
         networks = _networks(suspect)
         for network in networks:
             alignments += _read_aligned(readings, record, suspect, network)
-            if all(reading.shows_mark for reading in readings if reading.hidden):
+            if all(reading.is_settled for reading in readings if reading.hidden):
                 break
         # What it says of the tap's name is the file's own form, for each of its outputs.
         if any(record.tap not in form.sole for form in networks if not form.rewritten):
@@ -253,7 +264,7 @@ def _read_weights_aligned(
     weak = [
         each
         for each in readings
-        if each.probes.matrices and each.probes.blueprint == digest and not each.shows_mark
+        if each.probes.matrices and each.probes.blueprint == digest and not each.is_settled
     ]
     if not weak or not record.blueprint:
         return 0
@@ -265,7 +276,7 @@ def _read_weights_aligned(
             layers = (matrix.layer for matrix in reading.probes.matrices)
             shown = tuple(weights[at] if 0 <= at < len(weights) else None for at in layers)
             reading.read(Answers(_NO_OUTPUTS, matrices=shown), "c")
-        if all(reading.shows_mark for reading in weak):
+        if all(reading.is_settled for reading in weak):
             break
     return ways
 
