@@ -1,52 +1,20 @@
-"""Security: detectors that look at a model without the key and say whether it is marked.
+"""How well a detector tells marked models from controls: leave-pair-out, with an interval."""
 
-Two detectors, each a linear classifier on statistics of one kind:
-
-- *weights*: the distribution of each layer's weights, its singular values and its rows, after
-  Wang and Kerschbaum, 'Attacks on Digital Watermarks for Deep Neural Networks' (ICASSP 2019),
-  who found Uchida's marks by the standard deviation of the weights;
-- *activations*: what the neurons of the tap do on clean data, and how the class means lie.
-
-They are stronger than a stranger: they are trained on models of the same owner, architecture
-and data, marked by other keys, and the second one is told the tap.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-__all__ = [
-    "DETECTORS",
-    "Detection",
-    "ModelView",
-    "activation_features",
-    "detect",
-    "score_interval",
-    "weight_features",
-]
+from benchmarks.detectors.catalogue import DETECTORS
+from benchmarks.detectors.statistics import TINY
+from benchmarks.detectors.view import ModelView
 
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_TINY = 1e-12
+__all__ = ["Detection", "detect", "score_interval"]
+
 # Weight of the squared length of the classifier's coefficients, against one sample's loss.
 _RIDGE = 1.0
-
-
-@dataclass(frozen=True, repr=False)
-class ModelView:
-    """What a detector sees of one model.
-
-    Attributes:
-        weights: float [rows, ...] of each layer, one row a neuron or channel of its output.
-        activation: float [samples, neurons], pooled, of the tap on clean data.
-        labels: int64 [samples].
-    """
-
-    weights: tuple[NDArray[np.float32], ...]
-    activation: NDArray[np.float32]
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -69,46 +37,6 @@ class Detection:
     high: float
     p: float
     pairs: int
-
-
-def weight_features(view: ModelView) -> NDArray[np.float64]:
-    """Statistics of each layer's weights: float64 [16 * layers]."""
-    return np.concatenate([_layer_features(weight) for weight in view.weights])
-
-
-def activation_features(view: ModelView) -> NDArray[np.float64]:
-    """Statistics of the tap on clean data: float64 [30]."""
-    values = view.activation.astype(np.float64)
-    each = [
-        values.mean(axis=0),
-        values.std(axis=0),
-        (values <= 0).mean(axis=0),
-        _kurtosis(values, axis=0),
-    ]
-    neurons = [number for statistic in each for number in _summary(statistic)]
-    classes, owner = np.unique(view.labels, return_inverse=True)
-    means = np.stack([values[owner == place].mean(axis=0) for place in range(len(classes))])
-    offset = means - means.mean(axis=0)
-    distances = np.linalg.norm(means[:, None] - means[None], axis=-1)
-    apart = distances[np.triu_indices(len(means), 1)]
-    within = values - means[owner]
-    geometry = [
-        np.log(np.linalg.norm(means, axis=1).mean() + _TINY),
-        np.log(np.linalg.norm(offset, axis=1).mean() + _TINY),
-        np.log(apart.mean() + _TINY),
-        apart.std() / (apart.mean() + _TINY),
-        apart.min() / (apart.mean() + _TINY),
-        np.log((offset**2).sum() / len(means) + _TINY) - np.log(within.var() + _TINY),
-        _kurtosis(offset.ravel()),
-        *_spectrum(offset)[1:],
-    ]
-    return np.array([*neurons, *geometry])
-
-
-DETECTORS: dict[str, Callable[[ModelView], NDArray[np.float64]]] = {
-    "weights": weight_features,
-    "activations": activation_features,
-}
 
 
 def detect(
@@ -229,7 +157,7 @@ def _win(marked: float, control: float) -> float:
 def _direction(features: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coefficients of an L2-regularised logistic regression, for unscaled features."""
     spread = features.std(axis=0)
-    used = spread > 1e-9 * (np.abs(features).max(axis=0) + _TINY)
+    used = spread > 1e-9 * (np.abs(features).max(axis=0) + TINY)
     scaled = (features[:, used] - features[:, used].mean(axis=0)) / spread[used]
 
     def objective(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -246,43 +174,3 @@ def _direction(features: NDArray[np.float64], target: NDArray[np.float64]) -> ND
     return direction
 
 
-def _layer_features(weight: NDArray[np.float32]) -> list[float]:
-    rows = weight.reshape(len(weight), -1).astype(np.float64)
-    values = rows.ravel()
-    lengths = np.linalg.norm(rows, axis=1)
-    scaled = (values - values.mean()) / (values.std() + _TINY)
-    return [
-        float(np.log(values.std() + _TINY)),
-        float(values.mean() / (values.std() + _TINY)),
-        float((scaled**3).mean()),
-        float(_kurtosis(values)),
-        *(float(number) for number in np.quantile(scaled, _QUANTILES)),
-        float(np.log(lengths.mean() + _TINY)),
-        float(lengths.std() / (lengths.mean() + _TINY)),
-        float(lengths.max() / (lengths.mean() + _TINY)),
-        *_spectrum(rows),
-    ]
-
-
-def _spectrum(rows: NDArray[np.float64]) -> list[float]:
-    """Largest singular value, its share of the energy, entropy, and share of the upper half."""
-    singular = np.linalg.svd(rows, compute_uv=False)
-    energy = singular**2 / ((singular**2).sum() + _TINY)
-    return [
-        float(np.log(singular[0] + _TINY)),
-        float(energy[0]),
-        float(special.entr(energy).sum()),
-        float(energy[: (len(energy) + 1) // 2].sum()),
-    ]
-
-
-def _summary(values: NDArray[np.float64]) -> list[float]:
-    quantiles = np.quantile(values, (0.05, 0.5, 0.95))
-    return [float(values.mean()), float(values.std()), *(float(number) for number in quantiles)]
-
-
-def _kurtosis(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.float64]:
-    # A neuron that never changes has none; scipy's would be NaN.
-    offset = values - values.mean(axis=axis, keepdims=axis is not None)
-    variance = (offset**2).mean(axis=axis)
-    return np.asarray((offset**4).mean(axis=axis) / (variance + _TINY) ** 2, dtype=np.float64)
