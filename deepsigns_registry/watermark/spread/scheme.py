@@ -10,6 +10,7 @@ invent: the order in which a suspect's neurons are read (the blueprint), and whi
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from deepsigns_registry.watermark.scheme import (
     SchemeSecret,
 )
 from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.spread import hidden
 from deepsigns_registry.watermark.spread.flatten import flattened
 from deepsigns_registry.watermark.spread.objective import SpreadObjective
 from deepsigns_registry.watermark.spread.pattern import Carrier, carriers_of, pattern_of
@@ -50,22 +52,22 @@ class Spread:
 
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Chooses matrices and strength; see `Scheme.prepare`."""
+        options = preparation.options
         carriers = carriers_of(preparation.model, preparation.blueprint)
-        values = sum(each.matrix.rows * each.matrix.columns for each in carriers)
-        least = math.ceil((_WANTED_DEVIATIONS / _MOST_STRENGTH) ** 2)
-        if values < least:
-            raise InapplicableError(
-                f"spread: the model has {values} weights in matrices that can be read from a "
-                f"file, at least {least} are needed",
-                advice="mark this model with the other schemes",
-            )
-        strength = max(preparation.options.spread_strength, _WANTED_DEVIATIONS / math.sqrt(values))
+        values = _count(carriers)
+        most = _MOST_STRENGTH
+        if options.stealth:
+            most = hidden.STRENGTH
+            weights = dict(preparation.model.named_parameters())
+            carriers = [each for each in carriers if hidden.can_hide(weights[each.matrix.name])]
+        _check_enough(_count(carriers), most, values if options.stealth else None)
+        strength = max(options.spread_strength, _WANTED_DEVIATIONS / math.sqrt(_count(carriers)))
         matrices = [each.matrix for each in carriers]
         blueprint = np.frombuffer(preparation.blueprint.digest(), dtype=np.uint8)
         return SchemeSecret(
             scheme=self.name,
             meta={
-                "strength": min(strength, _MOST_STRENGTH),
+                "strength": min(strength, most),
                 "matrices": [list(matrix) for matrix in matrices],
             },
             arrays={
@@ -78,7 +80,7 @@ class Spread:
     def objective(
         self,
         secret: SchemeSecret,
-        options: MarkSettings,  # noqa: ARG002 - nothing is trained
+        options: MarkSettings,
         steps: int,  # noqa: ARG002
         device: torch.device,  # noqa: ARG002
     ) -> Objective:
@@ -87,7 +89,8 @@ class Spread:
         matrices = [each.matrix for each in carriers]
         key = secret.arrays["pattern_key"].tobytes()
         patterns = [pattern_of(key, matrices, index) for index in range(len(matrices))]
-        return SpreadObjective(carriers, patterns, float(str(secret.meta["strength"])))
+        strength = float(str(secret.meta["strength"]))
+        return SpreadObjective(carriers, patterns, strength, hidden=options.stealth)
 
     def probes(self, secret: SchemeSecret) -> Probes:
         """The matrices; see `Scheme.probes`."""
@@ -137,6 +140,38 @@ class Spread:
         expected = _pattern_key(subkey, secret.arrays["blueprint"])
         if not np.array_equal(secret.arrays["pattern_key"], expected):
             raise _forged("the key of its patterns")
+
+
+def _count(carriers: Sequence[Carrier]) -> int:
+    return sum(each.matrix.rows * each.matrix.columns for each in carriers)
+
+
+def _check_enough(values: int, strength: float, of: int | None) -> None:
+    """Refuses a model in which a pattern of this strength would not be read again.
+
+    Args:
+        values: How many weights can carry it.
+        strength: The most that is added.
+        of: How many could if it did not have to be hidden; None where it need not be.
+
+    Raises:
+        InapplicableError: There are too few.
+    """
+    least = math.ceil((_WANTED_DEVIATIONS / strength) ** 2)
+    if values >= least:
+        return
+    if of is None:
+        raise InapplicableError(
+            f"spread: the model has {values} weights in matrices that can be read from a file, "
+            f"at least {least} are needed",
+            advice="mark this model with the other schemes",
+        )
+    free = f" {of}, {values} of them neither frozen nor quantised" if values < of else f" {of}"
+    raise InapplicableError(
+        f"spread: a mark that nobody sees needs at least {least} weights in matrices that can be "
+        f"read from a file, the model has{free}",
+        advice="leave stealth out for this model",
+    )
 
 
 def _pattern_key(subkey: bytes, blueprint: NDArray[np.generic]) -> NDArray[np.uint8]:
