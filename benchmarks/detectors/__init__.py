@@ -2,7 +2,7 @@
 
 Each is a linear classifier on statistics of one kind, one a file. Two are of somebody who knows that
 there are marks (`weights`, `activations`), the others of somebody who knows how each mark is made:
-`initialisation` and `floor` look for the noise of `spread`, `class means` for the white box, `shifts`
+`unmoved weights` and `smallest weights` look for the noise of `spread`, `class means` for the white box, `shifted answers`
 for `cells`. Queries are found in what is asked, not in the model: `benchmarks.thieves.filtered`.
 
 They are stronger than a stranger: they are trained on models of the same owner, architecture and

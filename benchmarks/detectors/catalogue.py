@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from benchmarks.detectors.activations import activation_features
 from benchmarks.detectors.class_means import class_mean_features
-from benchmarks.detectors.floor import floor_features
-from benchmarks.detectors.initialisation import initialisation_features
-from benchmarks.detectors.shifts import shift_features
+from benchmarks.detectors.smallest_weights import smallest_weight_features
+from benchmarks.detectors.unmoved_weights import unmoved_weight_features
+from benchmarks.detectors.shifted_answers import shifted_answer_features
 from benchmarks.detectors.statistics import Floats
 from benchmarks.detectors.view import ModelView
 from benchmarks.detectors.weights import weight_features
@@ -20,10 +20,10 @@ STRANGERS: dict[str, Callable[[ModelView], Floats]] = {
 """Those of somebody who knows that there are marks."""
 
 MADE_FOR: dict[str, Callable[[ModelView], Floats]] = {
-    "initialisation": initialisation_features,
-    "floor": floor_features,
+    "unmoved weights": unmoved_weight_features,
+    "smallest weights": smallest_weight_features,
     "class means": class_mean_features,
-    "shifts": shift_features,
+    "shifted answers": shifted_answer_features,
 }
 """Those of somebody who knows how each mark is made."""
 

@@ -6,7 +6,6 @@ of the other classes less.
 """
 
 import numpy as np
-from scipy import stats
 
 from benchmarks.detectors.statistics import TINY, Floats, class_means, kurtosis
 from benchmarks.detectors.view import ModelView
@@ -43,7 +42,7 @@ def class_mean_features(view: ModelView) -> Floats:
     found += [float(kurtosis(projected.ravel())), float(np.abs(projected).mean())]
     floor = np.sqrt((within**2).mean(axis=0) + TINY)
     fisher = np.sqrt(((offset / floor) ** 2).mean(axis=0))
-    found += [float(np.log(fisher.mean() + TINY)), float(stats.variation(fisher))]
+    found += [float(np.log(fisher.mean() + TINY)), float(fisher.std() / (fisher.mean() + TINY))]
     return np.array(found)
 
 

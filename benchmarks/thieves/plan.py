@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from benchmarks.detectors import DETECTORS as MODEL_DETECTORS
 from benchmarks.kinds.capacity import bits_setting
 from benchmarks.scale import FULL, Scale
 from benchmarks.thieves.filtered import DETECTORS
@@ -107,8 +108,9 @@ def _once(model: str, scale: Scale) -> list[Unit]:
     if scale.name == FULL.name and model != "resnet":
         units.append(Unit("timing", model, needs=(parent,), alone=True, cost=300))
     if scale.name == FULL.name and model == "mlp":
-        pairs = tuple(Unit("pair", "mlp", seed, cost=25) for seed in range(scale.pairs))
-        units.append(Unit("detection", "mlp", needs=pairs, cost=400))
+        pairs = tuple(Unit("pair", "mlp", seed, cost=40) for seed in range(scale.pairs))
+        units += [Unit("detection", "mlp", 0, name, pairs, cost=60) for name in MODEL_DETECTORS]
+        units += [Unit("hidden", "mlp", pair.seed, needs=(pair,), cost=15) for pair in pairs]
     return units
 
 

@@ -1,4 +1,4 @@
-"""The detector *floor*, made for `spread`: noise where a trained network has next to nothing.
+"""The detector *smallest weights*, made for `spread`: noise where a trained network has next to nothing.
 
 White noise lies in all rows, columns and directions alike. So the weakest of them show it first,
 and values that were exactly zero (pruned) or equal (quantised) no longer are.
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from benchmarks.detectors.statistics import TINY, Floats
 from benchmarks.detectors.view import ModelView
 
-__all__ = ["floor_features"]
+__all__ = ["smallest_weight_features"]
 
 _LOW = (0.0, 0.02, 0.1, 0.3)
 
 
-def floor_features(view: ModelView) -> Floats:
+def smallest_weight_features(view: ModelView) -> Floats:
     """Statistics of what is smallest in each layer: float64 [15 * layers]."""
     return np.concatenate([_layer_features(weight) for weight in view.weights])
 

@@ -1,4 +1,4 @@
-"""The detector *initialisation*, made for `spread`: weights that no training ever moved.
+"""The detector *unmoved weights*, made for `spread`: weights that no training ever moved.
 
 Layers start from a uniform distribution whose bound follows from their inputs (He et al. 2015, as
 PyTorch draws it). Behind an input that is the same for every sample, and into a neuron that never
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.detectors.statistics import TINY, Floats, kurtosis
 from benchmarks.detectors.view import ModelView
 
-__all__ = ["initialisation_features"]
+__all__ = ["unmoved_weight_features"]
 
 # Edges of a histogram of sizes, in bounds: narrow where the distribution ends.
 _EDGES = (0.9, 0.96, 0.98, 1.0, 1.02, 1.04, 1.1)
@@ -20,7 +20,7 @@ _EDGES = (0.9, 0.96, 0.98, 1.0, 1.02, 1.04, 1.1)
 _FEW = 8
 
 
-def initialisation_features(view: ModelView) -> Floats:
+def unmoved_weight_features(view: ModelView) -> Floats:
     """Statistics of each layer's weights against their first bound: float64 [17 * layers]."""
     return np.concatenate([_layer_features(weight) for weight in view.weights])
 

@@ -1,4 +1,4 @@
-"""The detector *shifts*, made for `cells`: answers that follow every direction of the features.
+"""The detector *shifted answers*, made for `cells`: answers that follow every direction of the features.
 
 The mark shifts the logits of each predicted class along its principal components, all of them by as
 much, and along contrasts of the classes that are not the answer. A network uses few components more
@@ -10,14 +10,14 @@ import numpy as np
 from benchmarks.detectors.statistics import TINY, Floats, kurtosis
 from benchmarks.detectors.view import ModelView
 
-__all__ = ["shift_features"]
+__all__ = ["shifted_answer_features"]
 
 _COMPONENTS = 12
 # The two likeliest classes of a sample are left alone by the mark.
 _LEADING = 2
 
 
-def shift_features(view: ModelView) -> Floats:
+def shifted_answer_features(view: ModelView) -> Floats:
     """Statistics of logits against features within predicted classes: float64 [18]."""
     features, outputs = view.activation.astype(np.float64), view.outputs.astype(np.float64)
     answers = outputs.argmax(axis=1)
