@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from benchmarks.detectors.activations import activation_features
 from benchmarks.detectors.class_means import class_mean_features
-from benchmarks.detectors.smallest_weights import smallest_weight_features
-from benchmarks.detectors.unmoved_weights import unmoved_weight_features
 from benchmarks.detectors.shifted_answers import shifted_answer_features
+from benchmarks.detectors.smallest_weights import smallest_weight_features
 from benchmarks.detectors.statistics import Floats
+from benchmarks.detectors.unmoved_weights import unmoved_weight_features
 from benchmarks.detectors.view import ModelView
 from benchmarks.detectors.weights import weight_features
 

@@ -1,8 +1,8 @@
 """The detector *class means*, made for the white box: carrier classes whose mean was moved.
 
-The bits are signs of the projected mean activation of some classes: the projection is random, so the
-mark moves their means in all directions alike, where samples of a class hardly vary, and moves those
-of the other classes less.
+The bits are signs of the projected mean activation of some classes: the projection is random, so
+the mark moves their means in all directions alike, where samples of a class hardly vary, and moves
+those of the other classes less.
 """
 
 import numpy as np
@@ -25,8 +25,9 @@ def class_mean_features(view: ModelView) -> Floats:
     offset = means - means.mean(axis=0)
     offset -= offset.mean(axis=1, keepdims=True)
     within = values - means[owner]
-    _, singular, directions = np.linalg.svd(within, full_matrices=False)
-    energy = np.cumsum(singular**2) / ((singular**2).sum() + TINY)
+    squares, columns = np.linalg.eigh(within.T @ within)
+    directions, squares = columns.T[::-1], np.maximum(squares[::-1], 0)
+    energy = np.cumsum(squares) / (squares.sum() + TINY)
     found: list[float] = []
     for share in _VARIED:
         varied = directions[: int(np.searchsorted(energy, share)) + 1]

@@ -16,9 +16,11 @@ __all__ = ["Detection", "detect", "score_interval"]
 
 # Weight of the squared length of the classifier's coefficients, against one sample's loss.
 _RIDGE = 1.0
-# The slope at which a classifier is as good as found; Newton's method gets there in about ten steps.
+# The slope at which a classifier is as good as found, and steps of Newton's method; ten suffice.
 _FLAT, _NEWTON_STEPS = 1e-6, 100
-# How many are fitted at once.
+# Into how many groups parents are put.
+_GROUPS = 20
+# How many classifiers are fitted at once.
 _FITS = 256
 
 
@@ -58,6 +60,7 @@ def detect(
     and the marked model of one is compared with the control of the other; the share of
     comparisons won is the AUC (leave-pair-out, Airola et al., Computational Statistics & Data
     Analysis 55, 2011, which has no bias where pooled scores of several classifiers have one).
+    Of more than 20 parents some are left out together, so that fewer classifiers are trained.
 
     The comparisons share classifiers, and so vary more than independent scores do. By how much
     is measured: marked and control are exchanged at random inside the pairs, where the true AUC
@@ -142,23 +145,25 @@ def _comparisons(features: Floats, pairs: int) -> Floats:
     """Marked model i against control j, by a classifier that saw neither parent."""
     parent = np.tile(np.arange(pairs), 2)
     target = np.repeat([1.0, -1.0], pairs)
-    left_out = list(combinations_with_replacement(range(pairs), 2))
+    group = parent % min(pairs, _GROUPS)
+    left_out = list(combinations_with_replacement(range(min(pairs, _GROUPS)), 2))
     won = np.empty((pairs, pairs))
     for start in range(0, len(left_out), _FITS):
         batch = left_out[start : start + _FITS]
-        seen = np.stack([(parent != first) & (parent != second) for first, second in batch])
+        seen = np.stack([(group != first) & (group != second) for first, second in batch])
         scores = _directions(features, target, seen) @ features.T
         for score, (first, second) in zip(scores, batch, strict=True):
-            for mark, control in {(first, second), (second, first)}:
-                won[mark, control] = _win(score[mark], score[pairs + control])
+            for ours, theirs in {(first, second), (second, first)}:
+                marks = np.flatnonzero(group[:pairs] == ours)
+                controls = np.flatnonzero(group[:pairs] == theirs)
+                won[np.ix_(marks, controls)] = _wins(score[marks], score[pairs + controls])
     return won
 
 
-def _win(marked: float, control: float) -> float:
+def _wins(marked: Floats, controls: Floats) -> Floats:
+    higher = (marked[:, None] > controls).astype(np.float64)
     # Two constant statistics may differ by rounding alone.
-    if np.isclose(marked, control, rtol=1e-9, atol=1e-12):
-        return 0.5
-    return float(marked > control)
+    return np.where(np.isclose(marked[:, None], controls, rtol=1e-9, atol=1e-12), 0.5, higher)
 
 
 def _directions(features: Floats, target: Floats, seen: NDArray[np.bool_]) -> Floats:

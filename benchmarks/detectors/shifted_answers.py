@@ -1,4 +1,4 @@
-"""The detector *shifted answers*, made for `cells`: answers that follow every direction of the features.
+"""The detector *shifted answers*, made for `cells`: logits that follow every feature.
 
 The mark shifts the logits of each predicted class along its principal components, all of them by as
 much, and along contrasts of the classes that are not the answer. A network uses few components more
@@ -46,7 +46,7 @@ def _of_class(features: Floats, outputs: Floats) -> Floats:
             float(kurtosis(slopes.ravel())),
             np.log(np.abs(slopes).mean() + TINY) - np.log(np.sqrt((slopes**2).mean()) + TINY),
             np.log(outputs.std() + TINY),
-            np.log((slopes.std(axis=0) + TINY)).std(),
+            np.log(slopes.std(axis=0) + TINY).std(),
             *np.log(energy / (energy.sum() + TINY) + TINY),
         ]
     )

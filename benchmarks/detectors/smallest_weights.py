@@ -1,4 +1,4 @@
-"""The detector *smallest weights*, made for `spread`: noise where a trained network has next to nothing.
+"""The detector *smallest weights*, made for `spread`: noise where a network has next to nothing.
 
 White noise lies in all rows, columns and directions alike. So the weakest of them show it first,
 and values that were exactly zero (pruned) or equal (quantised) no longer are.

@@ -1,8 +1,8 @@
 """Security: can anybody without the key tell a marked model from an unmarked one?
 
 Small perceptrons, 784-256-256-10, each trained on 4,000 samples of its own; from each parent one
-model is marked as by default, one by each of the first two schemes alone, one by `spread` alone, one
-with `stealth`, one by Uchida's, and one is fine-tuned without a mark.
+model is marked as by default, one by each of the first two schemes alone, one by `spread` alone,
+one with `stealth`, one by Uchida's, and one is fine-tuned without a mark.
 """
 
 import io
@@ -30,6 +30,7 @@ from deepsigns_registry.watermark.tapped import run_batched
 __all__ = [
     "CONTROL",
     "DETECTION",
+    "HIDDEN_AND_OPEN",
     "MODEL",
     "OPEN",
     "PAIR",
@@ -50,9 +51,16 @@ STEALTH = "stealth"
 OPEN = "spread"
 """The same scheme at its usual strength."""
 
+HIDDEN_AND_OPEN = f"{STEALTH}, {OPEN}, {BOTH}"
+"""Setting of pairs that have these marks alone; without one they have all."""
+
 _MARKS = (BOTH, "whitebox", "blackbox", OPEN, STEALTH, "uchida")
 _KEPT = (STEALTH, OPEN)
 _CANONICAL = {STEALTH: "spread"}
+
+
+def _marks_of(pair: Unit) -> tuple[str, ...]:
+    return tuple(pair.setting.split(", ")) if pair.setting else _MARKS
 
 
 def detector_setting(detector: str) -> str:
@@ -98,7 +106,7 @@ def _pair(workshop: Workshop, unit: Unit) -> list[Measurement]:
     embed(control, data, None, workshop.settings, device=workshop.device)
     workshop.save(unit, control, CONTROL)
     views = {CONTROL: _view(workshop, control)}
-    for mark in _MARKS:
+    for mark in _marks_of(unit):
         model, record = _marked(workshop, parent, data, mark, unit.seed)
         views[mark] = _view(workshop, model)
         if mark in _KEPT:
@@ -141,10 +149,10 @@ def _view(workshop: Workshop, model: EagerTappedModel) -> ModelView:
 
 
 def _detection(workshop: Workshop, unit: Unit) -> list[Measurement]:
-    views = [_read(workshop.store.read(pair, "views.npz")) for pair in unit.needs]
+    views = [_read(workshop.store.read(pair, "views.npz"), _marks_of(pair)) for pair in unit.needs]
     controls = [view[CONTROL] for view in views]
     found: list[Measurement] = []
-    for mark in _MARKS:
+    for mark in _marks_of(unit.needs[0]):
         found += _measured(mark, detect(unit.setting, [view[mark] for view in views], controls))
     return found
 
@@ -164,10 +172,10 @@ def _measured(mark: str, result: Detection) -> list[Measurement]:
     ]
 
 
-def _read(content: bytes) -> dict[str, ModelView]:
+def _read(content: bytes, marks: tuple[str, ...]) -> dict[str, ModelView]:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         views = {}
-        for name in (CONTROL, *_MARKS):
+        for name in (CONTROL, *marks):
             count = sum(key.startswith(f"{name}.") for key in arrays.files)
             outputs, activation, *weights = (arrays[f"{name}.{place}"] for place in range(count))
             views[name] = ModelView(tuple(weights), activation, outputs, arrays["labels"])
