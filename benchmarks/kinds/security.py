@@ -106,11 +106,13 @@ def _pair(workshop: Workshop, unit: Unit) -> list[Measurement]:
     embed(control, data, None, workshop.settings, device=workshop.device)
     workshop.save(unit, control, CONTROL)
     views = {CONTROL: _view(workshop, control)}
+    blueprint = workshop.blueprint(parent)
     for mark in _marks_of(unit):
         model, record = _marked(workshop, parent, data, mark, unit.seed)
         views[mark] = _view(workshop, model)
         if mark in _KEPT:
             workshop.save(unit, model, mark)
+            record = record.with_tap("", blueprint)
             workshop.store.write(unit, f"{mark}.record", record.to_bytes())
     arrays = {
         f"{name}.{place}": array
@@ -131,8 +133,7 @@ def _marked(
     settings = replace(workshop.settings, stealth=mark == STEALTH)
     schemes = None if mark == BOTH else named_schemes([_CANONICAL.get(mark, mark)])
     root = key_of("security", mark, seed)
-    record = workshop.mark(model, data, root, settings, schemes)
-    return model, record.with_tap("", workshop.blueprint(parent), schemes=schemes)
+    return model, workshop.mark(model, data, root, settings, schemes)
 
 
 def _view(workshop: Workshop, model: EagerTappedModel) -> ModelView:

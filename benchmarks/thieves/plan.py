@@ -36,7 +36,7 @@ _SLOW_QUICK_SAMPLES = 4_000
 # Models of other seeds than any that is marked.
 _SIBLING = 50
 # Of 20 pairs chance alone lifts one of six detectors above 0.6 every other time.
-_PAIRS = 60
+_PAIRS = 40
 # Seconds of one pass over 1,000 samples on one core.
 _PASS = {"mlp": 0.03}
 _SLOW_PASS = 0.35
@@ -122,14 +122,10 @@ def _once(model: str, scale: Scale) -> list[Unit]:
 def _hidden(scale: Scale) -> list[Unit]:
     """Whether anybody sees the marks, and what is left of the one that is hidden."""
     pairs = [Unit("pair", "mlp", seed, HIDDEN_AND_OPEN, cost=20) for seed in range(_PAIRS)]
-    found = [Unit("detection", "mlp", 0, name, tuple(pairs), cost=60) for name in MODEL_DETECTORS]
-    return [
-        *found,
-        *(
-            Unit("hidden", "mlp", pair.seed, needs=(pair,), cost=25)
-            for pair in pairs[: scale.seeds]
-        ),
-    ]
+    units = [Unit("detection", "mlp", 0, name, tuple(pairs), cost=60) for name in MODEL_DETECTORS]
+    for seed, pair in enumerate(pairs[: scale.seeds]):
+        units.append(Unit("hidden", "mlp", seed, needs=(pair,), cost=25))
+    return units
 
 
 def _takes_long(robbery: Robbery) -> bool:
