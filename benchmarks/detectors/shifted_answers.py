@@ -26,7 +26,7 @@ def shifted_answer_features(view: ModelView) -> Floats:
         rows = answers == place
         if rows.sum() > 3 * _COMPONENTS:
             found.append(_of_class(features[rows], outputs[rows]))
-    return np.mean(found, axis=0)
+    return np.asarray(np.mean(found, axis=0), dtype=np.float64)
 
 
 def _of_class(features: Floats, outputs: Floats) -> Floats:

@@ -89,8 +89,10 @@ class Marked:
 
 def marked(home: Path) -> Marked:
     """Marks it as a worker does, with the owner's key."""
+    for name in ("owner", "worker"):
+        generate_signing_key(home / f"{name}.pem", home / f"{name}.pub.pem")
     kept: dict[str, Unmarked] = {}
-    record = prepared(home, kept=kept).record
+    record = prepared(home, kept=kept, owner=owner_identity(home / "owner.pub.pem")).record
     (home / "out").mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -152,14 +154,11 @@ def test_weights_in_another_order_show_it(story: Marked, tmp_path: Path) -> None
 
 
 def test_a_third_party_sees_it(story: Marked, tmp_path: Path) -> None:
-    for name in ("owner", "worker"):
-        generate_signing_key(tmp_path / f"{name}.pem", tmp_path / f"{name}.pub.pem")
-    owner = owner_identity(tmp_path / "owner.pub.pem")
-    signer = FileSigner(tmp_path / "worker.pem")
+    signer = FileSigner(story.home / "worker.pem")
     sign_folder(
         story.folder,
         signer,
-        owner=root.owner.hex(),
+        owner=story.record.root.owner.hex(),
         commitments=story.record.commitments(),
         manifest_root=story.record.manifest.root,
         parent=Parent(name="m", version="1", digest="0" * 64),
@@ -169,14 +168,14 @@ def test_a_third_party_sees_it(story: Marked, tmp_path: Path) -> None:
     out = tmp_path / "evidence.zip"
     export_evidence(
         bundle=read_bundle(story.folder),
-        policy=Policy.trusting([tmp_path / "worker.pub.pem"], "watermark"),
+        policy=Policy.trusting([story.home / "worker.pub.pem"], "watermark"),
         record=story.record,
         schemes=("spread",),
-        owner_public_key=tmp_path / "owner.pub.pem",
+        owner_public_key=story.home / "owner.pub.pem",
         suspect=onnx_file(story.folder),
         out=out,
     )
-    result = verify_evidence(out, onnx_file(story.folder), tmp_path / "worker.pub.pem")
+    result = verify_evidence(out, onnx_file(story.folder), story.home / "worker.pub.pem")
     assert result.verdict.word == "present"
 
 
