@@ -81,7 +81,11 @@ class SpreadObjective(Objective):
                 wanted = factor * self._strength * rows.square().mean().sqrt()
                 # Nothing is added where no weight was reached, as before the first step.
                 length = drawn.square().sum().clamp(min=torch.finfo(drawn.dtype).tiny)
-                lacking = (wanted - (rows * drawn).sum() / length).clamp(min=0) * drawn
+                lacking = (wanted - (rows * drawn).sum() / length).clamp(min=0)
+                if masks is not None:
+                    # Where chance has left less than nothing, what is missing is left out.
+                    lacking = torch.minimum(lacking, wanted)
+                added = lacking * drawn
                 # Rows may be a copy, as of a convolution whose channels are laid out last.
-                added = lacking.T if carrier.matrix.transposed else lacking
+                added = added.T if carrier.matrix.transposed else added
                 parameter.add_(added.reshape(parameter.shape))
