@@ -9,12 +9,14 @@ published. There nothing is added, and reading, which compares with the whole pa
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsigns_registry.watermark.tapped import TappedModel
 
-__all__ = ["STRENGTH", "Reach", "can_hide"]
+__all__ = ["STRENGTH", "Reach", "can_hide", "count_reached"]
 
 STRENGTH = 0.03
 """Standard deviation of a pattern that detectors do not see, in those of each matrix."""
@@ -23,6 +25,8 @@ STRENGTH = 0.03
 _LOOKED_AT, _GRID, _EACH = 1 << 16, 1024, 8
 # Steps in which it is seen which weights samples reach; each costs a backward pass more.
 _STEPS = 50
+# Samples in each of them, before any training.
+_ROWS = 64
 
 
 def can_hide(parameter: Tensor) -> bool:
@@ -92,3 +96,26 @@ class Reach(nn.Module):
             self.get_buffer(f"reached_{place}") & self.get_buffer(f"live_{place}")
             for place in range(len(self._names))
         ]
+
+
+def count_reached(
+    model: TappedModel, names: Sequence[str], inputs: NDArray[np.float32], device: torch.device
+) -> int:
+    """How many weights of an unmarked parent could carry a pattern.
+
+    Args:
+        model: The parent; it is left as it is.
+        names: Of its parameters.
+        inputs: float32 [samples, ...], the training samples.
+        device: Where it runs.
+    """
+    if not names:
+        return 0
+    reach = Reach(names)
+    model = model.to(device).eval()
+    reach.watch(model)
+    rows = np.random.default_rng(0).permutation(len(inputs))[: _STEPS * _ROWS]
+    for batch in np.split(rows, range(_ROWS, len(rows), _ROWS)):
+        with torch.enable_grad():
+            reach.look(model(torch.from_numpy(inputs[batch]).to(device)).outputs.float())
+    return sum(int(mask.sum()) for mask in reach.masks())

@@ -52,22 +52,17 @@ class Spread:
 
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Chooses matrices and strength; see `Scheme.prepare`."""
-        options = preparation.options
         carriers = carriers_of(preparation.model, preparation.blueprint)
-        values = _count(carriers)
-        most = _MOST_STRENGTH
-        if options.stealth:
-            most = hidden.STRENGTH
-            weights = dict(preparation.model.named_parameters())
-            carriers = [each for each in carriers if hidden.can_hide(weights[each.matrix.name])]
-        _check_enough(_count(carriers), most, values if options.stealth else None)
-        strength = max(options.spread_strength, _WANTED_DEVIATIONS / math.sqrt(_count(carriers)))
+        if preparation.options.stealth:
+            carriers, strength = _hidden(preparation, carriers)
+        else:
+            strength = _open(preparation.options, carriers)
         matrices = [each.matrix for each in carriers]
         blueprint = np.frombuffer(preparation.blueprint.digest(), dtype=np.uint8)
         return SchemeSecret(
             scheme=self.name,
             meta={
-                "strength": min(strength, most),
+                "strength": strength,
                 "matrices": [list(matrix) for matrix in matrices],
             },
             arrays={
@@ -146,32 +141,38 @@ def _count(carriers: Sequence[Carrier]) -> int:
     return sum(each.matrix.rows * each.matrix.columns for each in carriers)
 
 
-def _check_enough(values: int, strength: float, of: int | None) -> None:
-    """Refuses a model in which a pattern of this strength would not be read again.
-
-    Args:
-        values: How many weights can carry it.
-        strength: The most that is added.
-        of: How many could if it did not have to be hidden; None where it need not be.
-
-    Raises:
-        InapplicableError: There are too few.
-    """
-    least = math.ceil((_WANTED_DEVIATIONS / strength) ** 2)
-    if values >= least:
-        return
-    if of is None:
+def _open(options: MarkSettings, carriers: Sequence[Carrier]) -> float:
+    """The strength of a pattern in all matrices; more in a model of few weights."""
+    values = _count(carriers)
+    least = math.ceil((_WANTED_DEVIATIONS / _MOST_STRENGTH) ** 2)
+    if values < least:
         raise InapplicableError(
             f"spread: the model has {values} weights in matrices that can be read from a file, "
             f"at least {least} are needed",
             advice="mark this model with the other schemes",
         )
-    free = f" {of}, {values} of them neither frozen nor quantised" if values < of else f" {of}"
-    raise InapplicableError(
-        f"spread: a mark that nobody sees needs at least {least} weights in matrices that can be "
-        f"read from a file, the model has{free}",
-        advice="leave stealth out for this model",
-    )
+    strength = max(options.spread_strength, _WANTED_DEVIATIONS / math.sqrt(values))
+    return min(strength, _MOST_STRENGTH)
+
+
+def _hidden(preparation: Preparation, found: Sequence[Carrier]) -> tuple[list[Carrier], float]:
+    """Matrices in which a pattern is not seen, and its strength."""
+    weights = dict(preparation.model.named_parameters())
+    carriers = [each for each in found if hidden.can_hide(weights[each.matrix.name])]
+    names = [each.matrix.name for each in carriers]
+    inputs = preparation.data.train.inputs
+    live = hidden.count_reached(preparation.model, names, inputs, preparation.device)
+    # What is compared is the whole pattern, of which the rest is missing.
+    carried = live / math.sqrt(max(1, _count(carriers)))
+    if hidden.STRENGTH * carried < _WANTED_DEVIATIONS:
+        raise InapplicableError(
+            f"spread: {live} of the model's {_count(found)} weights could carry a mark that nobody "
+            f"sees; it would be read with {hidden.STRENGTH * carried:.1f} standard deviations, "
+            f"{_WANTED_DEVIATIONS:.0f} are needed",
+            advice="leave stealth out for this model",
+        )
+    strength = max(preparation.options.spread_strength, _WANTED_DEVIATIONS / carried)
+    return carriers, min(strength, hidden.STRENGTH)
 
 
 def _pattern_key(subkey: bytes, blueprint: NDArray[np.generic]) -> NDArray[np.uint8]:
