@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchmarks.detectors import DETECTORS
 from benchmarks.kinds.capacity import BITS, bits_setting
 from benchmarks.kinds.finetuned import FINETUNINGS
 from benchmarks.kinds.nulls import STRANGERS
@@ -163,8 +164,8 @@ class _Planner:
         ]
 
     def security(self) -> list[Unit]:
-        pairs = tuple(Unit("pair", "mlp", seed, cost=25) for seed in range(self.scale.pairs))
-        return [Unit("detection", "mlp", needs=pairs, cost=400)]
+        pairs = tuple(Unit("pair", "mlp", seed, cost=40) for seed in range(self.scale.pairs))
+        return [Unit("detection", "mlp", 0, name, pairs, cost=60) for name in DETECTORS]
 
     def generality(self) -> list[Unit]:
         seeds = min(_GENERALITY_SEEDS, self.scale.seeds)

@@ -11,9 +11,16 @@ import re
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -132,6 +139,8 @@ class ModelSettings(_Section):
     cells_margin: float = Field(default=1.5, gt=0)
     # Beyond a tenth of its own deviation a pattern is no small change any more.
     spread_strength: float = Field(default=0.05, gt=0, le=0.1)
+    # Only what detectors do not see: `spread`, weaker, and left out where it would show.
+    stealth: bool = False
     pruning_masks: float = Field(default=0.0, ge=0, lt=1)
     weight_noise: float = Field(default=0.0, ge=0)
     max_accuracy_drop: float = Field(default=0.01, ge=0, le=1)
@@ -142,6 +151,12 @@ class ModelSettings(_Section):
     seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool = True
+
+    @model_validator(mode="after")
+    def _only_hidden(self) -> Self:
+        if self.stealth and self.schemes not in (None, ("spread",)):
+            raise ValueError("stealth embeds the scheme spread alone; leave schemes out")
+        return self
 
     @field_validator("schemes")
     @classmethod

@@ -16,6 +16,7 @@ from benchmarks.kinds.security import DETECTION, PAIR
 from benchmarks.kinds.thief import THIEF
 from benchmarks.kinds.timing import TIMING
 from benchmarks.thieves.filtered import FILTERED
+from benchmarks.thieves.hidden import HIDDEN
 from benchmarks.thieves.nulls import READ_NULLS
 from benchmarks.thieves.released import RELEASED
 from benchmarks.thieves.rewritten import REWRITTEN
@@ -44,5 +45,6 @@ KINDS: dict[str, Kind] = {
     "rewritten": REWRITTEN,
     "robbed": ROBBED,
     "filtered": FILTERED,
+    "hidden": HIDDEN,
     "read-nulls": READ_NULLS,
 }

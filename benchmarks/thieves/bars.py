@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from benchmarks.bars import Bar
+from benchmarks.detectors import DETECTORS as MODEL_DETECTORS
 from benchmarks.kinds.capacity import bits_setting
 from benchmarks.kinds.control import FLIPS
+from benchmarks.kinds.security import MODEL, STEALTH
+from benchmarks.kinds.security import detector_setting as model_detector_setting
 from benchmarks.measurement import BOTH, Row
 from benchmarks.scale import Scale
 from benchmarks.speed import EMBEDDING, EXTRACTION, PLAIN, PLAIN_LARGER
 from benchmarks.thieves.filtered import DETECTORS, detector_setting
+from benchmarks.thieves.hidden import HIDDEN_CRITERION, hidden_settings
 from benchmarks.thieves.nulls import LEVELS, NULL_SETTING, rate_at
 from benchmarks.thieves.plan import BITS, MODELS, samples_of
 from benchmarks.thieves.reading import ADJUSTED, CRITERION
@@ -29,7 +33,7 @@ def bars_of(scale: Scale, schemes: Sequence[str]) -> tuple[Bar, ...]:
             many samples or seeds is not.
         schemes: Names of the schemes that were read.
     """
-    return (*_robbed(scale), *_nulls(schemes), *_prices())
+    return (*_robbed(scale), *_nulls(schemes), *_hidden(), *_prices())
 
 
 def judged(rows: Sequence[Row], scale: Scale, *, full: bool) -> list[Row]:
@@ -91,6 +95,15 @@ def _nulls(schemes: Sequence[str]) -> Iterator[Bar]:
         _at_most(0),
         at_any_scale=True,
     )
+
+
+def _hidden() -> Iterator[Bar]:
+    for detector in MODEL_DETECTORS:
+        setting = model_detector_setting(detector)
+        yield Bar(HIDDEN_CRITERION, STEALTH, setting, "AUC", "AUC <= 0.6", _at_most(0.6), (MODEL,))
+    for setting in hidden_settings():
+        words = "stealth p <= 1e-12"
+        yield Bar(HIDDEN_CRITERION, STEALTH, setting, ADJUSTED, words, _at_most(-12), (MODEL,))
 
 
 def _prices() -> Iterator[Bar]:

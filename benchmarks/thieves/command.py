@@ -16,7 +16,7 @@ from benchmarks.results import Results, write_results
 from benchmarks.scale import FULL
 from benchmarks.table import insert
 from benchmarks.thieves.bars import judged
-from benchmarks.thieves.plan import MODELS, QUICK, REWRITE, planned, samples_of
+from benchmarks.thieves.plan import HIDDEN, MODELS, QUICK, REWRITE, planned, samples_of
 from benchmarks.thieves.robberies import robberies
 from benchmarks.thieves.table import BEGIN, markdown, terminal
 from benchmarks.units import write_atomically
@@ -28,7 +28,7 @@ __all__ = ["add_command"]
 _RESULTS = "thieves.json"
 _ATTACKS = tuple(
     dict.fromkeys(
-        [*(found.attack for found in robberies("mlp", 1) if found.attack), REWRITE],
+        [*(found.attack for found in robberies("mlp", 1) if found.attack), REWRITE, HIDDEN],
     )
 )
 _QUICK_MODELS = ("mlp", "cnn")

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from benchmarks.detectors import DETECTORS as MODEL_DETECTORS
 from benchmarks.kinds.capacity import bits_setting
+from benchmarks.kinds.security import HIDDEN_AND_OPEN
 from benchmarks.scale import FULL, Scale
 from benchmarks.thieves.filtered import DETECTORS
 from benchmarks.thieves.nulls import size_of
@@ -11,7 +13,7 @@ from benchmarks.thieves.rewritten import rewrite_settings
 from benchmarks.thieves.robberies import Robbery, robberies
 from benchmarks.units import Unit
 
-__all__ = ["BITS", "MODELS", "QUICK", "REWRITE", "planned", "samples_of"]
+__all__ = ["BITS", "HIDDEN", "MODELS", "QUICK", "REWRITE", "planned", "samples_of"]
 
 MODELS = ("mlp", "cnn", "resnet")
 BITS = 1280
@@ -19,6 +21,9 @@ BITS = 1280
 
 REWRITE = "rewrite"
 """Name of the family in the catalogue."""
+
+HIDDEN = "detectors"
+"""Name of what looks at models without the key."""
 
 QUICK = replace(FULL, name="thieves-quick", seeds=1, validation=4_000, repetitions=1)
 
@@ -30,6 +35,8 @@ _QUICK_SAMPLES = {"mlp": 12_000}
 _SLOW_QUICK_SAMPLES = 4_000
 # Models of other seeds than any that is marked.
 _SIBLING = 50
+# Of 20 pairs chance alone lifts one of six detectors above 0.6 every other time.
+_PAIRS = 40
 # Seconds of one pass over 1,000 samples on one core.
 _PASS = {"mlp": 0.03}
 _SLOW_PASS = 0.35
@@ -57,6 +64,9 @@ def planned(models: Sequence[str], scale: Scale, only: Sequence[str] = ()) -> li
             units += _of_seed(model, seed, scale, only)
         if not only:
             units += _once(model, scale)
+    hidden = HIDDEN in only if only else scale.name == FULL.name
+    if "mlp" in models and hidden:
+        units += _hidden(scale)
     return units
 
 
@@ -64,7 +74,7 @@ def _of_seed(model: str, seed: int, scale: Scale, only: Sequence[str]) -> list[U
     samples = samples_of(model, scale)
     parent, marked = _parent(model, seed, scale), _marked(model, seed, scale)
     released = Unit("released", model, seed, needs=(marked, parent), cost=10)
-    units = [released]
+    units = [] if HIDDEN in only else [released]
     for robbery in robberies(model, samples):
         left_out = _is_short(model, scale) and _takes_long(robbery)
         if left_out or (only and robbery.attack not in only):
@@ -106,9 +116,15 @@ def _once(model: str, scale: Scale) -> list[Unit]:
         ]
     if scale.name == FULL.name and model != "resnet":
         units.append(Unit("timing", model, needs=(parent,), alone=True, cost=300))
-    if scale.name == FULL.name and model == "mlp":
-        pairs = tuple(Unit("pair", "mlp", seed, cost=25) for seed in range(scale.pairs))
-        units.append(Unit("detection", "mlp", needs=pairs, cost=400))
+    return units
+
+
+def _hidden(scale: Scale) -> list[Unit]:
+    """Whether anybody sees the marks, and what is left of the one that is hidden."""
+    pairs = [Unit("pair", "mlp", seed, HIDDEN_AND_OPEN, cost=20) for seed in range(_PAIRS)]
+    units = [Unit("detection", "mlp", 0, name, tuple(pairs), cost=60) for name in MODEL_DETECTORS]
+    for seed, pair in enumerate(pairs[: scale.seeds]):
+        units.append(Unit("hidden", "mlp", seed, needs=(pair,), cost=25))
     return units
 
 

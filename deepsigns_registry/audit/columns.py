@@ -115,6 +115,15 @@ _OURS = (
         total_name="spread_values",
         count_name="spread_deviations",
     ),
+    Column(
+        scheme="cells",
+        title="Natural inputs",
+        label="natural inputs",
+        heading="Signs",
+        unit="signs",
+        total_name="cells_signs",
+        count_name="cells_matches",
+    ),
 )
 
 ALWAYS_WRITTEN = tuple(column.scheme for column in _OURS)
@@ -122,7 +131,7 @@ ALWAYS_WRITTEN = tuple(column.scheme for column in _OURS)
 
 
 def columns(schemes: Iterable[str]) -> tuple[Column, ...]:
-    """The columns of these schemes: white box, black box, weights, then the others by name.
+    """The columns of these schemes: our own in the order of marks, then the others by name.
 
     Examples:
         >>> [column.title for column in columns(["uchida", "blackbox"])]

@@ -12,6 +12,9 @@ from deepsigns_registry.registry.versions import VersionRef
 from deepsigns_registry.retraining.stage import StageResult, run_program
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from deepsigns_registry.watermark.record import WatermarkRecord
 
 __all__ = ["check_mark", "checked_fidelity", "mark_size", "score_name"]
@@ -61,13 +64,19 @@ def score_name(settings: Settings, model: str) -> str:
     return SCORES[settings.model(model).task]
 
 
-def check_mark(marked: Path, record: "WatermarkRecord", commitments: int) -> None:
+def check_mark(
+    marked: Path,
+    record: "WatermarkRecord",
+    commitments: int,
+    samples: "NDArray[np.float32]",
+) -> None:
     """Reads the mark from the files that will be signed: the ONNX file, then the program.
 
     Args:
         marked: Folder of the marked version.
         record: The secret.
         commitments: Of this owner so far; every one of them is a try.
+        samples: By which program and file are compared where no scheme asks for answers.
 
     Raises:
         RefusedError: The files do not carry the mark, or are not one model.
@@ -101,7 +110,7 @@ def check_mark(marked: Path, record: "WatermarkRecord", commitments: int) -> Non
             f"the marked files do not carry the mark that the marked model carried: {named}",
             advice="report this model: its export is not faithful",
         )
-    inputs = probe_inputs(record.secrets)
+    inputs = probe_inputs(record.secrets, samples)
     expected, _ = suspect.run(inputs, tap=None)
     (found,) = LocalEngine().run(run_program, [{"folder": marked, "inputs": inputs}])
     # A program in half precision rounds after every operation, its file does not.

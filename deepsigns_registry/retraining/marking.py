@@ -284,7 +284,7 @@ class _Session:
         fidelity = checked_fidelity(settings, source, result)
         progress(0.82, "reading the mark from the exported files")
         assemble(self._folder, stage / MARKED_PROGRAM, stage / MARKED_ONNX, marked)
-        check_mark(marked, record, index)
+        check_mark(marked, record, index, result.samples)
         created = datetime.now(UTC).replace(microsecond=0)
         predicate = self._predicate(marking, record, index, fidelity, created)
         progress(0.9, "signing")

@@ -47,6 +47,8 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
     from deepsigns_registry.watermark.whitebox import WhiteBox
     from deepsigns_registry.watermark.witness import KnowsTap
 
+    if model.stealth:
+        return [Spread()]
     if model.schemes is None:
         return None
     known = known_schemes()
@@ -62,13 +64,6 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
         raise ConfigurationError(
             f"scheme '{hidden[0]}' reads a tap that only scheme '{WhiteBox.name}' can verify",
             advice=f"add '{WhiteBox.name}' to schemes",
-        )
-    if {scheme.name for scheme in chosen} == {Spread.name}:
-        # What is given out is compared with its file by answers.
-        raise ConfigurationError(
-            f"scheme '{Spread.name}' asks a model nothing, so that a marked file could not be "
-            "compared with its program",
-            advice="add 'whitebox' or 'blackbox' to schemes",
         )
     return chosen
 

@@ -48,6 +48,7 @@ __all__ = [
 
 MARKED_PROGRAM = "model.pt2"
 MARKED_ONNX = "model.onnx"
+_COMPARED = 64
 _log = logging.getLogger(__name__)
 
 
@@ -76,10 +77,13 @@ class StageResult:
     Attributes:
         cost: What the mark costs on the validation samples.
         device: Where the stage ran.
+        samples: float32 [n, ...], some validation samples, by which the files are compared where
+            no scheme asks for answers.
     """
 
     cost: "Cost"
     device: str
+    samples: "NDArray[np.float32]"
 
 
 @dataclass(frozen=True)
@@ -240,6 +244,7 @@ def mark_model(
     return StageResult(
         cost=mark_cost(parent_outputs, marked_outputs, data.validation),
         device=device_name(device),
+        samples=data.validation.inputs[:_COMPARED],
     )
 
 

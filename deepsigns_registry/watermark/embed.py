@@ -235,6 +235,8 @@ class _Run:
             scheme.objective(secrets[scheme.name], fitting)
             for scheme in named_schemes(secrets, schemes)
         ]
+        for objective in self.objectives:
+            objective.watch(model)
         self.generator = torch.Generator().manual_seed(settings.seed + 1)
         self.autocast = autocast(settings.precision, device)
         self.layout = torch.contiguous_format

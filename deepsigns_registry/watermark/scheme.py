@@ -187,6 +187,13 @@ class Objective(nn.Module, ABC):
             sample_labels: int64 [samples].
         """
 
+    def watch(self, model: TappedModel) -> None:
+        """Is shown the model before its first step, or where a run goes on; by default nothing.
+
+        Args:
+            model: As the run found it; what a checkpoint holds is loaded after this.
+        """
+
     def settle(self, model: TappedModel, factor: float) -> None:
         """Puts into the weights what no training puts there; by default nothing.
 

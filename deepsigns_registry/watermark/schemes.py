@@ -73,12 +73,15 @@ def _plugged(name: str, schemes: Iterable[Scheme] | None) -> Scheme:
 
 
 def probe_inputs(
-    secrets: Mapping[str, SchemeSecret], schemes: Iterable[Scheme] | None = None
+    secrets: Mapping[str, SchemeSecret],
+    ordinary: NDArray[np.float32],
+    schemes: Iterable[Scheme] | None = None,
 ) -> NDArray[np.float32]:
     """Everything that a suspect is asked by the schemes of these secrets: float32 [n, ...].
 
     Args:
-        secrets: By scheme; one of them at least asks for answers.
+        secrets: By scheme.
+        ordinary: Samples that are asked where none of them asks for answers.
         schemes: See `named_schemes`.
 
     Raises:
@@ -86,4 +89,5 @@ def probe_inputs(
     """
     found = named_schemes(secrets, schemes)
     probes = [scheme.probes(secrets[scheme.name]).inputs for scheme in found]
-    return np.concatenate([inputs for inputs in probes if len(inputs)])
+    asked = [inputs for inputs in probes if len(inputs)]
+    return np.concatenate(asked or [ordinary])

@@ -44,6 +44,8 @@ class MarkSettings:
         warm_up: Share of the steps in which the learning rate rises, in [0, 1).
         spread_strength: Standard deviation of the pattern in the weights, in those of each
             matrix; more, up to 0.1, where a model has few weights.
+        stealth: Whether the pattern in the weights must not be seen by somebody who knows the
+            method: it is weaker, and left out where it would show.
         pruning_masks: Hardening: every other step sees the model with its smallest weights
             pruned, a random share of each layer up to this one, in [0, 1). Costs accuracy and
             time; 0 is off.
@@ -78,6 +80,7 @@ class MarkSettings:
     lambda_cells: float = 0.2
     warm_up: float = 0.1
     spread_strength: float = 0.05
+    stealth: bool = False
     pruning_masks: float = 0.0
     weight_noise: float = 0.0
     seed: int = 0

@@ -56,7 +56,11 @@ def saved(net: nn.Module, folder: Path, example: NDArray[np.float32]) -> None:
 
 
 def prepared(
-    home: Path, version: str = "version", *, kept: dict[str, Unmarked] | None = None
+    home: Path,
+    version: str = "version",
+    *,
+    kept: dict[str, Unmarked] | None = None,
+    owner: bytes = bytes(32),
 ) -> Prepared:
     """Prepares model `m` of a folder's settings, as a worker does."""
     with warnings.catch_warnings():
@@ -69,6 +73,6 @@ def prepared(
             config=home / "deepsigns.toml",
             model="m",
             root=bytes(32),
-            owner=bytes(32),
+            owner=owner,
             scratch=home,
         )

@@ -1,11 +1,13 @@
 import pytest
 
+from benchmarks.detectors import DETECTORS as MODEL_DETECTORS
 from benchmarks.kinds import KINDS
 from benchmarks.scale import FULL, Scale
 from benchmarks.thieves.bars import bars_of
 from benchmarks.thieves.filtered import DETECTORS
+from benchmarks.thieves.hidden import hidden_settings
 from benchmarks.thieves.plan import MODELS, QUICK, planned, samples_of
-from benchmarks.thieves.reading import GROUPS
+from benchmarks.thieves.reading import ADJUSTED, GROUPS
 from benchmarks.thieves.rewritten import PAIRS, REWRITES, rewrite_settings
 from benchmarks.thieves.robberies import attack_of, robberies
 from benchmarks.units import ordered
@@ -52,6 +54,24 @@ def test_a_few_attacks_alone() -> None:
     units = planned(("mlp",), QUICK, ("redraw", "gate"))
     assert {unit.kind for unit in units} == {"released", "robbed"}
     assert len(units) == 1 + 3 + 1
+
+
+def test_detectors_alone_compare_pairs_and_say_what_is_left_of_the_hidden_mark() -> None:
+    units = ordered(planned(("mlp",), FULL, ("detectors",)))
+    kinds = [unit.kind for unit in units]
+    assert set(kinds) == {"pair", "detection", "hidden"}
+    assert (kinds.count("detection"), kinds.count("hidden")) == (len(MODEL_DETECTORS), FULL.seeds)
+    assert {unit for unit in units if unit.kind == "detection"} <= set(planned(MODELS, FULL))
+    # Pairs take their time.
+    assert "pair" not in {unit.kind for unit in ordered(planned(MODELS, QUICK))}
+
+
+def test_stealth_has_a_bar_for_every_detector_and_for_what_is_left() -> None:
+    bars = [bar for bar in bars_of(FULL, ()) if bar.scheme == "stealth"]
+    assert len([bar for bar in bars if bar.metric == "AUC"]) == len(MODEL_DETECTORS)
+    left = [bar.setting for bar in bars if bar.metric == ADJUSTED]
+    assert left == list(hidden_settings())
+    assert {"90% of the weights pruned", "fine-tuned, 10 epochs"} <= set(left)
 
 
 def test_the_bars_are_those_of_a_row_each() -> None:

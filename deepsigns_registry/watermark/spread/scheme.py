@@ -10,6 +10,7 @@ invent: the order in which a suspect's neurons are read (the blueprint), and whi
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ from deepsigns_registry.watermark.scheme import (
     Probes,
     SchemeSecret,
 )
+from deepsigns_registry.watermark.settings import MarkSettings
+from deepsigns_registry.watermark.spread import hidden
 from deepsigns_registry.watermark.spread.flatten import flattened
 from deepsigns_registry.watermark.spread.objective import SpreadObjective
 from deepsigns_registry.watermark.spread.pattern import Carrier, carriers_of, pattern_of
@@ -50,21 +53,16 @@ class Spread:
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Chooses matrices and strength; see `Scheme.prepare`."""
         carriers = carriers_of(preparation.model, preparation.blueprint)
-        values = sum(each.matrix.rows * each.matrix.columns for each in carriers)
-        least = math.ceil((_WANTED_DEVIATIONS / _MOST_STRENGTH) ** 2)
-        if values < least:
-            raise InapplicableError(
-                f"spread: the model has {values} weights in matrices that can be read from a "
-                f"file, at least {least} are needed",
-                advice="mark this model with the other schemes",
-            )
-        strength = max(preparation.options.spread_strength, _WANTED_DEVIATIONS / math.sqrt(values))
+        if preparation.options.stealth:
+            carriers, strength = _hidden(preparation, carriers)
+        else:
+            strength = _open(preparation.options, carriers)
         matrices = [each.matrix for each in carriers]
         blueprint = np.frombuffer(preparation.blueprint.digest(), dtype=np.uint8)
         return SchemeSecret(
             scheme=self.name,
             meta={
-                "strength": min(strength, _MOST_STRENGTH),
+                "strength": strength,
                 "matrices": [list(matrix) for matrix in matrices],
             },
             arrays={
@@ -74,17 +72,14 @@ class Spread:
             },
         )
 
-    def objective(
-        self,
-        secret: SchemeSecret,
-        fitting: Fitting,  # noqa: ARG002 - nothing is trained
-    ) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
         """The pattern; see `Scheme.objective`."""
         carriers = _carriers(secret)
         matrices = [each.matrix for each in carriers]
         key = secret.arrays["pattern_key"].tobytes()
         patterns = [pattern_of(key, matrices, index) for index in range(len(matrices))]
-        return SpreadObjective(carriers, patterns, float(str(secret.meta["strength"])))
+        strength = float(str(secret.meta["strength"]))
+        return SpreadObjective(carriers, patterns, strength, hidden=fitting.options.stealth)
 
     def probes(self, secret: SchemeSecret) -> Probes:
         """The matrices; see `Scheme.probes`."""
@@ -134,6 +129,44 @@ class Spread:
         expected = _pattern_key(subkey, secret.arrays["blueprint"])
         if not np.array_equal(secret.arrays["pattern_key"], expected):
             raise _forged("the key of its patterns")
+
+
+def _count(carriers: Sequence[Carrier]) -> int:
+    return sum(each.matrix.rows * each.matrix.columns for each in carriers)
+
+
+def _open(options: MarkSettings, carriers: Sequence[Carrier]) -> float:
+    """The strength of a pattern in all matrices; more in a model of few weights."""
+    values = _count(carriers)
+    least = math.ceil((_WANTED_DEVIATIONS / _MOST_STRENGTH) ** 2)
+    if values < least:
+        raise InapplicableError(
+            f"spread: the model has {values} weights in matrices that can be read from a file, "
+            f"at least {least} are needed",
+            advice="mark this model with the other schemes",
+        )
+    strength = max(options.spread_strength, _WANTED_DEVIATIONS / math.sqrt(values))
+    return min(strength, _MOST_STRENGTH)
+
+
+def _hidden(preparation: Preparation, found: Sequence[Carrier]) -> tuple[list[Carrier], float]:
+    """Matrices in which a pattern is not seen, and its strength."""
+    weights = dict(preparation.model.named_parameters())
+    carriers = [each for each in found if hidden.can_hide(weights[each.matrix.name])]
+    names = [each.matrix.name for each in carriers]
+    inputs = preparation.data.train.inputs
+    live = hidden.count_reached(preparation.model, names, inputs, preparation.device)
+    # What is compared is the whole pattern, of which the rest is missing.
+    carried = live / math.sqrt(max(1, _count(carriers)))
+    if hidden.STRENGTH * carried < _WANTED_DEVIATIONS:
+        raise InapplicableError(
+            f"spread: {live} of the model's {_count(found)} weights could carry a mark that nobody "
+            f"sees; it would be read with {hidden.STRENGTH * carried:.1f} standard deviations, "
+            f"{_WANTED_DEVIATIONS:.0f} are needed",
+            advice="leave stealth out for this model",
+        )
+    strength = max(preparation.options.spread_strength, _WANTED_DEVIATIONS / carried)
+    return carriers, min(strength, hidden.STRENGTH)
 
 
 def _pattern_key(subkey: bytes, blueprint: NDArray[np.generic]) -> NDArray[np.uint8]:

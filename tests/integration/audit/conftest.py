@@ -19,6 +19,7 @@ from deepsigns_registry.attestation.keystore import FileKeystore, Marking
 from deepsigns_registry.attestation.sealing import generate_sealing_key, load_recipient
 from deepsigns_registry.config import Settings, load_settings
 from deepsigns_registry.graph.export import export_onnx
+from deepsigns_registry.graph.wiring import parent_blueprint
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
@@ -91,6 +92,18 @@ def home_of_schemes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _save(base / "numbers.npz", numbers)
     model = _network(numbers, width=192)
     _mark(base, model, numbers, file="regressor", marking="m2", of="other")
+    return base
+
+
+@pytest.fixture(scope="session")
+def home_of_stealth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with one model, `hidden.onnx`, whose mark nobody sees."""
+    base = _empty_home(tmp_path_factory)
+    data = _digits()
+    _save(base / "digits.npz", data)
+    settings = MarkSettings(stealth=True)
+    model = _network(data, width=384)
+    _mark(base, model, data, file="hidden", schemes=("spread",), settings=settings)
     return base
 
 
@@ -185,14 +198,22 @@ def _mark(
     marking: str = "m1",
     of: str = "digits",
     schemes: Sequence[str] = (),
+    settings: MarkSettings | None = None,
 ) -> None:
+    settings = settings or MarkSettings()
     owner = owner_identity(base / "keys/owner.pub.pem")
     root = RootKey(os.urandom(32), owner)
     asked = named_schemes(schemes) if schemes else None
-    record = prepare_record(model, data, root, MarkSettings(), schemes=asked)
+    blueprint = None
+    if settings.stealth:
+        # Weights are found in a file by their place in the parent's.
+        parent = base / f"parent-of-{file}.onnx"
+        blueprint = parent_blueprint(parent, export_onnx(model, data.train.inputs[:16], parent))
+    record = prepare_record(model, data, root, settings, schemes=asked, blueprint=blueprint)
+    record = record.with_tap("", blueprint)
     keystore = FileKeystore(base / "keystore")
     index = keystore.commitments.append(owner, record.commitments())
-    embed(model, data, record, MarkSettings())
+    embed(model, data, record, settings)
     marked = base / f"{file}.onnx"
     record = record.with_tap(export_onnx(model, data.train.inputs[:16], marked))
     keystore.seal_record(

@@ -48,6 +48,7 @@ def test_json_holds_the_rows_in_the_words_of_the_table(finding: MakeFinding) -> 
         "whitebox_bits", "whitebox_bit_errors", "whitebox_log10_p", "whitebox_log10_p_adjusted",
         "blackbox_queries", "blackbox_matches", "blackbox_log10_p", "blackbox_log10_p_adjusted",
         "spread_values", "spread_deviations", "spread_log10_p", "spread_log10_p_adjusted",
+        "cells_signs", "cells_matches", "cells_log10_p", "cells_log10_p_adjusted",
         "verdict", "seconds", "error", "error_code",
     ]  # fmt: skip
 

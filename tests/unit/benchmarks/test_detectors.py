@@ -10,15 +10,9 @@ from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks import detectors
-from benchmarks.detectors import (
-    DETECTORS,
-    ModelView,
-    activation_features,
-    detect,
-    score_interval,
-    weight_features,
-)
+from benchmarks.detectors import DETECTORS, ModelView, detect, detection, score_interval
+from benchmarks.detectors.activations import activation_features
+from benchmarks.detectors.weights import weight_features
 
 PARENTS, CLASSES, NEURONS = 6, 6, 48
 
@@ -33,7 +27,8 @@ def parent(seed: int) -> ModelView:
     labels = np.repeat(np.arange(CLASSES), 40)
     centres = random.normal(size=(CLASSES, NEURONS))
     activation = np.maximum(centres[labels] + 0.5 * random.normal(size=(240, NEURONS)), 0)
-    return ModelView(weights, activation.astype(np.float32), labels)
+    outputs = activation @ weights[1].T + 0.1 * random.normal(size=(240, CLASSES))
+    return ModelView(weights, activation.astype(np.float32), outputs.astype(np.float32), labels)
 
 
 def tuned(view: ModelView, seed: int) -> ModelView:
@@ -45,6 +40,7 @@ def tuned(view: ModelView, seed: int) -> ModelView:
             for weight in view.weights
         ),
         (view.activation * (1 + 0.05 * random.normal(size=NEURONS))).astype(np.float32),
+        (view.outputs * (1 + 0.05 * random.normal(size=CLASSES))).astype(np.float32),
         view.labels,
     )
 
@@ -105,7 +101,7 @@ def test_the_interval_is_widened_to_what_exchanges_show(monkeypatch: pytest.Monk
     # One feature that tells the kinds apart: exchanged, it gives AUCs all over [0, 1].
     monkeypatch.setitem(DETECTORS, "given", lambda view: view.labels.astype(np.float64))
     blank = np.empty((1, 0), dtype=np.float32)
-    views = [ModelView((), blank, np.array([kind])) for kind in (1, 0)]
+    views = [ModelView((), blank, blank, np.array([kind])) for kind in (1, 0)]
     found = detect("given", [views[0]] * 5, [views[1]] * 5, exchanges=40)
     assert (found.auc, found.high) == (1, 1)
     assert found.low < score_interval(1.0, 5, 5)[0] - 0.02
@@ -117,10 +113,13 @@ def test_the_classifier_is_a_logistic_regression() -> None:
     random = np.random.default_rng(0)
     features = random.normal(size=(40, 6)) * [1, 10, 0.1, 1, 1, 1] + 3
     target = np.where(features[:, 0] + features[:, 1] / 10 + random.normal(size=40) > 6, 1.0, -1.0)
+    # One model that is left out, however it looks, changes nothing.
+    seen = np.append(np.ones((1, 40), bool), [[False]], axis=1)
     scaler = StandardScaler().fit(features)
     oracle = LogisticRegression(C=1.0, tol=1e-8).fit(scaler.transform(features), target)
+    features, target = np.vstack([features, np.full(6, 1e3)]), np.append(target, -1.0)
     np.testing.assert_allclose(
-        detectors._direction(features, target), oracle.coef_[0] / scaler.scale_, rtol=1e-3
+        detection._directions(features, target, seen)[0], oracle.coef_[0] / scaler.scale_, rtol=1e-3
     )
 
 
@@ -166,10 +165,11 @@ def test_statistics_are_those_of_their_names() -> None:
 def test_dead_neurons_and_layers_are_no_obstacle() -> None:
     def silent(view: ModelView, _seed: int) -> ModelView:
         weights = (np.zeros_like(view.weights[0]), view.weights[1])
-        return ModelView(weights, np.zeros_like(view.activation), view.labels)
+        nothing = np.zeros_like(view.activation)
+        return ModelView(weights, nothing, np.zeros_like(view.outputs), view.labels)
 
     silenced, loud = populations(silent)
-    for features in (weight_features, activation_features):
+    for features in DETECTORS.values():
         assert np.isfinite(features(silenced[0])).all()
     assert detect("activations", silenced, loud, exchanges=1).auc == 1
     assert detect("activations", silenced, silenced, exchanges=1).auc == 0.5
@@ -185,19 +185,19 @@ def test_pairs_are_needed(marked: int, controls: int) -> None:
 def test_no_classifier_sees_the_parents_that_it_is_tested_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[set[float]] = []
+    fitted: list[set[int]] = []
 
     def first_only(
-        features: NDArray[np.float64], target: NDArray[np.float64]
+        features: NDArray[np.float64], target: NDArray[np.float64], seen: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
-        assert target.sum() == 0
-        seen.append(set(features[:, 0].tolist()))
-        return np.array([1.0])
+        assert not (seen @ target).any()
+        fitted.extend(set(features[each, 0].tolist()) for each in seen)
+        return np.ones((len(seen), 1))
 
-    monkeypatch.setattr(detectors, "_direction", first_only)
+    monkeypatch.setattr(detection, "_directions", first_only)
     features = np.tile(np.arange(4.0), 2)[:, None]
-    won = detectors._comparisons(features, 4)
+    won = detection._comparisons(features, 4)
     # Every unordered pair of the four parents, and every parent alone, was left out once.
-    assert sorted(4 - len(parents) for parents in seen) == [1] * 4 + [2] * 6
+    assert sorted(4 - len(parents) for parents in fitted) == [1] * 4 + [2] * 6
     expected = np.sign(np.subtract.outer(np.arange(4), np.arange(4))) / 2 + 0.5
     np.testing.assert_array_equal(won, expected)

@@ -36,6 +36,7 @@ def test_every_shared_setting_reaches_the_method() -> None:
         query_family="flipped",
         query_margin=20.0,
         spread_strength=0.08,
+        stealth=True,
         cells_margin=2.0,
         pruning_masks=0.9,
         weight_noise=0.3,
@@ -45,7 +46,7 @@ def test_every_shared_setting_reaches_the_method() -> None:
     )
     found, plain = mark_settings(changed), MarkSettings()
     shared = {field.name for field in fields(MarkSettings)} & set(ModelSettings.model_fields)
-    assert len(shared) == 17
+    assert len(shared) == 18
     for name in shared:
         assert getattr(found, name) == getattr(changed, name) != getattr(plain, name)
 

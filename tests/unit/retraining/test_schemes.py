@@ -1,10 +1,11 @@
 """Which schemes a model's settings choose."""
 
 import pytest
+from pydantic import ValidationError
 
 from deepsigns_registry.config import ModelSettings
 from deepsigns_registry.errors import ConfigurationError
-from deepsigns_registry.retraining.options import chosen_schemes
+from deepsigns_registry.retraining.options import chosen_schemes, mark_settings
 from deepsigns_registry.watermark import schemes
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
@@ -28,11 +29,24 @@ def test_an_unknown_scheme_lists_the_known_ones() -> None:
     assert "whitebox, blackbox, spread, cells, uchida" in caught.value.advice
 
 
-def test_a_mark_that_asks_nothing_is_refused_alone() -> None:
-    with pytest.raises(ConfigurationError, match="'spread' asks a model nothing") as caught:
-        chosen_schemes(ModelSettings(data="x.npz", schemes=("spread",)))
-    assert caught.value.exit_code == 2
-    assert chosen_schemes(ModelSettings(data="x.npz", schemes=("spread", "blackbox")))
+def test_a_mark_that_asks_nothing_may_stand_alone() -> None:
+    chosen = chosen_schemes(ModelSettings(data="x.npz", schemes=("spread",)))
+    assert chosen is not None
+    assert [scheme.name for scheme in chosen] == ["spread"]
+
+
+@pytest.mark.parametrize("schemes", [None, ("spread",)])
+def test_stealth_embeds_what_nobody_sees_alone(schemes: tuple[str, ...] | None) -> None:
+    model = ModelSettings(data="x.npz", stealth=True, schemes=schemes)
+    chosen = chosen_schemes(model)
+    assert chosen is not None
+    assert [scheme.name for scheme in chosen] == ["spread"]
+    assert mark_settings(model).stealth
+
+
+def test_stealth_with_what_is_seen_is_refused() -> None:
+    with pytest.raises(ValidationError, match="stealth embeds the scheme spread alone"):
+        ModelSettings(data="x.npz", stealth=True, schemes=("spread", "blackbox"))
 
 
 class _ReadsTheTap:
