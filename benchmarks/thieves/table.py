@@ -93,7 +93,11 @@ def _attack(
         reached,
         *place,
         "" if accuracy is None else f"{accuracy:.4f}",
-        *(f"{values[name, ADJUSTED]:.1f}" for name in (*schemes, *GROUPS)),
+        # A scheme is not in every model's mark.
+        *(
+            f"{values[name, ADJUSTED]:.1f}" if (name, ADJUSTED) in values else ""
+            for name in (*schemes, *GROUPS)
+        ),
         ", ".join(counts),
         "; ".join(str(row.bar) for row in judged),
     )

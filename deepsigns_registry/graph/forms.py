@@ -16,7 +16,7 @@ __all__ = ["Form", "read_forms"]
 
 # A file may answer with one model first and with another one behind it; of more outputs only the
 # first are looked at.
-_MOST_OUTPUTS = 4
+MOST_OUTPUTS = 4
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +105,7 @@ def _one_output_each(model: ModelProto) -> Iterator[ModelProto]:
     if len(model.graph.output) <= 1:
         yield model
         return
-    for entry in model.graph.output[:_MOST_OUTPUTS]:
+    for entry in model.graph.output[:MOST_OUTPUTS]:
         copy = ModelProto()
         copy.CopyFrom(model)
         del copy.graph.output[:]

@@ -1,5 +1,6 @@
 """Running an ONNX file of unknown origin in a limited process, and reading a tap from it."""
 
+import copy
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from onnx import ModelProto, ValueInfoProto
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph import sandbox_child
-from deepsigns_registry.graph.forms import Form, read_forms
+from deepsigns_registry.graph.forms import MOST_OUTPUTS, Form, read_forms
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import read_weight
@@ -162,6 +163,19 @@ class OnnxSuspect:
         found = (remark for form in self._forms or () for remark in form.remarks)
         return tuple(dict.fromkeys(found))
 
+    def others(self) -> tuple["OnnxSuspect", ...]:
+        """The file with each of its other outputs as the only one; see `ManyOutputs`."""
+        found = []
+        for entry in self._model.graph.output[1:MOST_OUTPUTS]:
+            model = ModelProto()
+            model.CopyFrom(self._model)
+            del model.graph.output[:]
+            model.graph.output.append(entry)
+            other = copy.copy(self)
+            vars(other).update(_model=model, _forms=None)
+            found.append(other)
+        return tuple(found)
+
     def _run(
         self, source: ModelProto, inputs: NDArray[np.float32], taps: Sequence[str]
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32] | None]]:
@@ -233,13 +247,13 @@ def with_taps(model: ModelProto, taps: Iterable[str]) -> ModelProto:
     Returns:
         The copy, with the taps among its outputs.
     """
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    known = {output.name for output in copy.graph.output}
-    copy.graph.output.extend(
+    tapped = ModelProto()
+    tapped.CopyFrom(model)
+    known = {output.name for output in tapped.graph.output}
+    tapped.graph.output.extend(
         ValueInfoProto(name=tap) for tap in dict.fromkeys(taps) if tap not in known
     )
-    return copy
+    return tapped
 
 
 def _execute(folder: Path, seconds: float) -> int | None:

@@ -1,6 +1,6 @@
 """Reading a mark from a suspect."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +17,12 @@ from deepsigns_registry.watermark.interface import (
     Ordinary,
     find_interface,
 )
-from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
-from deepsigns_registry.watermark.scheme import Answers, Probes, Scheme, SchemeSecret
+from deepsigns_registry.watermark.reading import Reading, Readings
+from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.scheme import Answers, Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
-from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
+from deepsigns_registry.watermark.suspect import ManyOutputs, Suspect, TappedSuspect
 from deepsigns_registry.watermark.tap import TapAgreement
-from deepsigns_registry.watermark.verdict import PRESENT_AT
-from deepsigns_registry.watermark.witness import Witness
 
 __all__ = ["Extraction", "extract"]
 
@@ -31,7 +30,6 @@ __all__ = ["Extraction", "extract"]
 # an exporter. Of more only the first are compared.
 _MOST_TAPS = 8
 _NO_OUTPUTS = np.zeros((0, 0), np.float32)
-_SETTLED_AT = 2 * PRESENT_AT
 
 
 @dataclass(frozen=True)
@@ -53,66 +51,6 @@ class Extraction:
     alignments: int = 1
 
 
-@dataclass
-class _Reading:
-    """One scheme's answers as they come in."""
-
-    scheme: Scheme
-    secret: SchemeSecret
-    probes: Probes
-    answers: Answers | None = None
-    evidence: Evidence | None = None
-    problem: str = ""
-
-    @property
-    def witness(self) -> Witness | None:
-        """What it knows of the parent's tap."""
-        return Witness.of(self.scheme, self.secret)
-
-    @property
-    def hidden(self) -> bool:
-        """Whether it is read at the tap, which must be recognised."""
-        return not self.probes.matrices and reads_hidden(self.scheme)
-
-    @property
-    def shows_mark(self) -> bool:
-        """Whether what was read is verified, and would be enough if nothing else was tried."""
-        found = self.evidence
-        return found is not None and bool(found.level) and found.log10_p <= PRESENT_AT
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the mark is shown so clearly that no other way of reading is looked for.
-
-        Far below what is enough: whoever stops at the first p-value that is enough multiplies it
-        by fewer ways than were open to him.
-        """
-        found = self.evidence
-        return found is not None and self.shows_mark and found.log10_p <= _SETTLED_AT
-
-    @property
-    def rank(self) -> tuple[bool, bool, float]:
-        """The more, the more it says: whether it shows the mark, is verified, and how likely."""
-        found = self.evidence
-        if found is None:
-            return False, False, 0.0
-        return self.shows_mark, bool(found.level), -found.log10_p
-
-    def read(self, answers: Answers, level: str) -> None:
-        """Replaces what was read before, unless that is stronger: each reading is a try."""
-        try:
-            found = self.scheme.evidence(self.secret, answers)
-        except CouldNotCheckError as error:
-            self.problem = f"{self.scheme.name}: {error}"
-            return
-        self.problem = ""
-        known = self.evidence
-        # What says little and is not verified does not unsay what is.
-        counts = level or found.log10_p <= PRESENT_AT or not (known and known.level)
-        if known is None or (counts and found.log10_p < known.log10_p):
-            self.evidence = replace(found, level=level)
-
-
 def extract(
     record: WatermarkRecord, suspect: Suspect, *, schemes: Iterable[Scheme] | None = None
 ) -> Extraction:
@@ -132,12 +70,16 @@ def extract(
 
     A suspect that shows no mark may want its inputs in another form, or give its outputs in another
     order: where ordinary samples say so, everything is read once more in that form, and counts.
-    Each scheme's own samples say so of it, if it has some; see `HoldsOrdinary`.
+    Each scheme's own samples say so of it, if it has some; see `HoldsOrdinary`. Of a suspect with
+    several outputs the others are asked too, by the schemes that need no more than answers.
     """
     chosen = named_schemes(record.secrets, schemes)
-    found = _read_all(chosen, record, suspect)
-    for interface, names in _interfaces(found, suspect).items():
-        found = found.joined(_read_all(chosen, record, Interfaced(suspect, interface)), names)
+    found = _read_in_every_form(chosen, record, suspect)
+    for other in _other_outputs(found, suspect):
+        asking = [each.scheme for each in found.readings if each.asks_for_answers_alone]
+        found = found.joined(
+            _read_in_every_form(asking, record, other), {scheme.name for scheme in asking}
+        )
     readings = found.readings
     return Extraction(
         tuple(reading.evidence for reading in readings if reading.evidence is not None),
@@ -147,35 +89,24 @@ def extract(
     )
 
 
-@dataclass(frozen=True)
-class _Readings:
-    """All schemes' readings of a suspect that is asked in one form."""
-
-    readings: tuple[_Reading, ...]
-    agreement: TapAgreement | None
-    alignments: int
-
-    def joined(self, other: "_Readings", names: Collection[str]) -> "_Readings":
-        """The stronger reading of each scheme; what was tried in either form counts.
-
-        Args:
-            other: The readings in another form.
-            names: Of the schemes that may be read in it.
-        """
-        pairs = zip(self.readings, other.readings, strict=True)
-        stronger = [
-            max(pair, key=lambda reading: reading.rank) if pair[0].scheme.name in names else pair[0]
-            for pair in pairs
-        ]
-        taken = any(mine is theirs for mine, theirs in zip(stronger, other.readings, strict=True))
-        return _Readings(
-            tuple(stronger),
-            other.agreement if taken else self.agreement,
-            self.alignments + other.alignments,
-        )
+def _read_in_every_form(
+    chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspect
+) -> Readings:
+    found = _read_all(chosen, record, suspect)
+    for interface, names in _interfaces(found, suspect).items():
+        found = found.joined(_read_all(chosen, record, Interfaced(suspect, interface)), names)
+    return found
 
 
-def _interfaces(found: _Readings, suspect: Suspect) -> dict[Interface, set[str]]:
+def _other_outputs(found: Readings, suspect: Suspect) -> Sequence[Suspect]:
+    """The suspect with each of its other outputs, where its first leaves something to be asked."""
+    asked = [reading for reading in found.readings if reading.asks_for_answers_alone]
+    if all(reading.is_settled for reading in asked) or not isinstance(suspect, ManyOutputs):
+        return ()
+    return suspect.others()
+
+
+def _interfaces(found: Readings, suspect: Suspect) -> dict[Interface, set[str]]:
     """In which other forms a suspect is asked that shows no mark in its parent's, and by whom.
 
     A scheme that holds ordinary samples is read in the form that these find, every other in the
@@ -198,12 +129,12 @@ def _interfaces(found: _Readings, suspect: Suspect) -> dict[Interface, set[str]]
     return forms
 
 
-def _ordinary(reading: _Reading) -> Ordinary | None:
+def _ordinary(reading: Reading) -> Ordinary | None:
     scheme = reading.scheme
     return scheme.ordinary(reading.secret) if isinstance(scheme, HoldsOrdinary) else None
 
 
-def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspect) -> _Readings:
+def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspect) -> Readings:
     readings = [_asked(scheme, record, suspect) for scheme in chosen]
     agreement = _direct_agreement(_witness(readings))
     # Activations verify the tap for every scheme that reads it, its weight included.
@@ -231,12 +162,12 @@ def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspec
                 f"{reading.scheme.name}: tap not verified, its activations do not resemble the "
                 "parent's"
             )
-    return _Readings(tuple(readings), agreement, alignments)
+    return Readings(tuple(readings), agreement, alignments)
 
 
-def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> _Reading:
+def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> Reading:
     secret = record.secrets[scheme.name]
-    reading = _Reading(scheme, secret, scheme.probes(secret))
+    reading = Reading(scheme, secret, scheme.probes(secret))
     inputs = reading.probes.inputs
     try:
         if reading.probes.matrices:
@@ -256,7 +187,7 @@ def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> _Readin
 
 
 def _read_weights_aligned(
-    readings: Sequence[_Reading], record: WatermarkRecord, suspect: Suspect
+    readings: Sequence[Reading], record: WatermarkRecord, suspect: Suspect
 ) -> int:
     """Reads weights again in the parent's order; how many further ways of reading that were."""
     digest = record.blueprint.digest()
@@ -281,11 +212,11 @@ def _read_weights_aligned(
     return ways
 
 
-def _witness(readings: Sequence[_Reading]) -> _Reading | None:
+def _witness(readings: Sequence[Reading]) -> Reading | None:
     return next((reading for reading in readings if reading.witness is not None), None)
 
 
-def _direct_agreement(told: _Reading | None) -> TapAgreement | None:
+def _direct_agreement(told: Reading | None) -> TapAgreement | None:
     if told is None or told.witness is None or told.evidence is None or told.answers is None:
         return None
     activation = told.answers.activation
@@ -299,7 +230,7 @@ def _networks(suspect: Suspect) -> tuple[Network, ...]:
         return ()
 
 
-def _doubt(readings: Sequence[_Reading], tap: str) -> None:
+def _doubt(readings: Sequence[Reading], tap: str) -> None:
     """Takes the level from what was read, and found without a mark, where it may be for show."""
     for reading in readings:
         if reading.evidence and reading.evidence.level == "a" and not reading.shows_mark:
@@ -311,7 +242,7 @@ def _doubt(readings: Sequence[_Reading], tap: str) -> None:
 
 
 def _read_aligned(
-    readings: Sequence[_Reading], record: WatermarkRecord, suspect: Suspect, network: Network
+    readings: Sequence[Reading], record: WatermarkRecord, suspect: Suspect, network: Network
 ) -> int:
     """Reads hidden layers again after alignment; how many tensors were considered for it."""
     alignment = align(record.blueprint, network) if record.blueprint else None
@@ -362,7 +293,7 @@ class _AlignedTap:
 
 
 def _aligned_tap(
-    told: _Reading | None, suspect: Suspect, network: Network, alignment: Alignment
+    told: Reading | None, suspect: Suspect, network: Network, alignment: Alignment
 ) -> tuple[_AlignedTap | None, int]:
     """The tensor most like the parent's tap, and among how many it was chosen."""
     witness = told.witness if told else None
@@ -390,7 +321,7 @@ def _aligned_tap(
 
 
 def _aligned_activation(
-    reading: _Reading,
+    reading: Reading,
     tap: _AlignedTap,
     suspect: Suspect,
     network: Network,

@@ -1,7 +1,7 @@
 """A model that may carry a mark, as extraction sees it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.scheme import Matrix, Probes
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 
-__all__ = ["Suspect", "TappedSuspect", "matrices_in_place"]
+__all__ = ["ManyOutputs", "Suspect", "TappedSuspect", "matrices_in_place"]
 
 
 class Suspect(Protocol):
@@ -85,6 +85,15 @@ class Suspect(Protocol):
         Raises:
             CouldNotCheckError: The suspect cannot be run on these inputs.
         """
+        ...
+
+
+@runtime_checkable
+class ManyOutputs(Protocol):
+    """A suspect that answers with several tensors: the first may be a decoy's."""
+
+    def others(self) -> Sequence[Suspect]:
+        """The same, but that it answers with another of its outputs; some at most."""
         ...
 
 

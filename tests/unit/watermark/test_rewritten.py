@@ -1,6 +1,7 @@
 """Evidence level c: marks in files that compute the same with other layers."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,21 @@ def write(path: Path, *kinds: str) -> OnnxSuspect:
         model, _, _ = rewritten(model, KINDS[kind], seed=seed)
     onnx.save(model, path)
     return OnnxSuspect(path)
+
+
+def test_a_decoy_s_second_output_is_asked(
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path
+) -> None:
+    path = tmp_path / "suspect.onnx"
+    exported(marked.model, marked.data.train.inputs[:4], path)
+    # Nothing but answers is read: the copy's layers alone would be enough.
+    alone = replace(record, secrets={"blackbox": record.secrets["blackbox"]})
+    plain = extract(alone, OnnxSuspect(path))
+    assert plain.alignments == 1
+    moved = extract(alone, write(path, "classes", "decoy"))
+    assert moved.alignments > 1
+    for found in (plain, moved):
+        assert found.evidence[0].log10_p < -35
 
 
 @pytest.fixture(scope="module")
