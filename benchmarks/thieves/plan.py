@@ -32,7 +32,7 @@ _SLOW_SEEDS = 3
 _SAMPLES = {"mlp": 60_000}
 _SLOW_SAMPLES = 20_000
 _QUICK_SAMPLES = {"mlp": 12_000}
-_SLOW_QUICK_SAMPLES = 4_000
+_SLOW_QUICK_SAMPLES = 5_000
 # Models of other seeds than any that is marked.
 _SIBLING = 50
 # Of 20 pairs chance alone lifts one of six detectors above 0.6 every other time.

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import binom
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.blueprint import Network
@@ -28,6 +29,9 @@ Floats = NDArray[np.float32]
 # So many tell one form from another, and are asked in all forms at once.
 _MOST_SAMPLES = 64
 _BYTE = 255.0
+# Of the range itself.
+_SAME_RANGE = 0.1
+_SIGNIFICANT = 1e-3
 _IMAGE = 3
 
 
@@ -96,6 +100,10 @@ class Interface:
 def find_interface(ordinary: Ordinary, suspect: Suspect) -> Interface | None:
     """The form in which a suspect goes with the parent most.
 
+    The simplest of those that go equally well: a form is left for another one where this is nearer
+    to the parent in more samples than chance allows (a sign test at 1/1,000).
+    Layers that are indifferent to the size of their inputs answer alike in several ranges.
+
     Args:
         ordinary: Samples that say nothing of the key.
         suspect: Asked in one run for each layout.
@@ -107,7 +115,7 @@ def find_interface(ordinary: Ordinary, suspect: Suspect) -> Interface | None:
     if not inputs.size or wanted.ndim != 2:
         return None
     ranges = _ranges(inputs)
-    best: tuple[float, Interface] | None = None
+    best: tuple[_Agreement, Interface] | None = None
     for layout in _layouts(inputs.shape[1:]):
         moved = _laid_out(inputs, layout)
         forms = [moved * np.float32(scale) + np.float32(offset) for scale, offset in ranges]
@@ -119,9 +127,9 @@ def find_interface(ordinary: Ordinary, suspect: Suspect) -> Interface | None:
             continue
         parts = outputs.reshape(len(ranges), len(inputs), -1)
         for (scale, offset), answers in zip(ranges, parts, strict=True):
-            agreement, order = _matched(wanted, answers)
-            if best is None or agreement > best[0]:
-                best = agreement, Interface(layout, scale, offset, order, outputs.shape[1])
+            found = _matched(wanted, answers)
+            if best is None or found.is_nearer_than(best[0]):
+                best = found, Interface(layout, scale, offset, found.order, outputs.shape[1])
     return best[1] if best else None
 
 
@@ -199,7 +207,11 @@ def _laid_out(inputs: Floats, layout: str) -> Floats:
 
 
 def _ranges(inputs: Floats) -> list[tuple[float, float]]:
-    """Factors and offsets: as it is first, then in other ranges, each also turned round."""
+    """Factors and offsets: as it is first, then in other ranges, each also turned round.
+
+    Of ranges that are nearly the same the first stays: inputs that were standardised are so but
+    for the samples at hand, and no suspect wants them a few hundredths wider.
+    """
     low, high = float(inputs.min()), float(inputs.max())
     wide, middle, deviation = high - low, float(inputs.mean()), float(inputs.std())
     if not wide > 0 or not deviation > 0:
@@ -213,16 +225,49 @@ def _ranges(inputs: Floats) -> list[tuple[float, float]]:
         (1 / deviation, -middle / deviation),
     ]
     turned = [(-scale, scale * (low + high) + offset) for scale, offset in forms]
-    return list(dict.fromkeys([*forms, *turned]))
+    found: list[tuple[float, float]] = []
+    for scale, offset in [*forms, *turned]:
+        near = _SAME_RANGE * abs(scale)
+        if not any(
+            abs(scale - other) <= near and abs(offset - moved) <= near * wide
+            for other, moved in found
+        ):
+            found.append((scale, offset))
+    return found
 
 
-def _matched(wanted: Floats, answers: Floats) -> tuple[float, tuple[int, ...]]:
-    """Which outputs go with the parent's, and by how much: their mean correlation, in [-1, 1]."""
+@dataclass(frozen=True, eq=False)
+class _Agreement:
+    """How a suspect's answers go with the parent's.
+
+    Attributes:
+        order: For each of the parent's outputs the suspect's.
+        correlation: Mean over these pairs, in [-1, 1].
+        distances: float64 [samples], squared, of answers that were standardised.
+    """
+
+    order: tuple[int, ...]
+    correlation: float
+    distances: NDArray[np.float64]
+
+    def is_nearer_than(self, other: "_Agreement") -> bool:
+        if self.correlation <= other.correlation:
+            return False
+        nearer = int((self.distances < other.distances).sum())
+        differing = int((self.distances != other.distances).sum())
+        return bool(binom.sf(nearer - 1, differing, 0.5) <= _SIGNIFICANT)
+
+
+def _matched(wanted: Floats, answers: Floats) -> _Agreement:
+    """Which outputs go with the parent's, and how well."""
     ours, theirs = (_standardised(values) for values in (wanted, answers))
     correlations = ours.T @ theirs
     rows, columns = linear_sum_assignment(correlations, maximize=True)
-    agreement = float(correlations[rows, columns].mean())
-    return agreement, tuple(int(column) for column in columns)
+    return _Agreement(
+        order=tuple(int(column) for column in columns),
+        correlation=float(correlations[rows, columns].mean()),
+        distances=np.square(ours[:, rows] - theirs[:, columns]).sum(axis=1),
+    )
 
 
 def _standardised(values: Floats) -> NDArray[np.float64]:

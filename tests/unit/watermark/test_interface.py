@@ -76,6 +76,20 @@ def last(inputs: Floats) -> Floats:
     return parents(inputs.transpose(0, 3, 1, 2))
 
 
+def test_a_few_hundredths_are_no_other_range() -> None:
+    # Of mean 0 and deviation 1 but for the samples at hand.
+    inputs = np.random.default_rng(5).normal(0.03, 0.97, size=(64, 40)).astype(np.float32)
+
+    def slightly_nearer(asked: Floats) -> Floats:
+        return parents(np.asarray(asked * 0.97 + 0.03, np.float32))[:, [1, 2, 0]]
+
+    found = find_interface(
+        Ordinary(inputs, parents(inputs)), Asked(inputs.shape[1:], slightly_nearer)
+    )
+    assert found is not None
+    assert (found.scale, found.offset, found.order) == (1.0, 0.0, (2, 0, 1))
+
+
 @pytest.mark.parametrize(
     ("shape", "answer"),
     [
