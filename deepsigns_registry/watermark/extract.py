@@ -190,9 +190,12 @@ def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> Reading
         weight = suspect.weight(record.tap) if scheme.needs_weight else None
     except CouldNotCheckError as error:
         reading.problem = f"{scheme.name}: {error}"
-    else:
-        reading.answers = Answers(outputs, activation, weight)
-        reading.read(reading.answers, "")
+        return reading
+    if reading.asks_for_answers_alone and not np.isfinite(outputs).any():
+        reading.problem = f"{scheme.name}: the suspect answers no sample with a finite number"
+        return reading
+    reading.answers = Answers(outputs, activation, weight)
+    reading.read(reading.answers, "")
     return reading
 
 

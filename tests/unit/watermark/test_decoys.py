@@ -224,3 +224,20 @@ def test_a_model_behind_other_outputs_is_asked_or_doubted(
     found = extract(record, with_outputs(marked, tmp_path, decoys))
     verdict = judge(found.evidence, tries=found.alignments, incomplete=found.incomplete)
     assert verdict.word == word
+
+
+def test_a_suspect_that_answers_nothing_is_not_absent(marked: "Marked", tmp_path: Path) -> None:
+    """As one that wants its inputs in another range may, where all its values overflow."""
+    exported(marked.model, marked.data.train.inputs[:4], tmp_path / "suspect.onnx")
+    model = onnx.load(tmp_path / "suspect.onnx")
+    result = model.graph.output[0].name
+    model.graph.node[-1].output[0] = "before"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(np.nan, "f"), "none"))
+    model.graph.node.append(helper.make_node("Mul", ["before", "none"], [result]))
+    onnx.save(model, tmp_path / "suspect.onnx")
+    parts = ("secrets", "salts", "nonces")
+    asked = {part: {"blackbox": getattr(marked.record, part)["blackbox"]} for part in parts}
+    record = WatermarkRecord(**(vars(marked.record) | asked))
+    found = extract(record, OnnxSuspect(tmp_path / "suspect.onnx"))
+    assert not found.evidence
+    assert "answers no sample with a finite number" in found.incomplete[0]
