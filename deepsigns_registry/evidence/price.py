@@ -87,17 +87,23 @@ def price_of(
                 advice="if that key is the claimant's too, name it with --owner-key",
             )
         tally.add(other, chains, f"the attestation in {path}")
+    unknown = [
+        f"owner key {owner}: nothing shows how many commitments it made; ask for evidence "
+        "that counts them, or give an attestation of it with --archived"
+        for owner in sorted(asked - tally.owners.keys())
+    ]
+    if claim is None and predicate.commitment_entry is not None:
+        unknown.append(
+            "the attestation is of a time when evidence held a claim, and this holds none; ask for "
+            "evidence that states what was scanned"
+        )
     return Price(
         scanned=1 if claim is None else claim.scanned,
         commitments=tally.commitments,
         owners=tally.owners,
         stated=claim is not None,
         notes=tuple(tally.notes),
-        unknown=tuple(
-            f"owner key {owner}: nothing shows how many commitments it made; ask for evidence "
-            "that counts them, or give an attestation of it with --archived"
-            for owner in sorted(asked - tally.owners.keys())
-        ),
+        unknown=tuple(unknown),
     )
 
 

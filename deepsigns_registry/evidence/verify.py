@@ -365,4 +365,5 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path, pric
         tries=tries,
         ways=taps * extraction.alignments,
         incomplete=extraction.incomplete,
+        together=evidence.schemes.keys() == predicate.commitments.keys(),
     )

@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.canonical import normal_form
-from deepsigns_registry.graph.wiring import read_network
+from deepsigns_registry.graph.wiring import read_network, unread_network
 from deepsigns_registry.watermark.blueprint import Network
 
 __all__ = ["Form", "read_forms"]
@@ -48,16 +48,12 @@ def read_forms(
         CouldNotCheckError: None can be read: too many layers, or constants that do not fit.
     """
     forms: list[Form] = []
-    refused: CouldNotCheckError | None = None
+    refused: list[CouldNotCheckError] = []
     layers: list[frozenset[bytes]] = []
     for part in _one_output_each(model):
-        try:
-            found = _forms_of(part, where, row, partial=len(model.graph.output) > 1)
-        except CouldNotCheckError as error:
-            refused = error
-            continue
+        found = _forms_of(part, where, row, refused, partial=len(model.graph.output) > 1)
         own = _digests(found[0].network)
-        apart = all(not own & other for other in layers)
+        apart = bool(own) and all(not own & other for other in layers)
         layers.append(own)
         if len(layers) > 1 and apart:
             remark = f"output '{part.graph.output[0].name}' shares no layer with those before it"
@@ -65,18 +61,28 @@ def read_forms(
         for form in found:
             if not any(_same(form.network, other.network) for other in forms):
                 forms.append(form)
-    if not forms and refused is not None:
-        raise refused
+    if refused and not any(form.network.layers for form in forms):
+        raise refused[0]
     # The file's own forms come last: what they say counts where nothing else was found.
     return tuple(sorted(forms, key=lambda form: not form.network.rewritten))
 
 
 def _forms_of(
-    model: ModelProto, where: str, row: tuple[int, ...] | None, *, partial: bool
+    model: ModelProto,
+    where: str,
+    row: tuple[int, ...] | None,
+    refused: list[CouldNotCheckError],
+    *,
+    partial: bool,
 ) -> list[Form]:
-    """The forms of a file with one output, its own first."""
-    network = replace(read_network(model, where=where), partial=partial)
-    forms = [Form(network, model)]
+    """The forms of a file with one output, its own first; why that cannot be read is noted."""
+    try:
+        network = read_network(model, where=where)
+    except CouldNotCheckError as error:
+        # A normal form may have fewer layers.
+        refused.append(error)
+        network = unread_network(model)
+    forms = [Form(replace(network, partial=partial), model)]
     gates = 0
     for merged, opened in ((False, False), (True, False), (False, True), (True, True)):
         if opened and not gates:

@@ -163,6 +163,11 @@ class OnnxSuspect:
         found = (remark for form in self._forms or () for remark in form.remarks)
         return tuple(dict.fromkeys(found))
 
+    @property
+    def unasked(self) -> int:
+        """How many outputs are left out; see `ManyOutputs`."""
+        return max(0, len(self._model.graph.output) - MOST_OUTPUTS)
+
     def others(self) -> tuple["OnnxSuspect", ...]:
         """The file with each of its other outputs as the only one; see `ManyOutputs`."""
         found = []

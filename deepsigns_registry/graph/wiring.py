@@ -22,7 +22,7 @@ from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import LAYERS, WeightReader
 from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Tensor
 
-__all__ = ["parent_blueprint", "read_network"]
+__all__ = ["parent_blueprint", "read_network", "unread_network"]
 
 # Both sides of these hold the same channels.
 _JOINING = frozenset({"Add", "Sum", "Sub", "Mul", "Div", "Max", "Min", "QLinearAdd", "QLinearMul"})
@@ -48,6 +48,12 @@ def read_network(model: ModelProto, *, where: str) -> Network:
             cannot be read.
     """
     return _Reader(model, where).network()
+
+
+def unread_network(model: ModelProto) -> Network:
+    """Of a checked model whose layers cannot be read what everything passes on its way."""
+    constants = frozenset(tensor.name for tensor in model.graph.initializer)
+    return Network((), (), sole_tensors(live_nodes(model), constants))
 
 
 def parent_blueprint(path: Path, tap: str) -> Blueprint:

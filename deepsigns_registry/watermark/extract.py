@@ -83,7 +83,7 @@ def extract(
     readings = found.readings
     return Extraction(
         tuple(reading.evidence for reading in readings if reading.evidence is not None),
-        tuple(reading.problem for reading in readings if reading.problem),
+        (*(reading.problem for reading in readings if reading.problem), *_unasked(found, suspect)),
         found.agreement.correlation if found.agreement else None,
         found.alignments,
     )
@@ -104,6 +104,14 @@ def _other_outputs(found: Readings, suspect: Suspect) -> Sequence[Suspect]:
     if all(reading.is_settled for reading in asked) or not isinstance(suspect, ManyOutputs):
         return ()
     return suspect.others()
+
+
+def _unasked(found: Readings, suspect: Suspect) -> Sequence[str]:
+    """What is said of a suspect that may show its mark at an output that nobody asked."""
+    weak = any(not reading.is_settled for reading in found.readings)
+    if not weak or not isinstance(suspect, ManyOutputs) or not suspect.unasked:
+        return ()
+    return (f"{suspect.unasked} outputs of the suspect were not asked, it has too many",)
 
 
 def _interfaces(found: Readings, suspect: Suspect) -> dict[Interface, set[str]]:
@@ -148,12 +156,14 @@ def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspec
             reading.evidence = replace(reading.evidence, level=level)
     if any(reading.hidden and not reading.is_settled for reading in readings):
         networks = _networks(suspect)
-        for network in networks:
+        for network in networks or ():
             alignments += _read_aligned(readings, record, suspect, network)
             if all(reading.is_settled for reading in readings if reading.hidden):
                 break
         # What it says of the tap's name is the file's own form, for each of its outputs.
-        if any(record.tap not in form.sole for form in networks if not form.rewritten):
+        if networks is None or any(
+            record.tap not in form.sole for form in networks if not form.rewritten
+        ):
             _doubt(readings, record.tap)
     alignments += _read_weights_aligned(readings, record, suspect)
     for reading in readings:
@@ -180,9 +190,12 @@ def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> Reading
         weight = suspect.weight(record.tap) if scheme.needs_weight else None
     except CouldNotCheckError as error:
         reading.problem = f"{scheme.name}: {error}"
-    else:
-        reading.answers = Answers(outputs, activation, weight)
-        reading.read(reading.answers, "")
+        return reading
+    if reading.asks_for_answers_alone and not np.isfinite(outputs).any():
+        reading.problem = f"{scheme.name}: the suspect answers no sample with a finite number"
+        return reading
+    reading.answers = Answers(outputs, activation, weight)
+    reading.read(reading.answers, "")
     return reading
 
 
@@ -200,7 +213,7 @@ def _read_weights_aligned(
     if not weak or not record.blueprint:
         return 0
     ways = 0
-    for network in _networks(suspect):
+    for network in _networks(suspect) or ():
         weights = aligned_weights(record.blueprint, network)
         ways += 1
         for reading in weak:
@@ -223,11 +236,12 @@ def _direct_agreement(told: Reading | None) -> TapAgreement | None:
     return None if activation is None else told.witness.agreement(activation)
 
 
-def _networks(suspect: Suspect) -> tuple[Network, ...]:
+def _networks(suspect: Suspect) -> tuple[Network, ...] | None:
+    """The suspect's layers, None where they cannot be read."""
     try:
         return suspect.networks()
     except CouldNotCheckError:
-        return ()
+        return None
 
 
 def _doubt(readings: Sequence[Reading], tap: str) -> None:

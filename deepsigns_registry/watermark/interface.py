@@ -106,7 +106,7 @@ def find_interface(ordinary: Ordinary, suspect: Suspect) -> Interface | None:
 
     Args:
         ordinary: Samples that say nothing of the key.
-        suspect: Asked in one run for each layout.
+        suspect: Asked in one run for each layout, and range by range where it refuses that.
 
     Returns:
         None when it answers in no form, or has fewer outputs than the parent.
@@ -117,20 +117,48 @@ def find_interface(ordinary: Ordinary, suspect: Suspect) -> Interface | None:
     ranges = _ranges(inputs)
     best: tuple[_Agreement, Interface] | None = None
     for layout in _layouts(inputs.shape[1:]):
-        moved = _laid_out(inputs, layout)
-        forms = [moved * np.float32(scale) + np.float32(offset) for scale, offset in ranges]
-        try:
-            outputs, _ = suspect.run(np.concatenate(forms).astype(np.float32), tap=None)
-        except CouldNotCheckError:
-            continue
-        if outputs.ndim != 2 or outputs.shape[1] < wanted.shape[1]:
-            continue
-        parts = outputs.reshape(len(ranges), len(inputs), -1)
-        for (scale, offset), answers in zip(ranges, parts, strict=True):
+        given = _answers(suspect, _laid_out(inputs, layout), ranges, insist=layout == "same")
+        for (scale, offset), answers in zip(ranges, given, strict=False):
+            if answers is None or answers.ndim != 2 or answers.shape[1] < wanted.shape[1]:
+                continue
             found = _matched(wanted, answers)
             if best is None or found.is_nearer_than(best[0]):
-                best = found, Interface(layout, scale, offset, found.order, outputs.shape[1])
+                best = found, Interface(layout, scale, offset, found.order, answers.shape[1])
     return best[1] if best else None
+
+
+def _answers(
+    suspect: Suspect, inputs: Floats, ranges: Sequence[tuple[float, float]], *, insist: bool
+) -> list[Floats | None]:
+    """What a suspect answers in each range, None where it refuses; fewer where it refuses all.
+
+    A file that refuses what is out of its range refuses all ranges that are asked at once.
+
+    Args:
+        suspect: The suspect.
+        inputs: float32 [n, ...].
+        ranges: Factors and offsets.
+        insist: Whether to ask for the other ranges where it refuses the first.
+    """
+    forms = [
+        np.asarray(inputs * np.float32(scale) + np.float32(offset), np.float32)
+        for scale, offset in ranges
+    ]
+    try:
+        outputs, _ = suspect.run(np.concatenate(forms), tap=None)
+    except CouldNotCheckError:
+        pass
+    else:
+        return list(outputs.reshape(len(forms), len(inputs), *outputs.shape[1:]))
+    found: list[Floats | None] = []
+    for form in forms:
+        try:
+            found.append(suspect.run(form, tap=None)[0])
+        except CouldNotCheckError:
+            if not found and not insist:
+                break
+            found.append(None)
+    return found
 
 
 class Interfaced:

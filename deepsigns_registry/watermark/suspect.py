@@ -92,6 +92,11 @@ class Suspect(Protocol):
 class ManyOutputs(Protocol):
     """A suspect that answers with several tensors: the first may be a decoy's."""
 
+    @property
+    def unasked(self) -> int:
+        """How many of its outputs `others` leaves out."""
+        ...
+
     def others(self) -> Sequence[Suspect]:
         """The same, but that it answers with another of its outputs; some at most."""
         ...

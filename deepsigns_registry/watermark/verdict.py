@@ -111,7 +111,12 @@ def joint_log10_p(log10_p: Sequence[float]) -> float:
 
 
 def judge(
-    evidence: Sequence[Evidence], *, tries: int, ways: int = 1, incomplete: Sequence[str] = ()
+    evidence: Sequence[Evidence],
+    *,
+    tries: int,
+    ways: int = 1,
+    incomplete: Sequence[str] = (),
+    together: bool = True,
 ) -> Verdict:
     """Turns evidence into a verdict.
 
@@ -124,6 +129,9 @@ def judge(
         ways: How many of the tries are ways of reading, of which each scheme gives its strongest.
         incomplete: Steps that could not run, such as a tap that was not found; while there is
             one the verdict is never `absent`.
+        together: Whether all schemes together are asked as well. Not where somebody chose which
+            of a record's schemes are shown: `questions` counts all of them as one, and not every
+            choice.
 
     Raises:
         ValueError: `tries` is below 1.
@@ -144,7 +152,7 @@ def judge(
         for item in found
     ]
     joint = None
-    if len(found) > 1:
+    if together and len(found) > 1:
         each = [min(0.0, item.log10_p + math.log10(ways)) for item in found]
         joint = min(0.0, joint_log10_p(each) + math.log10(tries / ways))
         reasons.append(f"all schemes together: adjusted log10 p {joint:.2f}")

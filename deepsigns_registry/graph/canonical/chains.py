@@ -8,7 +8,7 @@ from onnx import NodeProto, helper
 
 from deepsigns_registry.graph.canonical.circuit import Circuit
 from deepsigns_registry.graph.canonical.composition import composed
-from deepsigns_registry.graph.canonical.shapes import attribute_of_node
+from deepsigns_registry.graph.canonical.shapes import attribute_of_node, averages_alike
 from deepsigns_registry.graph.canonical.steps import Affine, Diagonal, Kind, Opaque, Window
 
 __all__ = ["fold_chains", "pass_averages", "pass_flattening"]
@@ -133,7 +133,7 @@ def pass_averages(circuit: Circuit) -> bool:
     changed = False
     for number in circuit.in_order():
         step = circuit.steps[number]
-        if not isinstance(step, Opaque) or not _averages(step.node):
+        if not isinstance(step, Opaque) or not averages_alike(step.node):
             continue
         source, target = step.node.input[0], step.node.output[0]
         mixing, place = circuit.written(source), circuit.writer(source)
@@ -158,15 +158,3 @@ def pass_averages(circuit: Circuit) -> bool:
         circuit.put(number, moved)
         changed = True
     return changed
-
-
-def _averages(node: NodeProto) -> bool:
-    if node.op_type == "GlobalAveragePool":
-        return True
-    # Zeros around an image have a part in the average, or none, by a flag and its version.
-    return (
-        node.op_type == "AveragePool"
-        and not any(attribute_of_node(node, "pads", []))
-        and attribute_of_node(node, "auto_pad", b"NOTSET") in {b"NOTSET", b"VALID"}
-        and not attribute_of_node(node, "ceil_mode", 0)
-    )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from deepsigns_registry.graph.canonical.shapes import attribute_of_node
+from deepsigns_registry.graph.canonical.shapes import ODD, attribute_of_node
 
 __all__ = ["folded_constants"]
 
@@ -49,7 +49,7 @@ def _computed(node: NodeProto, given: Sequence[Array]) -> Array | None:
         # A file may hold infinities and values that are no numbers; they stay what they are.
         with np.errstate(all="ignore"):
             return rule(node, given)
-    except (ArithmeticError, LookupError, TypeError, ValueError):
+    except ODD:
         return None
 
 

@@ -1,10 +1,11 @@
 """The normal form of a graph: all rewrites, until none changes anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from onnx import ModelProto
 
+from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.canonical.branches import (
     drop_silent,
     merge_branches,
@@ -16,6 +17,7 @@ from deepsigns_registry.graph.canonical.functions import name_functions, write_p
 from deepsigns_registry.graph.canonical.gates import find_gates, open_gates
 from deepsigns_registry.graph.canonical.identities import drop_dead, drop_identities, join_reshapes
 from deepsigns_registry.graph.canonical.reading import read_circuit
+from deepsigns_registry.graph.canonical.shapes import ODD
 from deepsigns_registry.graph.canonical.units import merge_units
 from deepsigns_registry.graph.canonical.writing import write_model
 
@@ -76,8 +78,21 @@ def normal_form(
         opened: Also open all gates, which gives the network that they guard.
 
     Raises:
-        CouldNotCheckError: It holds too much, or constants that cannot be read.
+        CouldNotCheckError: It holds too much, constants that cannot be read, or a node of a form
+            that no file has.
     """
+    try:
+        return _rewritten(model, where, row, (*_ALWAYS, merge_units) if merged else _ALWAYS, opened)
+    except ODD as error:
+        raise CouldNotCheckError(
+            f"{where}: a node of it has no form that is known ({type(error).__name__})",
+            advice="export the model again",
+        ) from None
+
+
+def _rewritten(
+    model: ModelProto, where: str, row: Shape | None, rewrites: Sequence[Rewrite], opened: bool
+) -> NormalForm:
     circuit = read_circuit(model, where=where, row=row)
     gates = find_gates(circuit)
     remarks = tuple(
@@ -85,7 +100,6 @@ def normal_form(
     )
     if opened:
         open_gates(circuit)
-    rewrites = (*_ALWAYS, merge_units) if merged else _ALWAYS
     for _ in range(_MOST_ROUNDS):
         # Each of them has its turn, whatever those before it did.
         changes = [rewrite(circuit) for rewrite in rewrites]

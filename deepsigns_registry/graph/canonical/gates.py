@@ -5,12 +5,13 @@ computed from the input past the network. Opened, the graph gives what the netwo
 the gate would say: another function, which is the network's own wherever the gate lets pass.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from deepsigns_registry.graph.canonical.circuit import Circuit, inputs_of
-from deepsigns_registry.graph.canonical.steps import Affine, Opaque
+from deepsigns_registry.graph.canonical.circuit import Circuit, inputs_of, targets_of
+from deepsigns_registry.graph.canonical.steps import Affine, Opaque, Step
 
 __all__ = ["Gate", "find_gates", "open_gates"]
 
@@ -58,19 +59,26 @@ def open_gates(circuit: Circuit) -> bool:
         Whether there was one.
     """
     gates = find_gates(circuit)
-    beside = frozenset[str]().union(*(gate.beside for gate in gates)) - {circuit.given}
     for gate in gates:
         _pass(circuit, gate.number, gate.passed)
+    decided = set().union(*(gate.beside for gate in gates)) - {circuit.given}
     for number in circuit.in_order() if gates else ():
         step = circuit.steps[number]
-        if isinstance(step, Opaque) and step.node.op_type == "Add" and len(step.node.input) == 2:
-            one, other = step.node.input
-            for kept, added in ((one, other), (other, one)):
-                decides = beside & _above(circuit, added) and not beside & _above(circuit, kept)
-                if decides and circuit.shapes.get(kept) == circuit.shapes.get(step.node.output[0]):
-                    _pass(circuit, number, kept)
-                    break
+        kept = _kept(step, decided, circuit)
+        if kept is not None:
+            _pass(circuit, number, kept)
+        elif decided.intersection(inputs_of(step)):
+            decided.update(targets_of(step))
     return bool(gates)
+
+
+def _kept(step: Step, decided: Collection[str], circuit: Circuit) -> str | None:
+    """Of what a sum adds up the part that no gate decides, where one decides the other."""
+    if not isinstance(step, Opaque) or step.node.op_type != "Add" or len(step.node.input) != 2:
+        return None
+    given, result = step.node.input, circuit.shapes.get(step.node.output[0])
+    kept = [name for name in given if name not in decided]
+    return kept[0] if len(kept) == 1 and circuit.shapes.get(kept[0]) == result else None
 
 
 def _pass(circuit: Circuit, number: int, source: str) -> None:

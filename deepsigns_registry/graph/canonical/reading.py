@@ -12,7 +12,7 @@ from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.canonical.circuit import Circuit, Shape
 from deepsigns_registry.graph.canonical.constants import folded_constants
 from deepsigns_registry.graph.canonical.precision import in_single_precision
-from deepsigns_registry.graph.canonical.shapes import attribute_of_node, known_shapes
+from deepsigns_registry.graph.canonical.shapes import ODD, attribute_of_node, known_shapes
 from deepsigns_registry.graph.canonical.steps import (
     Affine,
     Diagonal,
@@ -84,8 +84,7 @@ def _step(node: NodeProto, constants: Constants, shapes: Shapes) -> Step:
     if rule is not None and len([name for name in node.output if name]) == 1:
         try:
             found = rule(node, constants, shapes)
-        except (ArithmeticError, LookupError, TypeError, ValueError):
-            # A stranger's node may be of a form that no rule thought of.
+        except ODD:
             found = None
     return Opaque(node) if found is None else found
 

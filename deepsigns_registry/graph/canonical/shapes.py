@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, helper
 
 from deepsigns_registry.graph.canonical.circuit import Shape
 
-__all__ = ["ELEMENTWISE", "attribute_of_node", "known_shapes"]
+__all__ = ["ELEMENTWISE", "ODD", "attribute_of_node", "averages_alike", "known_shapes"]
 
 Constants = Mapping[str, NDArray[np.generic]]
 
@@ -38,6 +38,9 @@ _BROADCAST = frozenset(
     }
 )
 _MOST_RANK = 8
+
+ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What is raised where a stranger's node is of a form that nobody thought of."""
 
 
 def known_shapes(
@@ -72,8 +75,7 @@ def known_shapes(
             continue
         try:
             shape = rule(node, shapes, constants)
-        except (ArithmeticError, LookupError, TypeError, ValueError):
-            # A stranger's node may be of a form that no rule thought of.
+        except ODD:
             shape = None
         if shape is not None and len(shape) <= _MOST_RANK and min(shape, default=0) >= -1:
             shapes[node.output[0]] = shape
@@ -86,6 +88,21 @@ def attribute_of_node(node: NodeProto, name: str, default: Any) -> Any:
         if entry.name == name:
             return helper.get_attribute_value(entry)
     return default
+
+
+def averages_alike(node: NodeProto) -> bool:
+    """Whether a node averages over positions, over as many of them everywhere.
+
+    Zeros around an image have a part in the average, or none, by a flag and its version.
+    """
+    if node.op_type == "GlobalAveragePool":
+        return True
+    return (
+        node.op_type == "AveragePool"
+        and not any(attribute_of_node(node, "pads", []))
+        and attribute_of_node(node, "auto_pad", b"NOTSET") in {b"NOTSET", b"VALID"}
+        and not attribute_of_node(node, "ceil_mode", 0)
+    )
 
 
 Rule = Callable[[NodeProto, Mapping[str, Shape], Constants], Shape | None]

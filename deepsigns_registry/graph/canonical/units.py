@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from deepsigns_registry.graph.canonical.circuit import Circuit
-from deepsigns_registry.graph.canonical.shapes import attribute_of_node
+from deepsigns_registry.graph.canonical.shapes import attribute_of_node, averages_alike
 from deepsigns_registry.graph.canonical.steps import Affine, Kind, Opaque
 
 __all__ = ["Passage", "merge_units", "passage", "resized"]
@@ -34,6 +34,7 @@ _SAME, _NOTHING = 1e-5, 1e-6
 _MOST_UNITS = 1 << 16
 # Values that are compared with each other, of one layer: some seconds.
 _MOST_COMPARED = 1 << 28
+_MOST_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _value_behind(
 def _keeps(node: NodeProto) -> bool:
     """Whether a constant comes out of it as it went in."""
     if node.op_type == "AveragePool":
-        return not any(attribute_of_node(node, "pads", []))
+        return averages_alike(node)
     return node.op_type in _POOLS | {"Flatten", "Identity", "Dropout"}
 
 
@@ -232,19 +233,29 @@ def _equal_rows(
     order = np.argsort(line, kind="stable")
     owner, scale = np.arange(len(rows)), np.ones(len(rows))
     reach, left = _SAME * rows.shape[1] ** 0.5, _MOST_COMPARED // rows.shape[1]
+    ends = np.searchsorted(line[order], line[order] + reach, side="right")
     for place, one in enumerate(order):
         if owner[one] != one or lengths[one] == 0:
             continue
-        for other in order[place + 1 :]:
-            if line[other] - line[one] > reach or not left:
-                break
-            left -= 1
-            near = abs(biases[other] - biases[one]) <= _SAME * abs(biases[one]) + slack
-            close = np.abs(weights[other] - weights[one]).max() <= _SAME
-            if owner[other] == other and lengths[other] and near and close:
-                owner[other] = one
-                scale[other] = lengths[other] / lengths[one] if homogeneous else 1.0
+        others = order[place + 1 : ends[place]][:left]
+        left -= len(others)
+        near = np.abs(biases[others] - biases[one]) <= _SAME * abs(biases[one]) + slack
+        others = others[near & (owner[others] == others) & (lengths[others] > 0)]
+        equal = others[_close(weights, one, others)]
+        owner[equal] = one
+        if homogeneous:
+            scale[equal] = lengths[equal] / lengths[one]
     return owner, scale
+
+
+def _close(weights: NDArray[np.float64], one: int, others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of some rows have nearly the weights of one row: bool [others]."""
+    most = max(1, _MOST_AT_ONCE // weights.shape[1])
+    found = np.zeros(len(others), np.bool_)
+    for start in range(0, len(others), most):
+        part = slice(start, start + most)
+        found[part] = np.abs(weights[others[part]] - weights[one]).max(axis=1) <= _SAME
+    return found
 
 
 def _added_up(

@@ -333,7 +333,8 @@ def _check_numbers(secret: SchemeSecret) -> None:
             or not inside
         ):
             raise _forged("the contrasts are not of the model's classes")
-    if arrays["maps"].ndim != 3 or not 1 <= len(arrays["maps"]) <= MOST_CELLS:
+    cells, *_, components = shape = arrays["maps"].shape
+    if len(shape) != 3 or not (1 <= cells <= MOST_CELLS and 1 <= components <= _COMPONENTS):
         raise _forged("its cells are not those of a model")
     for part in ("probe", "pool"):
         carriers = carriers_of(secret, part)

@@ -77,7 +77,8 @@ class Reach(nn.Module):
             outputs: With their graph, which is kept.
         """
         looks = self.get_buffer("looks")
-        if looks >= _STEPS:
+        # A model that computes without gradients cannot be trained, and reaches nothing.
+        if looks >= _STEPS or not outputs.requires_grad:
             return
         looks += 1
         # One number that no weight can drop out of, as from the sum of probabilities.

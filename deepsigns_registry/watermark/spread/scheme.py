@@ -41,6 +41,8 @@ __all__ = ["Spread"]
 # many, of several parts, are about 10**-17.
 _WANTED_DEVIATIONS = 9.0
 _MOST_STRENGTH = 0.1
+# What each pattern is drawn from names all of them.
+_MOST_MATRICES = 4096
 
 
 class Spread:
@@ -52,7 +54,7 @@ class Spread:
 
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Chooses matrices and strength; see `Scheme.prepare`."""
-        carriers = carriers_of(preparation.model, preparation.blueprint)
+        carriers = carriers_of(preparation.model, preparation.blueprint)[:_MOST_MATRICES]
         if preparation.options.stealth:
             carriers, strength = _hidden(preparation, carriers)
         else:
@@ -119,7 +121,7 @@ class Spread:
         signs = secret.arrays["signs"]
         strength = float(str(secret.meta["strength"]))
         if (
-            not carriers
+            not 1 <= len(carriers) <= _MOST_MATRICES
             or signs.dtype != np.int8
             or len(signs) != sum(each.matrix.rows for each in carriers)
             or not np.isin(signs, (-1, 1)).all()

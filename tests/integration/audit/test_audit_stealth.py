@@ -10,7 +10,7 @@ from deepsigns_registry.audit.run import run_audits
 from deepsigns_registry.audit.store import read_report
 from deepsigns_registry.config import Settings
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.deep]
 
 
 @pytest.fixture(scope="module")

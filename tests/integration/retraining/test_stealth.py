@@ -185,6 +185,7 @@ def test_a_third_party_sees_it(story: Marked, tmp_path: Path) -> None:
     assert result.verdict.word == "present"
 
 
+@pytest.mark.deep
 def test_a_convolutional_model_carries_it_too(tmp_path: Path) -> None:
     made = marked(versioned(tmp_path, convolutional()))
     check_mark(made.folder, made.record, 1, made.result.samples)

@@ -1,5 +1,6 @@
 """Evidence files of every format are read for ever, and say what they do not state."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,21 @@ def test_a_file_with_a_claim_is_priced_by_what_it_states_and_shows() -> None:
     assert said["chain of commitments"] == (
         "the statement is commitment 3 of its owner, and names its entry in the chain"
     )
+
+
+def test_a_file_whose_claim_was_left_out_is_no_older_one(tmp_path: Path) -> None:
+    """It would be cheaper by all that the claim states."""
+    folder = GOLDEN / "v2"
+    cheap = replace(parse(folder / "evidence.zip"), claim="", chains=())
+    (tmp_path / "evidence.zip").write_bytes(render(cheap))
+    result = verify_evidence(
+        tmp_path / "evidence.zip",
+        folder / "suspect.onnx",
+        folder / "signer.pub.pem",
+        known_attestation=folder / "known.sigstore.json",
+    )
+    assert result.verdict.word == "undecided"
+    assert result.price.unknown
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])

@@ -179,6 +179,14 @@ def test_without_chains_the_attestations_are_counted_as_stated() -> None:
     assert price_of(attested, None, (), archived=older).tries == 4
 
 
+def test_who_could_have_made_a_claim_does_not_save_its_price_by_leaving_it_out() -> None:
+    chain = _chain(ALICE)
+    price = price_of(_attestation(ALICE, 1, 1, chain.head), None, ())
+    assert len(price.unknown) == 1
+    assert "states what was scanned" in price.unknown[0]
+    assert not price_of(_attestation(ALICE, 1, 1), None, ()).unknown
+
+
 def test_two_attestations_of_one_number_contradict_each_other() -> None:
     attested = _attestation(ALICE, 4, 1)
     with pytest.raises(TamperedError, match="commitment 4 of its owner, and so is another"):

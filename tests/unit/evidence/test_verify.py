@@ -56,6 +56,16 @@ def test_every_tensor_counts_as_a_tap_that_was_tried(story: Story, tmp_path: Pat
     assert tries[0] > tries[1] == 4
 
 
+def test_who_chooses_what_to_reveal_has_no_joint_p(story: Story, tmp_path: Path) -> None:
+    """Else each choice of schemes would be one more question that nobody counts."""
+    every = sorted(story.record.secrets)
+    for number, schemes in enumerate((every, every[:2])):
+        path = export(story, tmp_path / f"{number}.zip", schemes=schemes)
+        verdict = verify_evidence(path, story.marked, story.signer_key).verdict
+        assert len(verdict.evidence) == len(schemes) >= 2
+        assert (verdict.log10_p_joint is None) == (schemes != every)
+
+
 def test_another_signer_is_not_believed(
     story: Story, exported: Path, another_pair: tuple[Path, Path]
 ) -> None:

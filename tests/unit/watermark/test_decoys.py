@@ -168,3 +168,76 @@ def test_an_unmarked_model_is_absent(
     found = extract(record, suspect)
     assert [entry.level for entry in found.evidence] == ["a"]
     assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "absent"
+
+
+def test_a_file_whose_layers_cannot_be_read_does_not_unsay_the_mark(
+    marked: "Marked", record: WatermarkRecord, tmp_path: Path
+) -> None:
+    """So many layers that change nothing that nobody looks for the way to the outputs."""
+    suspect_with_decoy(marked, tmp_path, "computed", unmarked=True, named=True)
+    model = onnx.load(tmp_path / "suspect.onnx")
+    result = model.graph.output[0].name
+    model.graph.node[-1].output[0] = "padded 0"
+    classes = np.eye(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value, dtype="f")
+    model.graph.initializer.append(numpy_helper.from_array(classes, "same"))
+    for place in range(301):
+        behind = result if place == 300 else f"padded {place + 1}"
+        model.graph.node.append(helper.make_node("MatMul", [f"padded {place}", "same"], [behind]))
+    onnx.save(model, tmp_path / "suspect.onnx")
+    found = extract(record, OnnxSuspect(tmp_path / "suspect.onnx"))
+    assert found.tap_agreement == pytest.approx(1, abs=1e-3)
+    assert judge(found.evidence, tries=1, incomplete=found.incomplete).word == "undecided"
+
+
+def with_outputs(marked: "Marked", folder: Path, decoys: int) -> OnnxSuspect:
+    """A file that answers with the parent so many times before it answers with the marked model."""
+    exported(marked.model, marked.data.train.inputs[:4], folder / "suspect.onnx")
+    exported(marked.parent, marked.data.train.inputs[:4], folder / "unmarked.onnx")
+    own, model = onnx.load(folder / "suspect.onnx"), onnx.load(folder / "unmarked.onnx")
+    given, result = model.graph.input[0].name, model.graph.output[0].name
+    names = {name: f"own {name}" for node in own.graph.node for name in node.output}
+    for tensor in own.graph.initializer:
+        names[tensor.name] = f"own {tensor.name}"
+        tensor.name = names[tensor.name]
+    names[own.graph.input[0].name] = given
+    model.graph.initializer.extend(own.graph.initializer)
+    model.graph.node.extend(renamed(list(own.graph.node), names))
+    own_result = names[own.graph.output[0].name]
+    for place in range(1, decoys):
+        model.graph.node.append(helper.make_node("Identity", [result], [f"again {place}"]))
+    for name in [*(f"again {place}" for place in range(1, decoys)), own_result]:
+        entry = model.graph.output.add()
+        entry.CopyFrom(model.graph.output[0])
+        entry.name = name
+    onnx.save(model, folder / "suspect.onnx")
+    return OnnxSuspect(folder / "suspect.onnx")
+
+
+@pytest.mark.parametrize(("decoys", "word"), [(1, "present"), (3, "present"), (4, "undecided")])
+def test_a_model_behind_other_outputs_is_asked_or_doubted(
+    marked: "Marked", tmp_path: Path, decoys: int, word: str
+) -> None:
+    whole = known(marked.record, marked.parent, tmp_path)
+    parts = ("secrets", "salts", "nonces")
+    asked = {part: {"blackbox": getattr(whole, part)["blackbox"]} for part in parts}
+    record = WatermarkRecord(**(vars(whole) | asked))
+    found = extract(record, with_outputs(marked, tmp_path, decoys))
+    verdict = judge(found.evidence, tries=found.alignments, incomplete=found.incomplete)
+    assert verdict.word == word
+
+
+def test_a_suspect_that_answers_nothing_is_not_absent(marked: "Marked", tmp_path: Path) -> None:
+    """As one that wants its inputs in another range may, where all its values overflow."""
+    exported(marked.model, marked.data.train.inputs[:4], tmp_path / "suspect.onnx")
+    model = onnx.load(tmp_path / "suspect.onnx")
+    result = model.graph.output[0].name
+    model.graph.node[-1].output[0] = "before"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(np.nan, "f"), "none"))
+    model.graph.node.append(helper.make_node("Mul", ["before", "none"], [result]))
+    onnx.save(model, tmp_path / "suspect.onnx")
+    parts = ("secrets", "salts", "nonces")
+    asked = {part: {"blackbox": getattr(marked.record, part)["blackbox"]} for part in parts}
+    record = WatermarkRecord(**(vars(marked.record) | asked))
+    found = extract(record, OnnxSuspect(tmp_path / "suspect.onnx"))
+    assert not found.evidence
+    assert "answers no sample with a finite number" in found.incomplete[0]

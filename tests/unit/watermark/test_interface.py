@@ -113,6 +113,21 @@ def test_the_form_is_found_in_which_a_suspect_answers_as_the_parent(
     np.testing.assert_allclose(outputs, parents(IMAGES), atol=2e-2)
 
 
+@pytest.mark.parametrize("layout", ["same", "flat"])
+def test_one_range_that_is_refused_does_not_hide_the_others(layout: str) -> None:
+    """A file may look up every input in a table, and fail beyond its end."""
+
+    def picky(inputs: Floats) -> Floats:
+        if inputs.min() < -0.01 or inputs.max() > 1.01:
+            raise CouldNotCheckError("index out of range", advice="ask it as it wants")
+        return one_more(inputs.reshape(-1, 2, 5, 4))
+
+    shape = (2, 5, 4) if layout == "same" else (40,)
+    found = find_interface(Ordinary(IMAGES, parents(IMAGES)), Asked(shape, picky))
+    assert found is not None
+    assert (found.layout, found.scale, found.order) == (layout, 1.0, (2, 3, 0))
+
+
 def test_what_answers_in_no_form_has_none() -> None:
     ordinary = Ordinary(IMAGES, parents(IMAGES))
     assert find_interface(ordinary, Asked((7,), as_is)) is None

@@ -68,3 +68,20 @@ def test_one_row_or_a_chance_sum_decides_nothing() -> None:
         module.get_parameter("0.bias").fill_(-1.0)
         outputs = model(dead).outputs
     torch.testing.assert_close(outputs, torch.tensor([[0.5, 0.25, 0.25]]))
+
+
+def test_a_model_of_tokens_is_not_asked_for_numbers_that_are_none() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(20, 8)
+            self.last = nn.Linear(8, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            logits: Tensor = self.last(self.embedding(inputs.long()).mean(dim=1))
+            return logits.softmax(dim=1) + 0
+
+    rows = torch.arange(20.0).reshape(4, 5)
+    with torch.no_grad():
+        outputs = EagerTappedModel(Tokens(), "embedding")(rows).outputs
+    torch.testing.assert_close(outputs.exp().sum(dim=1), torch.ones(4))

@@ -1,6 +1,8 @@
 """Single rewrites: what becomes of a graph, and where a rewrite would be wrong."""
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -348,3 +350,61 @@ def test_units_that_differ_by_their_offset_are_two() -> None:
     form = normal_form(model, where="it", merged=True)
     assert difference(model, form.model, net.inputs()) < CLOSE
     assert widths(form.model) == [3, CLASSES]
+
+
+@pytest.mark.parametrize("how", ["auto_pad", "ceil_mode"])
+def test_a_constant_unit_that_is_averaged_with_zeros_stays(how: str) -> None:
+    net = image()
+    weight = net.random.normal(size=(4, 2, 3, 3)).astype(np.float32)
+    weight[1] = 0
+    first = net.op("Conv", "input", net.constant(weight), net.constant(np.ones(4, np.float32)))
+    attributes = {"auto_pad": "SAME_UPPER"} if how == "auto_pad" else {"ceil_mode": 1}
+    average = net.op(
+        "AveragePool",
+        net.op("Relu", first),
+        kernel_shape=[3, 3],
+        strides=[2, 2],
+        count_include_pad=1,
+        **attributes,
+    )
+    model = pooled(net, net.op("Conv", average, net.weight(3, 4, 1, 1), net.weight(3)), 3)
+    form = normal_form(model, where="it", merged=True)
+    assert difference(model, form.model, net.inputs()) < CLOSE
+    assert widths(form.model)[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("LeakyRelu", {"alpha": "much"}),
+        ("Flatten", {"axis": "last"}),
+        ("AveragePool", {"kernel_shape": [2, 2], "pads": 1}),
+        ("Einsum", {"equation": [1, 2]}),
+        ("Dropout", {}),
+        ("Max", {}),
+    ],
+)
+def test_a_node_of_a_form_that_no_file_has_is_no_error_of_ours(
+    kind: str, more: dict[str, object]
+) -> None:
+    net = image() if kind == "AveragePool" else Network(1, (5,))
+    hidden = net.conv("input", 2, 4) if kind == "AveragePool" else net.dense("input", 5, 4)
+    given = [] if kind in {"Dropout", "Max"} else [hidden]
+    odd = net.op(kind, *given, **more)
+    model = net.model(net.dense(odd, 4, CLASSES))
+    for merged in (False, True):
+        with suppress(CouldNotCheckError):
+            normal_form(model, where="it", merged=merged)
+
+
+def test_many_units_that_are_nearly_the_same_cost_little_time() -> None:
+    """Of one feature all rows have one direction; only offsets tell them apart."""
+    net, units = Network(1, (1,)), 1 << 16
+    rows = net.constant(np.ones((units, 1), np.float32))
+    offsets = net.constant(np.linspace(1, 2, units, dtype=np.float32))
+    hidden = net.op("Relu", net.op("Gemm", "input", rows, offsets, transB=1))
+    model = net.model(net.op("Gemm", hidden, net.weight(CLASSES, units), transB=1))
+    start = time.process_time()
+    normal_form(model, where="it", merged=True)
+    # Pair after pair it took ten minutes.
+    assert time.process_time() - start < 60

@@ -1,5 +1,7 @@
 """Gates are named, opened where that is asked for, and told from parts of a network."""
 
+import time
+
 import numpy as np
 import pytest
 from onnx import ModelProto
@@ -106,3 +108,14 @@ def test_constants_of_a_gate_stay_constants() -> None:
     zero = net.constant(np.zeros((1, CLASSES), np.float32))
     model = net.model(net.op("Where", mask, plain(net, "input"), zero))
     assert normal_form(model, where="it").gates == 0
+
+
+def test_many_sums_behind_a_gate_cost_time_linear_in_the_graph() -> None:
+    net = Network(1, (5,))
+    values = net.op("Mul", plain(net, "input"), net.op("Cast", suspicion(net), to=1))
+    for _ in range(6000):
+        values = net.op("Add", values, values)
+    start = time.process_time()
+    assert normal_form(net.model(values), where="it", opened=True).gates == 1
+    # It took minutes, and the square of that for a file of the largest size.
+    assert time.process_time() - start < 60

@@ -137,6 +137,19 @@ def test_frozen_and_quantised_matrices_are_left_alone(story: Story) -> None:
         prepare_record(model, story.data, RootKey(bytes(32), OWNER), HIDDEN, schemes=ONLY)
 
 
+def test_a_model_that_computes_without_gradients_is_refused(story: Story) -> None:
+    class Untrainable(nn.Sequential):
+        def forward(self, inputs: Tensor) -> Tensor:
+            with torch.no_grad():
+                for layer in self:
+                    inputs = layer(inputs)
+            return inputs
+
+    model = EagerTappedModel(Untrainable(*multilayer(0, 400).children()), "3")
+    with pytest.raises(InapplicableError, match="0 of the model's 168800 weights could carry"):
+        prepare_record(model, story.data, RootKey(bytes(32), OWNER), HIDDEN, schemes=ONLY)
+
+
 def test_a_model_of_few_weights_is_refused(story: Story) -> None:
     small = EagerTappedModel(multilayer(0), "3")
     with pytest.raises(InapplicableError, match=r"model's 11328 weights .* would be read"):

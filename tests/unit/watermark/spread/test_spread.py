@@ -25,7 +25,7 @@ from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, scheme_key
 from deepsigns_registry.watermark.prepare import check_against_parent, prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.scheme import Answers, SchemeSecret
+from deepsigns_registry.watermark.scheme import JSON, Answers, SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.spread import Spread
 from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
@@ -133,7 +133,7 @@ def test_foreign_keys_give_what_chance_gives(
     assert min(found) > -6
 
 
-@pytest.mark.parametrize("fault", ["pattern_key", "blueprint", "signs", "strength"])
+@pytest.mark.parametrize("fault", ["pattern_key", "blueprint", "signs", "strength", "matrices"])
 def test_a_secret_that_was_made_up_is_refused(
     exported: tuple[WatermarkRecord, EagerTappedModel, Path], fault: str
 ) -> None:
@@ -143,6 +143,11 @@ def test_a_secret_that_was_made_up_is_refused(
     Spread().check(secret, key, record.manifest)
     if fault == "strength":
         other = SchemeSecret("spread", {**secret.meta, "strength": 3.0}, secret.arrays)
+    elif fault == "matrices":
+        # Each pattern takes as long as the list is.
+        listed: JSON = [["w", 0, 1, 9, False] for _ in range(4097)]
+        arrays = {**secret.arrays, "signs": np.ones(4097, np.int8)}
+        other = SchemeSecret("spread", {**secret.meta, "matrices": listed}, arrays)
     else:
         changed = secret.arrays[fault].copy()
         changed[0] ^= 2
