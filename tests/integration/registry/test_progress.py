@@ -1,6 +1,7 @@
 """Progress of a marking through a real server: in the request, in an MLflow run, on the screen."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -167,7 +168,9 @@ def test_status_follows_a_request_to_its_end(
         report(client, held, signer, request_, state="failed", detail="the tap is too narrow")
         lines += watching.stdout.read().splitlines()
     label = f"{request_.model}/1  champion: "
-    assert [line.rstrip("\n") for line in lines] == [
+    # On a slow machine it has taken long enough by then for what is left to be told.
+    told = [re.sub(r", about [\d.]+ \w+ left", "", line.rstrip("\n")) for line in lines]
+    assert told == [
         f"{label}queued",
         f"{label}queued  marking, 40%, black box 40 of 400 queries match",
         f"{label}failed  the tap is too narrow, black box 40 of 400 queries match",
