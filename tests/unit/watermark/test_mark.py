@@ -194,11 +194,12 @@ def test_not_a_number_is_no_answer(marked: "Marked") -> None:
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     found = extract(marked.record, TappedSuspect(broken))
-    queries, weights = found.evidence
-    assert (queries.scheme, queries.score) == ("blackbox", 0)
+    (weights,) = found.evidence
     # Two of the three matrices are as they were.
     assert (weights.scheme, weights.figures()["parts"]) == ("spread", 2)
-    assert "NaN" in found.incomplete[0]
+    hidden, asked = found.incomplete
+    assert "the activation at the tap holds NaN or infinity" in hidden
+    assert asked == "blackbox: the suspect answers no sample with a finite number"
 
 
 def test_progress_is_told_in_order(marked: "Marked") -> None:
