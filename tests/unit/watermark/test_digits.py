@@ -65,7 +65,9 @@ def stored(module: nn.Module, tap: str, rows: torch.Tensor) -> TappedModel:
     return ExportedTappedModel(program, tap)
 
 
-@pytest.mark.parametrize(("seed", "exported"), [(0, False), (1, True)])
+@pytest.mark.parametrize(
+    ("seed", "exported"), [(0, False), pytest.param(1, True, marks=pytest.mark.deep)]
+)
 def test_a_small_convolutional_network_is_marked(seed: int, *, exported: bool) -> None:
     data, settings = digits(), MarkSettings()
     module = network(seed)
