@@ -40,7 +40,7 @@ class Reading:
     @property
     def asks_for_answers_alone(self) -> bool:
         """Whether nothing but outputs is read."""
-        return not self.probes.matrices and not reads_hidden(self.scheme)
+        return not (self.probes.matrices or self.hidden)
 
     @property
     def shows_mark(self) -> bool:
