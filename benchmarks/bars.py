@@ -18,7 +18,7 @@ from benchmarks.kinds.overwritten import EPOCHS, overwriting_setting
 from benchmarks.kinds.security import detector_setting
 from benchmarks.measurement import BOTH, Row
 from benchmarks.readings import KEPT
-from benchmarks.speed import EMBEDDING, EXTRACTION, PLAIN, PLAIN_LARGER
+from benchmarks.speed import EXTRACTION, MARKING, PLAIN, PLAIN_LARGER
 
 __all__ = ["BARS", "HOLDING", "Bar", "judged"]
 
@@ -116,7 +116,7 @@ def _bars() -> Iterator[Bar]:
             _at_most(0.6),
         )
     for against in (PLAIN, PLAIN_LARGER):
-        yield Bar("efficiency", BOTH, EMBEDDING, f"ratio to {against}", "<= 1.10", _at_most(1.10))
+        yield Bar("efficiency", BOTH, MARKING, f"ratio to {against}", "<= 1.10", _at_most(1.10))
     yield Bar(
         "efficiency",
         "whitebox",

@@ -27,9 +27,10 @@ from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel, pool, run_batched
 from deepsigns_registry.watermark.whitebox import WhiteBox
 
-__all__ = ["EMBEDDING", "EXTRACTION", "PLAIN", "PLAIN_LARGER", "efficiency"]
+__all__ = ["EMBEDDING", "EXTRACTION", "MARKING", "PLAIN", "PLAIN_LARGER", "efficiency"]
 
-EMBEDDING = "embed(), preparation included"
+EMBEDDING = "embed()"
+MARKING = "embed(), preparation included"
 PLAIN = "plain fine-tuning over as many samples"
 """By the same settings, longer: what fine-tuning is without a mark."""
 PLAIN_LARGER = "plain fine-tuning over as many samples, in as many steps"
@@ -90,6 +91,9 @@ def _embedding(
         record = prepare_record(model, data, root, settings, device=device)
         embed(model, data, record, settings, device=device)
 
+    def embedding() -> None:
+        embed(copy.deepcopy(parent), data, known, settings, device=device)
+
     def plain_fine_tuning(options: MarkSettings) -> None:
         embed(copy.deepcopy(parent), data, None, options, device=device)
 
@@ -106,16 +110,20 @@ def _embedding(
         PLAIN_LARGER: larger,
         "plain fine-tuning on the same batches": settings,
     }
-    jobs: list[Callable[[], None]] = [marking, owners_epoch]
+    jobs: list[Callable[[], None]] = [marking, embedding, owners_epoch]
     jobs += [partial(plain_fine_tuning, options) for options in plain.values()]
     # On a processor what the first round costs beside its work is nothing against its seconds.
     times = _in_turn(jobs, repetitions, device, warm=device.type != "cpu")
-    ours, epoch, *theirs = times
-    found = [Measurement(_CRITERION, name, BOTH, EMBEDDING, "seconds", statistics.median(ours))]
-    for against, seconds in zip(plain, theirs, strict=True):
-        found += _ratio(name, BOTH, EMBEDDING, against, (ours, seconds))
-    whole = [seconds * recipe.epochs for seconds in epoch]
-    return [*found, *_ratio(name, BOTH, EMBEDDING, "the owner's whole training", (ours, whole))]
+    whole, alone, epoch, *theirs = times
+    found = []
+    for setting, ours in ((MARKING, whole), (EMBEDDING, alone)):
+        found.append(
+            Measurement(_CRITERION, name, BOTH, setting, "seconds", statistics.median(ours))
+        )
+        for against, seconds in zip(plain, theirs, strict=True):
+            found += _ratio(name, BOTH, setting, against, (ours, seconds))
+    training = [seconds * recipe.epochs for seconds in epoch]
+    return [*found, *_ratio(name, BOTH, MARKING, "the owner's whole training", (whole, training))]
 
 
 def _work(
@@ -147,6 +155,7 @@ def _extraction(
     repetitions: int,
 ) -> list[Measurement]:
     scheme = WhiteBox()
+    settings = replace(settings, bits=settings.least_bits)
     per_class = _BATCH // settings.carriers
     enough = replace(settings, triggers_per_class=max(per_class, 50))
     root = key_of("speed", name)

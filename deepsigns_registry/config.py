@@ -125,7 +125,8 @@ class ModelSettings(_Section):
     layer: str = "auto"
     # None: our own, as far as they suit the model.
     schemes: tuple[str, ...] | None = Field(default=None, min_length=1)
-    bits: int = Field(default=128, ge=64, le=4096)
+    # None: 128, and more where the layer has room for them.
+    bits: int | None = Field(default=None, ge=64, le=4096)
     carriers: int = Field(default=4, ge=2)
     queries: int = Field(default=400, ge=100)
     triggers_per_class: int = Field(default=50, ge=50)

@@ -140,7 +140,7 @@ def _whitebox(workshop: Workshop, model: TappedModel, seed: int) -> Null:
         sets=_SETS,
         seed=seed,
     )
-    bits = settings.bits // settings.carriers
+    bits = settings.least_bits // settings.carriers
     return whitebox_null(means, bits=bits, keys=workshop.scale.keys, seed=seed)
 
 

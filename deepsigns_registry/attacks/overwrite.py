@@ -116,7 +116,7 @@ class Overwrite:
     ) -> tuple[WatermarkRecord, MarkSettings]:
         """The thief's secret, of the longest signature that the layer carries."""
         root = thief_root(settings.seed)
-        shorter = [bits for bits in _BITS if bits < settings.bits]
+        shorter = [bits for bits in _BITS if bits < settings.least_bits]
         for bits in (settings.bits, *shorter):
             chosen = replace(settings, bits=bits)
             try:

@@ -126,7 +126,7 @@ def measured_effort(
 
 def _secret_rows(steps: int, options: "MarkSettings") -> int:
     """How many triggers and queries go through the model in each step besides the batch."""
-    secret = options.carriers * options.triggers_per_class, options.queries
+    secret = options.most_carriers * options.triggers_per_class, options.queries
     wanted = (math.ceil(count * options.repeats / steps) for count in secret)
     return sum(min(count, options.batch_size) for count in wanted)
 

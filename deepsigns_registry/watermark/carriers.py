@@ -64,7 +64,9 @@ def carrier_counts(options: MarkSettings, groups: int) -> list[int]:
         >>> carrier_counts(MarkSettings(bits=128, carriers=4), 3)
         [2]
     """
-    possible = [count for count in range(LEAST_GROUPS, groups + 1) if options.bits % count == 0]
+    possible = [
+        count for count in range(LEAST_GROUPS, groups + 1) if options.least_bits % count == 0
+    ]
     asked = [count for count in possible if count >= options.carriers]
     return asked or possible[-1:]
 
@@ -76,7 +78,7 @@ def neurons_needed(options: MarkSettings, carriers: int) -> int:
         >>> neurons_needed(MarkSettings(bits=128), 4)
         48
     """
-    return math.ceil(_LEAST_NEURONS_PER_BIT * options.bits / carriers)
+    return math.ceil(_LEAST_NEURONS_PER_BIT * options.least_bits / carriers)
 
 
 @dataclass(frozen=True)

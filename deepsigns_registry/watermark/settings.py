@@ -11,14 +11,20 @@ __all__ = ["MarkSettings", "Precision"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
+# Of a signature whose length nobody asked for.
+_LEAST_BITS = 128
+_MOST_CARRIERS = 10
+
 
 @dataclass(frozen=True)
 class MarkSettings:
     """Everything that preparation and embedding can be told.
 
     Attributes:
-        bits: Length of the signature in all; shared equally by the carrier classes.
-        carriers: Number of carrier classes (fewer when the model has fewer classes).
+        bits: Length of the signature in all, shared equally by the carrier classes; None for 128,
+            and more where the layer has room for them and the classes many samples.
+        carriers: Number of carrier classes (fewer when the model has fewer classes), or the least
+            of them where `bits` is None.
         triggers_per_class: Trigger samples of each carrier class, at least 50.
         queries: Number of secret queries, all counted.
         sources: Training samples that the queries are made from, at least 20.
@@ -39,8 +45,9 @@ class MarkSettings:
         cells_probes: Ordinary samples that a suspect is asked by the scheme `cells`.
         cells_pool: Other ordinary samples whose outputs it moves while marking.
         cells_margin: How far it moves logits along each direction, in standard deviations over
-            samples; outputs of other tasks by 0.015 of their own deviation for each unit.
-        lambda_cells: Weight of its loss, which is relative to the wanted shifts.
+            samples; outputs of other tasks by 0.015 of their own deviation for each unit. Beyond
+            1.5 samples move on which classes are close, too: 5 outlives a copy of the labels.
+        lambda_cells: Weight of its loss, which is relative to the shifts of the default margin.
         warm_up: Share of the steps in which the learning rate rises, in [0, 1).
         spread_strength: Standard deviation of the pattern in the weights, in those of each
             matrix; more, up to 0.1, where a model has few weights.
@@ -58,7 +65,7 @@ class MarkSettings:
             them: faster, and the same up to rounding.
     """
 
-    bits: int = 128
+    bits: int | None = None
     carriers: int = 4
     triggers_per_class: int = 50
     queries: int = 400
@@ -102,10 +109,9 @@ class MarkSettings:
             "repeats": 1,
         }
         for name, least in bounds.items():
-            if getattr(self, name) < least:
-                raise ConfigurationError(
-                    f"{name} is {getattr(self, name)}", advice=f"use at least {least}"
-                )
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name} is {value}", advice=f"use at least {least}")
         for name in ("warm_up", "pruning_masks"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigurationError(
@@ -122,6 +128,26 @@ class MarkSettings:
                 f"precision is {self.precision!r}",
                 advice=f"use one of: {', '.join(get_args(Precision))}",
             )
+
+    @property
+    def least_bits(self) -> int:
+        """The length of the signature, or the one that a layer must have room for.
+
+        Examples:
+            >>> MarkSettings().least_bits, MarkSettings(bits=64).least_bits
+            (128, 64)
+        """
+        return _LEAST_BITS if self.bits is None else self.bits
+
+    @property
+    def most_carriers(self) -> int:
+        """How many carrier classes there are in a wide layer, with samples in plenty.
+
+        Examples:
+            >>> MarkSettings().most_carriers, MarkSettings(bits=128).most_carriers
+            (10, 4)
+        """
+        return self.carriers if self.bits is not None else max(self.carriers, _MOST_CARRIERS)
 
     def _check_amounts(self) -> None:
         for name in (

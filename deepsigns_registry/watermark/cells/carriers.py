@@ -39,7 +39,8 @@ _LEAST_ROWS_PER_COMPONENT = 4
 # What another processor's sums may move in what is chosen by size.
 _DOUBTFUL = 1e-2
 _TINY = 1e-30
-# Of the distance from the predicted class to the first of those that move.
+# Of the distance from the predicted class to the first of those that move, where a secret says
+# nothing else.
 _GAP_SHARE = 0.5
 # What one unit of the margin is where outputs are no logits, in deviations of the parent's.
 _SPREAD_PER_MARGIN = 0.015
@@ -77,7 +78,8 @@ def carriers_of(secret: SchemeSecret, part: str) -> Carriers:
     if secret.meta["task"] == "classification":
         kinds = outputs.argmax(axis=1).astype(np.int64)
         directions = contrasts(arrays["contrasted"].astype(np.int64), outputs.shape[1])
-        sizes = shift_sizes(outputs, directions, margin, _GAP_SHARE)
+        share = float(str(secret.meta.get("gap_share", _GAP_SHARE)))
+        sizes = shift_sizes(outputs, directions, margin, share)
         return Carriers(features, outputs, directions, kinds, cells_of(kinds), sizes)
     directions = secret_directions(arrays["direction_key"].tobytes(), outputs.shape[1])[None]
     return Carriers(

@@ -64,6 +64,9 @@ _MOST_CLASSES = 2048
 _COMPONENTS = 12
 _WIDTHS = (2, 4, 8)
 _SAMPLES_PER_COMPONENT = 8
+_DEFAULT_MARGIN = 1.5
+# Logits from the predicted class to the next at which outputs move by the whole margin.
+_MARGIN_PER_GAP = 3.0
 
 
 class Cells:
@@ -137,9 +140,12 @@ class Cells:
             arrays[f"{part}_outputs"] = outputs[which]
         arrays["probe_samples"] = data.train.inputs[probes]
         arrays["pool_digests"] = preparation.manifest.digests[pool]
-        secret = SchemeSecret(
-            self.name, {"task": data.task, "margin": float(options.cells_margin)}, arrays
-        )
+        margin = float(options.cells_margin)
+        meta = {"task": data.task, "margin": margin}
+        if classification and margin > _DEFAULT_MARGIN:
+            # A larger margin is the same pattern, larger, up to the classes that decide.
+            meta["gap_share"] = margin / _MARGIN_PER_GAP
+        secret = SchemeSecret(self.name, meta, arrays)
         _check_useful(secret)
         return secret
 
@@ -160,7 +166,8 @@ class Cells:
             directions=pool.directions,
             kinds=pool.kinds,
             wanted=(spread[:, None] * towards).astype(np.float32),
-            weight=options.lambda_cells,
+            weight=options.lambda_cells
+            * max(1.0, float(str(secret.meta["margin"])) / _DEFAULT_MARGIN) ** 2,
             sample=options.batch_size,
         ).to(fitting.device)
 
@@ -318,7 +325,8 @@ def _check_numbers(secret: SchemeSecret) -> None:
     outputs, scales = arrays["probe_outputs"].shape[1], arrays["scales"].astype(np.float32)
     if scales.shape != (outputs,) or not (scales > 0).all():
         raise _forged("the scales do not fit the outputs")
-    if not 0 < float(str(secret.meta["margin"])) < math.inf:
+    sizes = [secret.meta["margin"], secret.meta.get("gap_share", 1.0)]
+    if not all(0 < float(str(size)) < math.inf for size in sizes):
         raise _forged("the margin is no size")
     if secret.meta["task"] == "classification":
         contrasted = arrays["contrasted"].astype(np.int64)
@@ -359,7 +367,12 @@ def _signs(secret: SchemeSecret) -> NDArray[np.int8]:
         )
         if name in arrays
     ]
-    plain = [str(secret.meta["task"]).encode(), repr(float(str(secret.meta["margin"]))).encode()]
+    plain = [str(secret.meta["task"]).encode()]
+    plain += [
+        repr(float(str(secret.meta[name]))).encode()
+        for name in ("margin", "gap_share")
+        if name in secret.meta
+    ]
     choice = hashlib.sha256(encode(DOMAIN, b"cells", *plain, *parts)).hexdigest()
     cells, _, components = arrays["maps"].shape
     shape = (cells, components, carriers_of(secret, "probe").directions.shape[1])

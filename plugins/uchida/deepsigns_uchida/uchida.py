@@ -54,7 +54,7 @@ class Uchida:
 
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Derives the key matrix and the bits; see `Scheme.prepare`."""
-        bits, tap = preparation.options.bits, preparation.model.tap
+        bits, tap = preparation.options.least_bits, preparation.model.tap
         indices = _probes(preparation.subkey, preparation.manifest)
         inputs = preparation.data.train.inputs[indices]
         preparation.run(inputs)

@@ -82,7 +82,7 @@ def test_a_layer_too_narrow_for_the_signature_gets_a_shorter_one(
 ) -> None:
     told: list[str] = []
     settings = MarkSettings(minimum_steps=2, queries=100, sources=50)
-    assert settings.bits > 64
+    assert settings.least_bits > 64
     twice = Overwrite(settings=settings).apply(
         eager, 1, data, seed=0, progress=lambda _, message: told.append(message)
     )

@@ -203,7 +203,7 @@ def test_derived_keys_read_what_simulated_keys_read(
     unmarked: dict[str, EagerTappedModel], data: TrainingData, settings: MarkSettings
 ) -> None:
     parent, train = unmarked["parent"], data.train
-    keys, bits = range(200), settings.bits // settings.carriers
+    keys, bits = range(200), settings.least_bits // settings.carriers
     manifest, ones = Manifest.of(train), []
     for number in keys:
         subkey = RootKey(number.to_bytes(32, "big"), bytes(32)).subkey("whitebox")

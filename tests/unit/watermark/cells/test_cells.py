@@ -22,6 +22,7 @@ from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.cells import Cells
+from deepsigns_registry.watermark.cells.carriers import carriers_of
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import embed
 from deepsigns_registry.watermark.evidence import Matches, SignSum
@@ -95,6 +96,38 @@ def test_a_marked_network_is_recognised_and_its_parent_is_not(small: Small) -> N
     assert score(small.marked, small.data) > score(small.control, small.data) - 0.01
     for other in (small.parent, small.control):
         assert read(small.record, other).log10_p > -3
+
+
+def test_a_larger_margin_is_the_same_pattern_larger(small: Small) -> None:
+    settings = replace(SETTINGS, cells_margin=4.5)
+    root = RootKey(bytes(32), OWNER)
+    large = prepare_record(small.parent, small.data, root, settings, schemes=SCHEMES)
+    secret = large.secrets["cells"]
+    assert "gap_share" not in small.secret.meta
+    for part in ("probe", "pool"):
+        np.testing.assert_allclose(
+            carriers_of(secret, part).sizes, 3 * carriers_of(small.secret, part).sizes, rtol=1e-5
+        )
+    marked = copy.deepcopy(small.parent)
+    embed(marked, small.data, large, settings, schemes=SCHEMES)
+    moved, before = (
+        np.abs(each - run_batched(small.parent, small.data.train.inputs, CPU)[0]).mean()
+        for each in (
+            run_batched(model, small.data.train.inputs, CPU)[0] for model in (marked, small.marked)
+        )
+    )
+    assert moved > 1.5 * before
+    assert read(large, marked).log10_p <= -6
+
+
+def test_another_share_of_the_gap_draws_other_signs(small: Small) -> None:
+    meta = {**small.secret.meta, "gap_share": 0.6}
+    invented = replace(small.record, secrets={"cells": replace(small.secret, meta=meta)})
+    assert read(invented, small.marked).log10_p > -3
+    for size in (math.nan, math.inf, 0.0, -1.0):
+        forged = replace(small.secret, meta={**meta, "gap_share": size})
+        with pytest.raises(TamperedError, match="margin"):
+            checked(small, forged)
 
 
 def test_a_student_who_never_saw_a_label_has_learned_it(small: Small) -> None:
