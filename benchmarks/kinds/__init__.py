@@ -21,6 +21,7 @@ from benchmarks.thieves.nulls import READ_NULLS
 from benchmarks.thieves.released import RELEASED
 from benchmarks.thieves.rewritten import REWRITTEN
 from benchmarks.thieves.robbed import ROBBED
+from benchmarks.thieves.stronger import STRONGER
 
 __all__ = ["KINDS"]
 
@@ -46,5 +47,6 @@ KINDS: dict[str, Kind] = {
     "robbed": ROBBED,
     "filtered": FILTERED,
     "hidden": HIDDEN,
+    "stronger": STRONGER,
     "read-nulls": READ_NULLS,
 }

@@ -19,6 +19,9 @@ from benchmarks.thieves.plan import BITS, MODELS, samples_of
 from benchmarks.thieves.reading import ADJUSTED, CRITERION
 from benchmarks.thieves.rewritten import rewrite_settings
 from benchmarks.thieves.robberies import AS_MARKED, LABELS, robberies
+from benchmarks.thieves.stronger import COST as STRONGER_COST
+from benchmarks.thieves.stronger import stronger_robberies, stronger_setting
+from deepsigns_registry.attacks.distill_hard import DistillHard
 
 __all__ = ["bars_of", "judged"]
 
@@ -68,6 +71,9 @@ def _robbed(scale: Scale) -> Iterator[Bar]:
         for setting in rewrite_settings():
             for group in ("white box", "black box"):
                 yield _p_value(model, group, setting, -30)
+        for robbery in stronger_robberies(model, samples_of(model, scale)):
+            most = -6 if robbery.attack == DistillHard.name else -40
+            yield _p_value(model, "black box", stronger_setting(robbery), most)
         for detector in DETECTORS:
             yield _p_value(model, "black box", detector_setting(detector), -12)
 
@@ -108,6 +114,8 @@ def _hidden() -> Iterator[Bar]:
 
 def _prices() -> Iterator[Bar]:
     yield Bar("fidelity", BOTH, _COST, "drop (mean)", "mean drop <= 0.15 point", _at_most(0.0015))
+    words = "mean drop <= 0.5 point"
+    yield Bar("fidelity", BOTH, STRONGER_COST, "drop (mean)", words, _at_most(0.005))
     yield Bar("fidelity", BOTH, _COST, f"{FLIPS} (mean)", "<= 2%", _at_most(0.02))
     yield Bar(
         "capacity",

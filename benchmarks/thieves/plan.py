@@ -98,7 +98,11 @@ def _of_seed(model: str, seed: int, scale: Scale, only: Sequence[str]) -> list[U
         for detector in DETECTORS
     ]
     control = Unit("control", model, seed, needs=(parent, marked), cost=3 * _pass(model, scale))
-    return [*units, control]
+    units.append(control)
+    if not _is_short(model, scale):
+        cost = 33 * _pass(model, scale)
+        units.append(Unit("stronger", model, seed, needs=(parent, control), cost=cost))
+    return units
 
 
 def _once(model: str, scale: Scale) -> list[Unit]:

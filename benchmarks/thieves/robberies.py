@@ -160,9 +160,14 @@ def _trained(*, slow: bool, samples: int) -> Iterator[Robbery]:
 
 
 def _distilled() -> Iterator[Robbery]:
-    for name, setting, bar in (
-        ("distill", "distilled, soft labels, 10 epochs", -12.0),
-        ("distill_other", "distilled into another architecture, 10 epochs", -12.0),
-        ("distill_hard", "distilled, hard labels, 10 epochs", -6.0),
-    ):
-        yield Robbery(setting, name, "10", bars={"black box": bar}, passes=10)
+    soft = {"black box": -12.0}
+    yield Robbery("distilled, soft labels, 10 epochs", "distill", "10", bars=soft, passes=10)
+    yield Robbery(
+        "distilled into another architecture, 10 epochs",
+        "distill_other",
+        "10",
+        bars=soft,
+        passes=10,
+    )
+    # What a student of labels alone learns is asked of the stronger setting.
+    yield Robbery("distilled, hard labels, 10 epochs", "distill_hard", "10", passes=10)

@@ -10,6 +10,7 @@ from benchmarks.thieves.plan import MODELS, QUICK, planned, samples_of
 from benchmarks.thieves.reading import ADJUSTED, GROUPS
 from benchmarks.thieves.rewritten import PAIRS, REWRITES, rewrite_settings
 from benchmarks.thieves.robberies import attack_of, robberies
+from benchmarks.thieves.stronger import stronger_robberies
 from benchmarks.units import ordered
 from deepsigns_registry.attacks.rewrite import REWRITINGS
 from deepsigns_registry.watermark.settings import MarkSettings
@@ -81,7 +82,8 @@ def test_the_bars_are_those_of_a_row_each() -> None:
     per_model = [bar for bar in bars if bar.models == ("mlp",)]
     asked = sum(len(robbery.bars) + robbery.labels for robbery in robberies("mlp", 60_000))
     rewrites = 2 * len(list(rewrite_settings()))
-    assert len(per_model) == asked + 1 + len(DETECTORS) + rewrites
+    stronger = len(list(stronger_robberies("mlp", 60_000)))
+    assert len(per_model) == asked + 1 + len(DETECTORS) + rewrites + stronger
 
 
 def test_every_rewrite_of_the_catalogue_is_measured() -> None:
