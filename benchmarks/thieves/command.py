@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,15 @@ def add_command(
     parser.add_argument("--docs", type=Path, help="page to write the table into")
     parser.add_argument("--models", action=names_of(MODELS), default=None)
     parser.add_argument("--only", action=names_of(_ATTACKS), default=(), metavar="ATTACK")
+    parser.add_argument("--seeds", type=at_least(1), help="so many of each model, at most")
     parser.add_argument("--workers", type=at_least(1), default=os.cpu_count() or 1)
     parser.set_defaults(run=_thieves)
 
 
 def _thieves(options: argparse.Namespace) -> None:
     scale = QUICK if options.quick else FULL
+    if options.seeds is not None:
+        scale = replace(scale, seeds=min(options.seeds, scale.seeds))
     models = options.models or (_QUICK_MODELS if options.quick else MODELS)
     if options.docs is not None and (options.quick or options.only or set(models) != set(MODELS)):
         raise ConfigurationError(
@@ -60,9 +64,8 @@ def _thieves(options: argparse.Namespace) -> None:
     run = run_of(options, scale)
     outcomes = run_units(run, planned(models, scale, options.only), options.workers)
     rows = rows_of(item for measurements in outcomes.values() for item in measurements)
-    results = Results(
-        _described(run, models), scale.seeds, judged(rows, scale, full=not options.quick)
-    )
+    full = not options.quick and scale.seeds == FULL.seeds
+    results = Results(_described(run, models), scale.seeds, judged(rows, scale, full=full))
     path = options.out / _RESULTS
     write_results(results, path)
     write_atomically(path.with_suffix(".md"), markdown(results).encode())
