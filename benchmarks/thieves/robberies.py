@@ -125,6 +125,14 @@ def _trained(*, slow: bool, samples: int) -> Iterator[Robbery]:
             bars={"joint": -12.0},
             passes=5 + decaying,
         )
+    yield Robbery(
+        "weight decay 6, then class means collapsed, 5 epochs",
+        "collapse",
+        "1",
+        options={"decaying": decaying},
+        bars={"joint": -12.0},
+        passes=6 + decaying,
+    )
     for count, times in ((1, "once"), (2, "twice")):
         yield Robbery(
             f"strongly overwritten {times}",
@@ -162,6 +170,14 @@ def _trained(*, slow: bool, samples: int) -> Iterator[Robbery]:
 def _distilled() -> Iterator[Robbery]:
     soft = {"black box": -12.0}
     yield Robbery("distilled, soft labels, 10 epochs", "distill", "10", bars=soft, passes=10)
+    yield Robbery(
+        "distilled, soft labels at temperature 1, 10 epochs",
+        "distill",
+        "10",
+        options={"temperature": 1.0},
+        bars=soft,
+        passes=10,
+    )
     yield Robbery(
         "distilled into another architecture, 10 epochs",
         "distill_other",

@@ -7,6 +7,7 @@ audits that use it.
 from collections.abc import Callable
 
 from deepsigns_registry.attacks.attack import Attack, PlannedAttack
+from deepsigns_registry.attacks.collapse import Collapse
 from deepsigns_registry.attacks.decay import Decay
 from deepsigns_registry.attacks.distill import Distill
 from deepsigns_registry.attacks.distill_hard import DistillHard
@@ -52,6 +53,7 @@ _BUILTIN: tuple[Callable[[], Attack], ...] = (
     FinetuneReset,
     Redraw,
     Decay,
+    Collapse,
     Smooth,
     Merge,
     Distill,

@@ -32,6 +32,7 @@ from deepsigns_registry.errors import ConfigurationError
         ("finetune_sgd:30", "finetune_sgd", 30.0),
         ("redraw:2", "redraw", 2.0),
         ("decay:6", "decay", 6.0),
+        ("collapse:1", "collapse", 1.0),
         ("merge:3", "merge", 3.0),
         ("distill_hard:20", "distill_hard", 20.0),
         ("distill_other:20", "distill_other", 20.0),

@@ -34,6 +34,7 @@ STRENGTHS = {
     "finetune_sgd": "1",
     "redraw": "2",
     "decay": "6",
+    "collapse": "1",
     "merge": "1",
     "distill_hard": "1",
     "distill_other": "1",
