@@ -193,5 +193,5 @@ def _output_weight(
         if weight.shape == shape:
             return lambda: weight
         if weight.shape == shape[::-1]:
-            return lambda: weight.transpose(0, 1)
+            return lambda: torch.transpose(weight, 0, 1)
     return None
