@@ -164,9 +164,9 @@ def _collapsing(
     width, classes = outputs.shape[1], int(goal.targets.max()) + 1
     centred = activation - activation.mean(axis=0)
     fitted = np.linalg.lstsq(centred, outputs - outputs.mean(axis=0), rcond=None)[0]
-    needed = as_tensor(fitted, np.float32).to(device)
     examples = as_tensor(data.inputs[:_EXAMPLES], np.float32).to(device)
-    read = _output_weight(model, examples, needed.shape)
+    weights = _output_weight(model, examples, torch.Size(fitted.shape))
+    needed = as_tensor(fitted, np.float32).to(device) if weights is None else weights
     spread = float(np.square(centred).sum(axis=1).mean()) + _TINY
 
     def loss(both: Tensor, labels: Tensor) -> Tensor:
@@ -174,24 +174,24 @@ def _collapsing(
         members = functional.one_hot(labels, classes).to(hidden.dtype)
         counts = members.sum(dim=0)
         means = (members.T @ hidden) / counts.clamp(min=1)[:, None] - hidden.mean(dim=0)
-        basis = torch.linalg.qr(needed if read is None else read().detach().float()).Q
+        basis = torch.linalg.qr(needed.float()).Q
         apart = (means - means @ basis @ basis.T).square().sum(dim=1)
         collapsed = (apart * counts).sum() / counts.sum() / spread
-        return goal.loss(both[:, :width], labels) + weight * collapsed
+        total: Tensor = goal.loss(both[:, :width], labels) + weight * collapsed
+        return total
 
     return loss
 
 
-def _output_weight(
-    model: TappedModel, examples: Tensor, shape: torch.Size
-) -> Callable[[], Tensor] | None:
-    """The weight that turns the activation into the outputs, [neurons, outputs], as it is then.
+def _output_weight(model: TappedModel, examples: Tensor, shape: torch.Size) -> Tensor | None:
+    """The weight that turns the activation into the outputs, [neurons, outputs].
 
     None where another layer does, or several do.
     """
     for weight in Layers(model, examples).layers[0].parameters:
+        # Views, which show what training makes of it.
         if weight.shape == shape:
-            return lambda: weight
+            return weight.detach()
         if weight.shape == shape[::-1]:
-            return lambda: torch.transpose(weight, 0, 1)
+            return weight.detach().T
     return None

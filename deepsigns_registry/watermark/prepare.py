@@ -59,7 +59,8 @@ def prepare_record(
         schemes: The schemes to prepare; by default those of white box and black box that are
             for this kind of model. What is left out is told to `progress`.
         recognisable: See `Preparation`.
-        blueprint: Of the parent's exported file, see `Preparation`; empty by default.
+        blueprint: Of the parent's exported file, see `Preparation`; None where suspects are no
+            files.
 
     Returns:
         The record, to be sealed before any training.
@@ -86,6 +87,7 @@ def prepare_record(
         options=settings,
         recognisable=recognisable,
         blueprint=blueprint or Blueprint.empty(),
+        from_file=blueprint is not None,
     )
     prepared = _prepared(known, root, schemes, report)
     return _recorded(root, manifest, prepared)

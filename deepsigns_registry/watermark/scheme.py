@@ -52,7 +52,10 @@ class Preparation:
             two choices, its choice is taken.
         recognisable: Whether the tap must be one that its values tell from other networks': a
             thief who overwrites a mark does not ask for that.
-        blueprint: Of the parent's exported file; empty when it is read as a tapped model only.
+        blueprint: Of the parent's exported file; empty where it is read as a tapped model only, or
+            the tap's channels are not known.
+        from_file: Whether suspects are files: of their layers only those of the blueprint are
+            found again.
     """
 
     model: TappedModel
@@ -64,6 +67,7 @@ class Preparation:
     given: "SchemeSecret | None" = None
     recognisable: bool = True
     blueprint: Blueprint = field(default_factory=Blueprint.empty)
+    from_file: bool = False
 
     def run(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Outputs and pooled activation of the parent: float32 [n, classes], [n, neurons].

@@ -40,17 +40,17 @@ class Carrier:
         return flat.T if self.matrix.transposed else flat
 
 
-def carriers_of(model: TappedModel, blueprint: Blueprint) -> list[Carrier]:
+def carriers_of(model: TappedModel, blueprint: Blueprint | None) -> list[Carrier]:
     """The matrices of a model that a suspect can be asked for.
 
-    Without a blueprint all are; else those that the parent's exported file holds too.
+    Without a file all are; else those whose place in the parent's exported file is known.
 
     Args:
         model: The unmarked parent.
-        blueprint: Of its exported file; empty when there is none.
+        blueprint: Of its exported file; None when there is none.
     """
     named = [(name, value) for name, value in model.named_parameters() if value.ndim > 1]
-    if not blueprint:
+    if blueprint is None:
         return [_anywhere(name, value) for name, value in named]
     found: list[Carrier] = []
     free = dict(enumerate(blueprint.parts()))

@@ -54,7 +54,8 @@ class Spread:
 
     def prepare(self, preparation: Preparation) -> SchemeSecret:
         """Chooses matrices and strength; see `Scheme.prepare`."""
-        carriers = carriers_of(preparation.model, preparation.blueprint)[:_MOST_MATRICES]
+        known = preparation.blueprint if preparation.from_file else preparation.blueprint or None
+        carriers = carriers_of(preparation.model, known)[:_MOST_MATRICES]
         if preparation.options.stealth:
             carriers, strength = _hidden(preparation, carriers)
         else:

@@ -18,6 +18,7 @@ from deepsigns_registry.graph.interpreter import OnnxTappedModel
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.wiring import parent_blueprint
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.embed import Course, embed
 from deepsigns_registry.watermark.evidence import Correlation
@@ -76,6 +77,18 @@ def test_the_mark_is_in_the_model_and_not_in_its_parent(
         found = read(record, suspect)
         assert (round(found.log10_p) <= -12, found.level, found.parts) == (True, "b", 3)
     assert read(record, TappedSuspect(parent)).log10_p > -3
+
+
+@pytest.mark.parametrize("settings", [SHORT, replace(SHORT, stealth=True)])
+def test_where_no_layer_of_the_file_is_known_there_is_no_mark(
+    parent: EagerTappedModel, data: TrainingData, settings: MarkSettings
+) -> None:
+    """As behind a recurrent layer: it would be embedded, and never found in a file."""
+    with pytest.raises(InapplicableError, match=r"spread: .* weights"):
+        prepare_record(parent, data, root(1), settings, schemes=ONLY, blueprint=Blueprint.empty())
+    record = prepare_record(parent, data, root(1), SHORT, blueprint=Blueprint.empty())
+    assert "spread" not in record.secrets
+    assert "spread" in prepare_record(parent, data, root(1), SHORT).secrets
 
 
 def test_weights_in_another_order_are_read_in_the_parents(
