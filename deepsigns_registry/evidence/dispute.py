@@ -1,5 +1,6 @@
 """From a stranger's file to an evidence file: which mark it carries, and what proves it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,11 @@ from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, RefusedError
 from deepsigns_registry.evidence.claim import read_chains
 from deepsigns_registry.evidence.export import export_evidence
+from deepsigns_registry.graph.order import possible_taps
+from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.registry.gate import gate
-from deepsigns_registry.watermark.schemes import known_schemes
+from deepsigns_registry.watermark.record import reads_hidden
+from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
 from deepsigns_registry.watermark.verdict import PRESENT_AT, Verdict
 
 __all__ = ["Claim", "export_for_suspect", "sufficient_schemes"]
@@ -39,7 +43,7 @@ class Claim:
     owners: tuple[str, ...]
 
 
-def sufficient_schemes(verdict: Verdict) -> tuple[str, ...]:
+def sufficient_schemes(verdict: Verdict, *, taps: int = 1) -> tuple[str, ...]:
     """What to reveal when nobody chose: the first scheme, in reporting order, that is enough.
 
     Another that proves more stays secret, for the next dispute. Where only all of them together
@@ -47,6 +51,8 @@ def sufficient_schemes(verdict: Verdict) -> tuple[str, ...]:
 
     Args:
         verdict: `present`.
+        taps: By how much a verifier multiplies what a scheme finds in hidden layers or weights,
+            beside what the verdict was adjusted for.
 
     Examples:
         >>> from deepsigns_registry.watermark.evidence import Matches
@@ -57,10 +63,13 @@ def sufficient_schemes(verdict: Verdict) -> tuple[str, ...]:
         >>> sufficient_schemes(judge([weak, strong], tries=1))
         ('blackbox',)
     """
+    names = [item.scheme for item in verdict.evidence]
+    hidden = {scheme.name for scheme in named_schemes(names) if reads_hidden(scheme)}
     enough = {
-        item.scheme
-        for item in verdict.evidence
-        if verdict.log10_p_adjusted(item.scheme) <= PRESENT_AT
+        name
+        for name in names
+        if verdict.log10_p_adjusted(name) + (math.log10(taps) if name in hidden else 0)
+        <= PRESENT_AT
     }
     if not enough:
         return tuple(item.scheme for item in verdict.evidence)
@@ -113,7 +122,8 @@ def export_for_suspect(
             advice="see what was read with: deepsigns verify",
         )
     (candidate,) = candidates.only(marking)
-    chosen = tuple(schemes) or sufficient_schemes(examination.verdict)
+    taps = possible_taps(read_model(suspect))
+    chosen = tuple(schemes) or sufficient_schemes(examination.verdict, taps=taps)
     attested = gate(settings, f"{marking.model}/{marking.marked_version}")
     claim = export_evidence(
         bundle=attested.attestation.bundle,

@@ -40,6 +40,7 @@ from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.evidence.claim import check_claim, read_chains
 from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
 from deepsigns_registry.evidence.price import Price, place_of, price_of
+from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.watermark.extract import extract
@@ -356,8 +357,7 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path, pric
         raise CouldNotCheckError("; ".join(extraction.incomplete) or "no scheme could be read")
     # The tap's name is not committed to, so every tensor of the file counts as one that the
     # owner may have tried; all committed schemes count, revealed or not.
-    tensors = sum(len(node.output) for node in read_model(suspect).graph.node)
-    taps = max(tensors, 1) if evidence.tap else 1
+    taps = possible_taps(read_model(suspect)) if evidence.tap else 1
     asked = questions(len(predicate.commitments))
     tries = price * asked * taps * extraction.alignments
     return judge(

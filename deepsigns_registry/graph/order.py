@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from onnx import ModelProto, NodeProto
 
-__all__ = ["EXTENTS", "live_nodes", "sole_tensors"]
+__all__ = ["EXTENTS", "live_nodes", "possible_taps", "sole_tensors"]
 
 # What comes out of these says nothing about the values that went in.
 EXTENTS = frozenset({"Shape", "Size"})
@@ -47,6 +47,11 @@ def live_nodes(model: ModelProto) -> list[NodeProto]:
             if not missing[reader]:
                 heapq.heappush(ready, reader)
     return ordered
+
+
+def possible_taps(model: ModelProto) -> int:
+    """How many tensors of a file could be named as the one that carries a mark, at least 1."""
+    return max(1, sum(len(node.output) for node in model.graph.node))
 
 
 def sole_tensors(nodes: Sequence[NodeProto], constants: frozenset[str]) -> frozenset[str]:

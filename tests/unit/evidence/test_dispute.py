@@ -28,6 +28,18 @@ def test_where_only_all_schemes_together_are_enough_all_are_revealed() -> None:
     assert sufficient_schemes(verdict) == ("whitebox", "blackbox", "spread")
 
 
+def test_what_a_verifier_multiplies_by_is_counted_before_a_key_is_revealed() -> None:
+    """Each of a file's tensors counts as a tap that was tried; a black box has none."""
+    read = [
+        Matches("whitebox", trials=128, matches=96, chance=0.5, level="a"),
+        Matches("blackbox", trials=400, matches=90, chance=1 / 9, level="oracle"),
+    ]
+    verdict = judge(read, tries=questions(2))
+    assert -9 < verdict.log10_p_adjusted("whitebox") < -6
+    assert sufficient_schemes(verdict) == ("whitebox",)
+    assert sufficient_schemes(verdict, taps=1000) == ("blackbox",)
+
+
 @pytest.mark.parametrize(
     "reference", ["file:keys/away.pem", "awskms:arn", "file:keys/owner.pub.pem"]
 )
