@@ -20,5 +20,9 @@ A verdict is a probability, never a bare yes:
     'present'
 """
 
+from deepsigns_registry.quiet import be_quiet
+
 __version__ = "0.1.0"
 __all__ = ["__version__"]
+
+be_quiet()

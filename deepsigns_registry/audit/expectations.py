@@ -5,7 +5,6 @@ values, so each column that must be complete is also expected not to be null.
 """
 
 import math
-import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,8 +89,6 @@ def judge_table(
         score: What `accuracy` is called for this model's task.
         min_accuracy: What the deployed file must reach, in [0, 1].
     """
-    # Read at import: without it the library would try to send usage data.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with warnings.catch_warnings():
         # Its dependencies warn at import about packages that are not needed here.
         warnings.simplefilter("ignore")

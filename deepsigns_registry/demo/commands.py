@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.quiet import OPTED_OUT
 
 __all__ = ["Commands"]
 
@@ -66,7 +67,7 @@ class Commands:
             for name, value in os.environ.items()
             if not name.startswith(("DEEPSIGNS_", "MLFLOW_"))
         }
-        return kept | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        return {**OPTED_OUT, **kept}
 
     @staticmethod
     def _show(arguments: tuple[str, ...]) -> None:

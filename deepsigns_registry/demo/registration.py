@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import urllib.error
 import urllib.request
 import warnings
@@ -24,7 +23,6 @@ def register(model: "nn.Module", data: "TrainingData", *, name: str, tracking_ur
     Returns:
         Number of the new version.
     """
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow
 
     mlflow.set_tracking_uri(tracking_uri)

@@ -4,7 +4,6 @@ Token authentication is Ray's default: every node and this process need the same
 `RAY_AUTH_TOKEN`. A node listens on all its interfaces; see `docs/operations.md`.
 """
 
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -40,7 +39,6 @@ class RayEngine:
 
         Progress comes once a job, when it ends, with the last figures that it told.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
         except ImportError:

@@ -22,6 +22,7 @@ from deepsigns_registry.graph.forms import MOST_OUTPUTS, Form, read_forms
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import read_weight
+from deepsigns_registry.quiet import OPTED_OUT
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.scheme import Probes
 from deepsigns_registry.watermark.suspect import matrices_in_place
@@ -269,6 +270,7 @@ def _execute(folder: Path, seconds: float) -> int | None:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "TMPDIR": str(folder),
+        **OPTED_OUT,
     }
     environment |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     process = subprocess.Popen(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.quiet import OPTED_OUT
 
 __all__ = ["Server", "start_server"]
 
@@ -113,11 +114,10 @@ def _environment(config: Path | None, more: Mapping[str, str]) -> dict[str, str]
     if config is not None:
         kept["DEEPSIGNS_CONFIG"] = str(config.absolute())
     return {
+        **OPTED_OUT,
         **kept,
         # The job runner starts workers of its own, which nothing here needs.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
         **more,
     }
 

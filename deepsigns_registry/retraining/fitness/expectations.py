@@ -4,7 +4,6 @@ An ephemeral context: nothing is written and nothing is sent.
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,8 +36,6 @@ def judge_table(rows: Sequence[Mapping[str, float | None]]) -> tuple[Expectation
     Args:
         rows: One a split, each with all of `COLUMNS`; None where something cannot be said.
     """
-    # Read at import: without it the library would try to send usage data.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with warnings.catch_warnings():
         # Its dependencies warn at import about packages that are not needed here.
         warnings.simplefilter("ignore")
