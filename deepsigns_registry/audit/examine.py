@@ -227,16 +227,16 @@ class _Work:
         if self.candidates is None:
             raise CouldNotCheckError("no sealed record was opened")
         began = time.monotonic()
-        session = OnnxSuspect(path)
-        examination = verify_onnx(
-            path, self.candidates, suspects=self.suspects, among=self.among, suspect=session
-        )
-        row = _with_evidence(row, examination.verdict)
-        if self.data is None:
-            problem = self.data_problem
-            row = replace(row, error=str(problem), error_code=problem.code if problem else "")
-        else:
-            row = replace(row, accuracy=self._score(session, self.data.validation))
+        with OnnxSuspect(path) as session:
+            examination = verify_onnx(
+                path, self.candidates, suspects=self.suspects, among=self.among, suspect=session
+            )
+            row = _with_evidence(row, examination.verdict)
+            if self.data is None:
+                problem = self.data_problem
+                row = replace(row, error=str(problem), error_code=problem.code if problem else "")
+            else:
+                row = replace(row, accuracy=self._score(session, self.data.validation))
         return replace(row, seconds=before + time.monotonic() - began), examination
 
     def _score(self, session: OnnxSuspect, data: LabelledData) -> float:

@@ -162,7 +162,9 @@ def verify_onnx(
         NotFoundError: There is no such file.
         CouldNotCheckError: It is no ONNX file, is refused, or no candidate could be read.
     """
-    session = OnnxSuspect(path) if suspect is None else suspect
+    if suspect is None:
+        with OnnxSuspect(path) as opened:
+            return verify_onnx(path, candidates, suspects=suspects, among=among, suspect=opened)
     digest = sha256_file(path)
     tries = candidates.tries(suspects)
     ordered = sorted(
@@ -171,7 +173,7 @@ def verify_onnx(
     )
     read: list[tuple[Candidate, Verdict]] = []
     for candidate in ordered:
-        verdict = _read(candidate.record, session, tries, candidates.unopened)
+        verdict = _read(candidate.record, suspect, tries, candidates.unopened)
         read.append((candidate, verdict))
         if verdict.word == "present" and candidate.marking.onnx_digest == digest:
             break
@@ -185,7 +187,7 @@ def verify_onnx(
         marking=best.marking if verdict.word == "present" else None,
         exact=exact[0] if exact else None,
         digest=digest,
-        providers=tuple(getattr(session, "providers", ())),
+        providers=tuple(getattr(suspect, "providers", ())),
     )
 
 

@@ -341,7 +341,6 @@ def _derive(what: str, check: Callable[[*Given], None], *given: *Given) -> None:
 
 
 def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path, price: int) -> Verdict:
-    session = OnnxSuspect(suspect)
     # Reading a mark needs neither the root key, which stays with its owner, nor the salts.
     record = WatermarkRecord(
         root=RootKey(bytes(32), bytes.fromhex(predicate.owner)),
@@ -352,7 +351,8 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path, pric
         tap=evidence.tap,
         blueprint=evidence.blueprint,
     )
-    extraction = extract(record, session)
+    with OnnxSuspect(suspect) as session:
+        extraction = extract(record, session)
     if not extraction.evidence:
         raise CouldNotCheckError("; ".join(extraction.incomplete) or "no scheme could be read")
     # The tap's name is not committed to, so every tensor of the file counts as one that the

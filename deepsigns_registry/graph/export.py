@@ -141,7 +141,8 @@ def _publish(
         try:
             draft.write_bytes(model.SerializeToString(deterministic=True))
             checker.check_model(draft, full_check=True)
-            found = OnnxSuspect(draft, providers=("CPUExecutionProvider",)).run(probes, tap=tap)
+            with OnnxSuspect(draft, providers=("CPUExecutionProvider",)) as suspect:
+                found = suspect.run(probes, tap=tap)
         except (ValidationError, CouldNotCheckError, RuntimeError, ValueError) as error:
             raise _does_not_run(path, error) from error
         for what, ours, got in zip(("outputs", "activations"), expected, found, strict=True):

@@ -16,13 +16,15 @@ class Limits:
         memory_bytes: Address space of the process that runs it. The runtime itself maps 0.2 GiB
             without a model; with an accelerator the bound holds for writable memory instead,
             because drivers reserve far more addresses than they use.
-        result_bytes: Size of each file the process may write.
-        seconds: Wall-clock time, and processor time, of one run.
+        resident_bytes: Memory that this process really holds.
+        result_bytes: Size of each file the process may write, and of all together.
+        seconds: Wall-clock time of all runs of the file, and processor time.
     """
 
     file_bytes: int = 2**31 - 1
     nodes: int = 50_000
     initializers: int = 50_000
     memory_bytes: int = 8 * 2**30
+    resident_bytes: int = 4 * 2**30
     result_bytes: int = 2**31
     seconds: float = 300.0

@@ -1,25 +1,24 @@
-"""The limited process that runs a stranger's ONNX file; started as a script.
+"""What runs a stranger's ONNX file in a room; started as a script by `sandbox.enter`.
 
-It imports nothing of this package: `python -I` starts it by its path, in an empty environment,
-with a private folder as working directory. It sets its own limits before it opens the model.
-Request and answer are files in that folder:
+Of this package it imports what it talks through alone. Its requests come one a line, what belongs
+to them and to its answers lies in its folder:
 
-    request.json     limits, providers, names of the taps
-    model.onnx       the checked model, the taps among its outputs
+    {"model": 1, "taps": [...], "providers": [...]}   number of the model, names of the taps
+    model.onnx       the checked model of this number, the taps among its outputs
     inputs.npy       float32 [batch, ...]
     outputs.npy      float32 [batch, classes]                            (answer)
     activation-0.npy float32 [batch, neurons], pooled, of the first tap  (answer)
-    report.json      {"providers": [...]} or {"error": "..."}
+    {"providers": [...]} or {"error": "..."}                             (answer)
 """
 
 import ctypes
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deepsigns_registry.sandbox import channel
 
 __all__ = ["pool"]
 
@@ -29,27 +28,6 @@ _TYPES = {
     "tensor(double)": np.float64,
 }
 _CHUNK = 256
-
-
-def _limit(request: dict[str, Any], *, cuda: bool) -> None:
-    try:
-        import resource
-    except ImportError:  # no such limits on this system: the wall clock alone stops the process
-        return
-    seconds = int(request["seconds"]) + 1
-    bounds = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: seconds,
-        resource.RLIMIT_FSIZE: request["result_bytes"],
-        # A driver maps hundreds of GiB of addresses that it never writes to.
-        (resource.RLIMIT_DATA if cuda else resource.RLIMIT_AS): request["memory_bytes"],
-    }
-    if not cuda and hasattr(resource, "RLIMIT_NPROC"):
-        bounds[resource.RLIMIT_NPROC] = 0  # one thread is running; no other may start
-    for kind, bound in bounds.items():
-        hard = resource.getrlimit(kind)[1]
-        most = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-        resource.setrlimit(kind, (most, most))
 
 
 def _has_cuda(wanted: list[str]) -> bool:
@@ -109,19 +87,33 @@ def _run(session: Any, inputs: NDArray[np.float32], taps: list[str]) -> None:
             np.save(f"activation-{number}.npy", np.concatenate(known), allow_pickle=False)
 
 
-def _main() -> dict[str, Any]:
+class _Answers:
+    """Keeps the session for as long as the model is the same."""
+
+    def __init__(self) -> None:
+        self._model = 0
+        self._session: Any = None
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, object]:
+        if request["model"] != self._model or self._session is None:
+            self._session = None
+            self._session = _session(request["providers"])
+            self._model = request["model"]
+        inputs = np.load("inputs.npy", allow_pickle=False)
+        _run(self._session, inputs, request["taps"])
+        return {"providers": self._session.get_providers()}
+
+
+def _session(wanted: list[str]) -> Any:
     import onnxruntime
 
-    request = json.loads(Path("request.json").read_text())
-    cuda = _has_cuda(request["providers"])
-    _limit(request, cuda=cuda)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     # Layout optimisations rename and reshape hidden tensors; the tap must stay what it was.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     providers: list[Any] = ["CPUExecutionProvider"]
-    if cuda:
+    if _has_cuda(wanted):
         # The libraries may come from packages beside onnxruntime instead of the system.
         onnxruntime.preload_dlls()
         # Reduced precision would show in a comparison by value.
@@ -132,14 +124,8 @@ def _main() -> dict[str, Any]:
         raise ValueError(f"needs exactly one float input, has {sorted(kinds)}")
     if not session.get_inputs()[0].shape:
         raise ValueError("the input has no batch dimension")
-    _run(session, np.load("inputs.npy", allow_pickle=False), request["taps"])
-    return {"providers": session.get_providers()}
+    return session
 
 
 if __name__ == "__main__":
-    try:
-        report = _main()
-    except Exception as error:  # noqa: BLE001 - whatever it was, the parent gets one line
-        report = {"error": " ".join(str(error).split())[:300] or type(error).__name__}
-    Path("report.json").write_text(json.dumps(report))
-    sys.exit("error" in report)
+    channel.serve(_Answers())

@@ -1,37 +1,25 @@
 """Running an ONNX file of unknown origin in a limited process, and reading a tap from it."""
 
 import copy
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, ValueInfoProto
 
-from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.graph import sandbox_child
 from deepsigns_registry.graph.forms import MOST_OUTPUTS, Form, read_forms
 from deepsigns_registry.graph.limits import Limits
+from deepsigns_registry.graph.running import Running
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import read_weight
-from deepsigns_registry.quiet import OPTED_OUT
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.scheme import Probes
 from deepsigns_registry.watermark.suspect import matrices_in_place
 
 __all__ = ["OnnxSuspect", "has_tensor", "with_taps"]
 
-_CHILD = Path(sandbox_child.__file__)
-# What a CUDA build needs to find its libraries and devices; nothing else of our environment.
-_PASSED_ON = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 
@@ -39,8 +27,9 @@ _CPU = "CPUExecutionProvider"
 class OnnxSuspect:
     """A suspect that is an ONNX file: a batch in, outputs and a hidden activation out.
 
-    The file is read once and checked (see `graph.structure`); each `run` starts a fresh limited
-    process in a private folder, so that a hostile graph can only waste a bounded time there.
+    The file is read once and checked (see `graph.structure`); it runs in a room (see `sandbox`),
+    where a hostile graph can only waste a bounded time. The room ends with the suspect, at the end
+    of its context or with the last reference to it.
 
     Attributes:
         providers: What the last run's session really used; empty before the first run.
@@ -87,9 +76,17 @@ class OnnxSuspect:
         self._limits = limits or Limits()
         self._wanted = [_CUDA, _CPU] if providers == "auto" else list(providers)
         self._model = read_model(Path(path), limits=self._limits)
+        self._running = Running(self._where, self._wanted, self._limits)
+        self._tapped: dict[tuple[int, tuple[str, ...]], ModelProto] = {}
         self._forms: tuple[Form, ...] | None = None
         self._row: tuple[int, ...] | None = None
         self.providers: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._running.close()
 
     def run(
         self, inputs: NDArray[np.float32], *, tap: str | None
@@ -178,62 +175,20 @@ class OnnxSuspect:
             del model.graph.output[:]
             model.graph.output.append(entry)
             other = copy.copy(self)
-            vars(other).update(_model=model, _forms=None)
+            vars(other).update(_model=model, _forms=None, _tapped={})
             found.append(other)
         return tuple(found)
 
     def _run(
         self, source: ModelProto, inputs: NDArray[np.float32], taps: Sequence[str]
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32] | None]]:
-        model = with_taps(source, taps)
-        with tempfile.TemporaryDirectory(prefix="deepsigns-") as name:
-            folder = Path(name)
-            (folder / "model.onnx").write_bytes(model.SerializeToString())
-            np.save(folder / "inputs.npy", np.asarray(inputs, np.float32), allow_pickle=False)
-            request = {
-                "memory_bytes": self._limits.memory_bytes,
-                "providers": self._wanted,
-                "result_bytes": self._limits.result_bytes,
-                "seconds": self._limits.seconds,
-                "taps": list(taps),
-            }
-            (folder / "request.json").write_text(json.dumps(request))
-            report = self._answer(folder)
-            self.providers = tuple(str(provider) for provider in report["providers"])
-            outputs = self._result(folder / "outputs.npy", len(inputs))
-            pooled = [folder / f"activation-{number}.npy" for number in range(len(taps))]
-            return outputs, [
-                self._result(path, len(inputs)) if path.exists() else None for path in pooled
-            ]
-
-    def _answer(self, folder: Path) -> dict[str, Any]:
-        code = _execute(folder, self._limits.seconds)
-        if code is None:
-            raise self._failure(f"was stopped after {self._limits.seconds:g} seconds")
-        report: dict[str, Any] = {}
-        with suppress(OSError, ValueError):
-            report = json.loads((folder / "report.json").read_text())
-        if "error" in report:
-            raise self._failure(f"onnxruntime: {str(report['error'])[:500]}")
-        if code != 0 or not isinstance(report.get("providers"), list):
-            reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            raise self._failure(f"the process that ran it ended with {reason}")
-        return report
-
-    def _failure(self, what: str) -> CouldNotCheckError:
-        return CouldNotCheckError(
-            f"{self._where}: {what}",
-            advice="check that it is a classifier for these inputs and that it runs elsewhere",
-        )
-
-    def _result(self, path: Path, batch: int) -> NDArray[np.float32]:
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            raise self._failure("gave no readable result") from None
-        if not isinstance(values, np.ndarray) or values.ndim != 2 or len(values) != batch:
-            raise self._failure("gave a result of another shape")
-        return np.asarray(values, np.float32)
+        known = self._tapped.get((id(source), tuple(taps)))
+        model = with_taps(source, taps) if known is None else known
+        # One at a time: a session for other taps is another one.
+        self._tapped = {(id(source), tuple(taps)): model}
+        found = self._running.run(model, inputs, taps)
+        self.providers = self._running.providers
+        return found
 
 
 def has_tensor(model: ModelProto, name: str) -> bool:
@@ -260,42 +215,3 @@ def with_taps(model: ModelProto, taps: Iterable[str]) -> ModelProto:
         ValueInfoProto(name=tap) for tap in dict.fromkeys(taps) if tap not in known
     )
     return tapped
-
-
-def _execute(folder: Path, seconds: float) -> int | None:
-    """Runs the child in a folder; its exit code, or None when the wall clock stopped it."""
-    environment = {
-        "HOME": str(folder),
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "TMPDIR": str(folder),
-        **OPTED_OUT,
-    }
-    environment |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-B", str(_CHILD)],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        # Also when this process is interrupted: nothing of the child outlives the call.
-        if process.returncode is None:
-            _kill(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()

@@ -89,8 +89,10 @@ def check_mark(
     from deepsigns_registry.watermark.schemes import probe_inputs
     from deepsigns_registry.watermark.verdict import PRESENT_AT, judge, questions
 
-    suspect = OnnxSuspect(onnx_file(marked))
-    extraction = extract(record, suspect)
+    inputs = probe_inputs(record.secrets, samples)
+    with OnnxSuspect(onnx_file(marked)) as suspect:
+        extraction = extract(record, suspect)
+        expected, _ = suspect.run(inputs, tap=None)
     verdict = judge(
         extraction.evidence,
         tries=commitments * questions(len(record.secrets)) * extraction.alignments,
@@ -110,8 +112,6 @@ def check_mark(
             f"the marked files do not carry the mark that the marked model carried: {named}",
             advice="report this model: its export is not faithful",
         )
-    inputs = probe_inputs(record.secrets, samples)
-    expected, _ = suspect.run(inputs, tap=None)
     (found,) = LocalEngine().run(run_program, [{"folder": marked, "inputs": inputs}])
     # A program in half precision rounds after every operation, its file does not.
     near = max(_FAITHFUL, _ROUNDINGS * found.rounding)

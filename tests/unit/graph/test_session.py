@@ -1,17 +1,21 @@
+import gc
 import json
+import subprocess
 import tempfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.quiet import OPTED_OUT
 from tests.support.patience import HANG
 
 Build = Callable[..., ModelProto]
@@ -23,6 +27,17 @@ SMALL = Limits(memory_bytes=2**30, seconds=HANG, result_bytes=2**24)
 def write(path: Path, model: ModelProto) -> Path:
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def endless() -> list[NodeProto]:
+    """Loops are refused before; this one is merely long: 200 products of 18 GFLOP each."""
+    nodes = [helper.make_node("RandomNormal", [], ["r"], shape=[2000, 2000])]
+    names = ["r", *(f"t{index}" for index in range(200))]
+    nodes += [
+        helper.make_node("MatMul", [name, "r"], [following]) for name, following in pairwise(names)
+    ]
+    nodes.append(helper.make_node("ReduceMax", [names[-1]], ["m"], keepdims=0))
+    return [*nodes, helper.make_node("Add", ["input", "m"], ["output"])]
 
 
 @pytest.fixture
@@ -42,16 +57,50 @@ def test_outputs_and_tap_of_a_batch(tmp_path: Path, build: Build, private: Path)
     weight = np.arange(12, dtype=np.float32).reshape(4, 3)
     path = write(tmp_path / "model.onnx", build(nodes, {"w": weight}))
     inputs = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
-    suspect = OnnxSuspect(path, limits=SMALL)
-    outputs, activation = suspect.run(inputs, tap="h")
-    assert activation is not None
-    np.testing.assert_array_equal(activation, np.maximum(inputs, 0))
-    np.testing.assert_allclose(outputs, np.maximum(inputs, 0) @ weight, rtol=1e-5, atol=1e-5)
-    assert "CPUExecutionProvider" in suspect.providers
-    plain, nothing = suspect.run(inputs, tap=None)
-    np.testing.assert_array_equal(plain, outputs)
-    assert nothing is None
+    with OnnxSuspect(path, limits=SMALL) as suspect:
+        outputs, activation = suspect.run(inputs, tap="h")
+        assert activation is not None
+        np.testing.assert_array_equal(activation, np.maximum(inputs, 0))
+        np.testing.assert_allclose(outputs, np.maximum(inputs, 0) @ weight, rtol=1e-5, atol=1e-5)
+        assert "CPUExecutionProvider" in suspect.providers
+        plain, nothing = suspect.run(inputs, tap=None)
+        np.testing.assert_array_equal(plain, outputs)
+        assert nothing is None
     assert not list(private.iterdir())
+
+
+def test_a_suspect_that_is_forgotten_leaves_nothing(relu_file: Path, private: Path) -> None:
+    OnnxSuspect(relu_file).run(np.ones((2, 4), np.float32), tap=None)
+    gc.collect()
+    assert not list(private.iterdir())
+
+
+def test_all_readings_of_a_file_have_one_room(
+    relu_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    popen = subprocess.Popen
+
+    def counted(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        started.append(command)
+        return popen(command, **options)
+
+    monkeypatch.setattr("subprocess.Popen", counted)
+    with OnnxSuspect(relu_file) as suspect:
+        for tap in (None, "output", None):
+            for number in (1, 2):
+                inputs = np.full((3, 4), number, np.float32)
+                np.testing.assert_array_equal(suspect.run(inputs, tap=tap)[0], inputs)
+    assert len(started) == 1
+
+
+def test_all_readings_of_a_file_have_one_deadline(tmp_path: Path, build: Build) -> None:
+    path = write(tmp_path / "long.onnx", build(endless()))
+    suspect = OnnxSuspect(path, limits=Limits(memory_bytes=2**31, seconds=1))
+    for _ in range(2):
+        with pytest.raises(CouldNotCheckError, match="was stopped after 1 seconds"):
+            suspect.run(np.ones((2, 4), np.float32), tap=None)
+    assert suspect.providers == ()
 
 
 def test_an_unknown_tap_gives_no_activation(relu_file: Path) -> None:
@@ -133,8 +182,11 @@ def test_a_graph_that_doubles_a_tensor_ends_at_the_memory_limit(
     ]
     nodes.append(helper.make_node("Relu", [names[-1]], ["output"]))
     path = write(tmp_path / "bomb.onnx", build(nodes))
-    with pytest.raises(CouldNotCheckError, match="bomb") as caught:
-        OnnxSuspect(path, limits=SMALL).run(np.ones((2, 4), np.float32), tap=None)
+    with (
+        pytest.raises(CouldNotCheckError, match="bomb") as caught,
+        OnnxSuspect(path, limits=SMALL) as suspect,
+    ):
+        suspect.run(np.ones((2, 4), np.float32), tap=None)
     assert "was stopped after" not in str(caught.value)
     assert not list(private.iterdir())
 
@@ -153,15 +205,7 @@ def test_a_huge_constant_ends_at_the_memory_limit(tmp_path: Path, build: Build) 
 def test_a_graph_without_end_is_stopped_by_the_clock(
     tmp_path: Path, build: Build, private: Path
 ) -> None:
-    # Loops are refused before; this one is merely long: 200 products of 18 GFLOP each.
-    nodes = [helper.make_node("RandomNormal", [], ["r"], shape=[2000, 2000])]
-    names = ["r", *(f"t{index}" for index in range(200))]
-    nodes += [
-        helper.make_node("MatMul", [name, "r"], [following]) for name, following in pairwise(names)
-    ]
-    nodes.append(helper.make_node("ReduceMax", [names[-1]], ["m"], keepdims=0))
-    nodes.append(helper.make_node("Add", ["input", "m"], ["output"]))
-    path = write(tmp_path / "long.onnx", build(nodes))
+    path = write(tmp_path / "long.onnx", build(endless()))
     limits = Limits(memory_bytes=2**31, seconds=1)
     with pytest.raises(CouldNotCheckError, match="was stopped after 1 seconds"):
         OnnxSuspect(path, limits=limits).run(np.ones((2, 4), np.float32), tap=None)
@@ -195,19 +239,21 @@ def test_the_process_sees_neither_our_environment_nor_our_packages(
     child = tmp_path / "child.py"
     child.write_text(
         "import json, os, sys\n"
+        "from deepsigns_registry.sandbox import channel\n"
         "seen = {'isolated': sys.flags.isolated, 'folder': os.listdir(), **os.environ}\n"
-        "open('report.json', 'w').write(json.dumps({'error': json.dumps(seen)}))\n"
+        "channel.serve(lambda request: {'error': json.dumps(seen)})\n"
     )
-    monkeypatch.setattr("deepsigns_registry.graph.session._CHILD", child)
+    monkeypatch.setattr("deepsigns_registry.graph.running._CHILD", child)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(CouldNotCheckError) as caught:
         OnnxSuspect(relu_file).run(np.ones((2, 4), np.float32), tap=None)
     seen = json.loads(caught.value.message.partition("onnxruntime: ")[2])
     assert seen.pop("isolated") == 1
-    assert set(seen.pop("folder")) == {"inputs.npy", "model.onnx", "request.json"}
-    expected = {"HOME", "LANG", "LC_CTYPE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS"}
-    assert set(seen) <= expected | {"CUDA_VISIBLE_DEVICES", "OPENBLAS_NUM_THREADS", "TMPDIR"}
+    assert set(seen.pop("folder")) <= {"inputs.npy", "model.onnx"}
+    expected = {"HOME", "LANG", "LC_CTYPE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", *OPTED_OUT}
+    expected |= {"CUDA_VISIBLE_DEVICES", "OPENBLAS_NUM_THREADS", "TMPDIR"}
+    assert set(seen) <= expected | {"DEEPSIGNS_ROOM_ANSWERS"}
 
 
 @pytest.mark.parametrize("script", ["import os; os.abort()", "pass", "import sys; sys.exit(7)"])
@@ -216,7 +262,7 @@ def test_a_process_that_ends_without_an_answer_is_reported(
 ) -> None:
     child = tmp_path / "child.py"
     child.write_text(script)
-    monkeypatch.setattr("deepsigns_registry.graph.session._CHILD", child)
+    monkeypatch.setattr("deepsigns_registry.graph.running._CHILD", child)
     with pytest.raises(CouldNotCheckError, match=r"ended with (SIGABRT|exit code [07])"):
         OnnxSuspect(relu_file).run(np.ones((2, 4), np.float32), tap=None)
 
@@ -230,11 +276,14 @@ def test_a_result_that_is_none_is_reported(
     child = tmp_path / "child.py"
     child.write_text(
         "import numpy as np\n"
-        f"result = {result}\n"
-        "if isinstance(result, bytes): open('outputs.npy', 'wb').write(result)\n"
-        "else: np.save('outputs.npy', result)\n"
-        "open('report.json', 'w').write('{\"providers\": []}')\n"
+        "from deepsigns_registry.sandbox import channel\n"
+        "def answer(request):\n"
+        f"    result = {result}\n"
+        "    if isinstance(result, bytes): open('outputs.npy', 'wb').write(result)\n"
+        "    else: np.save('outputs.npy', result)\n"
+        "    return {'providers': []}\n"
+        "channel.serve(answer)\n"
     )
-    monkeypatch.setattr("deepsigns_registry.graph.session._CHILD", child)
+    monkeypatch.setattr("deepsigns_registry.graph.running._CHILD", child)
     with pytest.raises(CouldNotCheckError, match="result"):
         OnnxSuspect(relu_file).run(np.ones((2, 4), np.float32), tap=None)

@@ -1,0 +1,146 @@
+"""Running the models of one file in a room: one room, one deadline, as many readings as wanted."""
+
+import os
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph import sandbox_child
+from deepsigns_registry.graph.arrays import read_matrix
+from deepsigns_registry.graph.limits import Limits
+from deepsigns_registry.sandbox.paths import accelerator_devices, accelerator_files
+from deepsigns_registry.sandbox.room import Bounds, Room, RoomError
+
+__all__ = ["Running"]
+
+_CHILD = Path(sandbox_child.__file__)
+# What a CUDA build needs to find its libraries and devices; nothing else of our environment.
+_PASSED_ON = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_CUDA = "CUDAExecutionProvider"
+
+
+class Running:
+    """Runs models; the room is opened for the first one, and ends with this object.
+
+    What one run spends of the time is gone for the others: together they have `limits.seconds`.
+
+    Args:
+        where: What the file is called in errors.
+        providers: Names of onnxruntime's providers in order.
+        limits: What everything together may cost.
+
+    Attributes:
+        providers: What the last session really used; empty before the first run.
+    """
+
+    def __init__(self, where: str, providers: Sequence[str], limits: Limits) -> None:
+        self._where, self._wanted, self._limits = where, list(providers), limits
+        self._room: Room | None = None
+        self._finalizer: weakref.finalize[[], Running] | None = None
+        self._spent = 0.0
+        self._written: ModelProto | None = None
+        self._number = 0
+        self.providers: tuple[str, ...] = ()
+
+    def run(
+        self, model: ModelProto, inputs: NDArray[np.float32], taps: Sequence[str]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32] | None]]:
+        """Runs a batch.
+
+        Args:
+            model: With the taps among its outputs; it must not change while this object lives.
+            inputs: float32 [batch, ...].
+            taps: Names of hidden tensors.
+
+        Returns:
+            float32 [batch, outputs], and of each tap float32 [batch, neurons] or None.
+
+        Raises:
+            CouldNotCheckError: It crashed, was stopped at a bound, or does not fit the inputs.
+        """
+        room = self._opened()
+        for old in room.folder.glob("*.npy"):
+            old.unlink(missing_ok=True)
+        if model is not self._written:
+            self._number += 1
+            (room.folder / "model.onnx").write_bytes(model.SerializeToString())
+            self._written = model
+        np.save(room.folder / "inputs.npy", np.asarray(inputs, np.float32), allow_pickle=False)
+        report = self._asked(room, {"model": self._number, "taps": list(taps)})
+        self.providers = tuple(str(provider) for provider in report["providers"])
+        outputs = self._result(room.folder / "outputs.npy", len(inputs))
+        paths = [room.folder / f"activation-{number}.npy" for number in range(len(taps))]
+        found = [self._result(path, len(inputs)) if path.exists() else None for path in paths]
+        return outputs, found
+
+    def close(self) -> None:
+        """Ends the room; the next run opens another one, with what is left of the time."""
+        if self._room is not None:
+            self._spent += self._room.spent
+            self._room.close()
+        self._room, self._written = None, None
+
+    def _opened(self) -> Room:
+        if self._room is not None:
+            return self._room
+        left = self._limits.seconds - self._spent
+        if left <= 0:
+            raise self._failure(f"was stopped after {self._limits.seconds:g} seconds")
+        cuda = _CUDA in self._wanted and bool(accelerator_devices())
+        limits = {
+            "core": 0,
+            "cpu": int(left) + 2,
+            "fsize": self._limits.result_bytes,
+            # A driver maps hundreds of GiB of addresses that it never writes to.
+            ("data" if cuda else "as"): self._limits.memory_bytes,
+        }
+        if not cuda:
+            limits["nproc"] = 0  # one thread is running; no other may start
+        bounds = Bounds(left, self._limits.resident_bytes, self._limits.result_bytes, limits)
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        try:
+            self._room = Room(
+                _CHILD,
+                bounds=bounds,
+                readable=accelerator_files() if cuda else (),
+                devices=accelerator_devices() if cuda else (),
+                environment=environment,
+            )
+        except RoomError as error:
+            raise self._failure(f"the process that should run it {error}") from None
+        self._finalizer = weakref.finalize(self, self._room.close)
+        return self._room
+
+    def _asked(self, room: Room, request: dict[str, object]) -> dict[str, Any]:
+        try:
+            report = room.ask({**request, "providers": self._wanted})
+        except RoomError as error:
+            self.close()
+            raise self._failure(f"the process that ran it {error}") from None
+        if "error" in report:
+            raise self._failure(f"onnxruntime: {str(report['error'])[:500]}")
+        if not isinstance(report.get("providers"), list):
+            self.close()
+            raise self._failure("the process that ran it said nothing that could be understood")
+        return report
+
+    def _failure(self, what: str) -> CouldNotCheckError:
+        return CouldNotCheckError(
+            f"{self._where}: {what}",
+            advice="check that it is a classifier for these inputs and that it runs elsewhere",
+        )
+
+    def _result(self, path: Path, batch: int) -> NDArray[np.float32]:
+        try:
+            values = read_matrix(path, most_bytes=self._limits.result_bytes)
+        except (OSError, ValueError):
+            raise self._failure("gave no readable result") from None
+        if len(values) != batch:
+            raise self._failure("gave a result of another shape")
+        return values
