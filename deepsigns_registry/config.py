@@ -42,6 +42,7 @@ __all__ = [
     "OwnerSettings",
     "PolicySettings",
     "RegistrySettings",
+    "SandboxSettings",
     "Settings",
     "WorkerSettings",
     "load_settings",
@@ -185,6 +186,16 @@ class AuditSettings(_Section):
     min_accuracy: float = Field(default=0.0, ge=0, le=1)
 
 
+class SandboxSettings(_Section):
+    """The room in which files and code run that are not ours."""
+
+    # None: as much of it as the kernel gives.
+    require: Literal["full", "limits"] | None = None
+    # Of all readings of one file together.
+    seconds: float = Field(default=300.0, gt=0)
+    memory_mib: int = Field(default=4096, ge=256)
+
+
 class EngineSettings(_Section):
     """Where jobs run."""
 
@@ -231,6 +242,7 @@ class _Document(BaseSettings):
     deployments: tuple[Deployment, ...] = ()
     audit: AuditSettings = AuditSettings()
     engine: EngineSettings = EngineSettings()
+    sandbox: SandboxSettings = SandboxSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -267,6 +279,7 @@ class Settings:
         self.deployments = document.deployments
         self.audit = document.audit
         self.engine = document.engine
+        self.sandbox = document.sandbox
 
     @property
     def tracking_uri(self) -> str:

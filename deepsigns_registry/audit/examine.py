@@ -38,8 +38,10 @@ from deepsigns_registry.config import Settings
 from deepsigns_registry.engine import Engine, open_engine
 from deepsigns_registry.engine.jobs import Figures
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
+from deepsigns_registry.graph.limits import limits_of
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.retraining.data import load_training_data
+from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.data import LabelledData, Task, TrainingData
 from deepsigns_registry.watermark.task import SCORES, task_score
 from deepsigns_registry.watermark.verdict import Verdict
@@ -118,6 +120,7 @@ class _Work:
         self.score = _SCORES[plan.model.task]
         self.rows: list[Row] = []
         self.providers: tuple[str, ...] = ()
+        self.doors: Doors | None = None
         self.marking = ""
         self.path: Path | None = None
         self.candidates: Candidates | None = None
@@ -141,7 +144,7 @@ class _Work:
         self.say(0.1, "verifying the deployed file")
         row, examination = self._verified(Row(DEPLOYED, DEPLOYED, 0.0), self.path, 0.0)
         self.rows.append(row)
-        self.providers = examination.providers
+        self.providers, self.doors = examination.providers, examination.doors
         self.outcome = examination.verdict.word
         self.message = self._clean(_undecided_because(examination.verdict))
         if examination.marking is not None:
@@ -212,6 +215,7 @@ class _Work:
             rows=tuple(self.rows),
             judgement=judgement,
             providers=self.providers,
+            doors=self.doors,
             tool=TOOL,
         )
 
@@ -227,7 +231,7 @@ class _Work:
         if self.candidates is None:
             raise CouldNotCheckError("no sealed record was opened")
         began = time.monotonic()
-        with OnnxSuspect(path) as session:
+        with OnnxSuspect(path, limits=limits_of(self.settings.sandbox)) as session:
             examination = verify_onnx(
                 path, self.candidates, suspects=self.suspects, among=self.among, suspect=session
             )

@@ -14,6 +14,7 @@ from deepsigns_registry.audit.results import (
     deployed_row,
 )
 from deepsigns_registry.errors import worst_exit_code
+from deepsigns_registry.sandbox.doors import Doors
 
 __all__ = ["Finding"]
 
@@ -46,6 +47,7 @@ class Finding:
         rows: The results table.
         judgement: The expectations over the table.
         providers: Execution providers that really ran the file.
+        doors: What was closed in the room where it ran; None when nothing ran.
         tool: Name and version of the software.
         tracking_run: MLflow run, empty when it could not be logged.
     """
@@ -73,6 +75,7 @@ class Finding:
     providers: tuple[str, ...]
     tool: str
     tracking_run: str = ""
+    doors: Doors | None = None
 
     @property
     def deployed(self) -> Row | None:
@@ -129,6 +132,7 @@ class Finding:
             "rows": [row.to_json(written) for row in self.rows],
             "expectations": self.judgement.to_json(),
             "providers": list(self.providers),
+            "sandbox": None if self.doors is None else self.doors.to_json(),
             "tool": self.tool,
             "tracking_run": self.tracking_run,
         }

@@ -56,6 +56,8 @@ def deployment_facts(finding: Finding) -> str:
         ("Adjusted for", f"{finding.tries:,} tries" if finding.tries else "nothing was tried"),
         ("Run on", escape(", ".join(finding.providers) or "not run")),
     ]
+    if finding.doors is not None:
+        facts.append(("Ran in a room", escape(finding.doors.said)))
     if finding.tracking_run:
         facts.append(("MLflow run", f"<code>{escape(finding.tracking_run)}</code>"))
     return "<dl>" + "".join(f"<dt>{term}</dt><dd>{what}</dd>" for term, what in facts) + "</dl>"

@@ -20,7 +20,9 @@ from deepsigns_registry.errors import (
     NotFoundError,
     TamperedError,
 )
+from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.suspect import Suspect
@@ -87,6 +89,7 @@ class Examination:
         exact: The marking whose exported file this is, byte for byte; None for another file.
         digest: SHA-256 (hex) of the file.
         providers: Execution providers the session really had.
+        doors: What was closed where it ran; None where it did not.
     """
 
     verdict: Verdict
@@ -94,6 +97,7 @@ class Examination:
     exact: Marking | None
     digest: str
     providers: tuple[str, ...]
+    doors: Doors | None = None
 
 
 def find_candidates(settings: Settings, model: str | None = None) -> Candidates:
@@ -145,6 +149,7 @@ def verify_onnx(
     suspects: int = 1,
     among: Sequence[Candidate] | None = None,
     suspect: Suspect | None = None,
+    limits: Limits | None = None,
 ) -> Examination:
     """Reads every candidate's mark from an ONNX file.
 
@@ -157,13 +162,14 @@ def verify_onnx(
         suspects: How many files are scanned, this one included.
         among: Read only these of the candidates; all are counted nevertheless.
         suspect: A session of this file that is open already.
+        limits: What running the file may cost.
 
     Raises:
         NotFoundError: There is no such file.
         CouldNotCheckError: It is no ONNX file, is refused, or no candidate could be read.
     """
     if suspect is None:
-        with OnnxSuspect(path) as opened:
+        with OnnxSuspect(path, limits=limits) as opened:
             return verify_onnx(path, candidates, suspects=suspects, among=among, suspect=opened)
     digest = sha256_file(path)
     tries = candidates.tries(suspects)
@@ -188,6 +194,7 @@ def verify_onnx(
         exact=exact[0] if exact else None,
         digest=digest,
         providers=tuple(getattr(suspect, "providers", ())),
+        doors=getattr(suspect, "doors", None),
     )
 
 

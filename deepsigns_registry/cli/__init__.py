@@ -11,6 +11,7 @@ from deepsigns_registry.cli import (
     gate,
     init,
     promote,
+    sandbox,
     status,
     verify,
     worker,
@@ -39,6 +40,7 @@ for command in (
     gate.gate,
     gate.fetch,
     verify.verify,
+    sandbox.sandbox,
     audit.audit,
     evidence.evidence,
 ):

@@ -36,9 +36,11 @@ def verify(onnx: Path, model: str | None, config: Path | None, *, as_json: bool)
     Exit code: 0 present, 1 absent, 3 undecided or could not be checked.
     """
     from deepsigns_registry.audit.verify import find_candidates, verify_onnx
+    from deepsigns_registry.graph.limits import limits_of
 
-    candidates = find_candidates(settings_of(config), model)
-    examination = verify_onnx(onnx, candidates)
+    settings = settings_of(config)
+    candidates = find_candidates(settings, model)
+    examination = verify_onnx(onnx, candidates, limits=limits_of(settings.sandbox))
     if as_json:
         echo_json(_document(examination))
     else:

@@ -14,6 +14,7 @@ from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, RefusedError
 from deepsigns_registry.evidence.claim import read_chains
 from deepsigns_registry.evidence.export import export_evidence
+from deepsigns_registry.graph.limits import limits_of
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.registry.gate import gate
@@ -114,7 +115,9 @@ def export_for_suspect(
     candidates = find_candidates(settings, model)
     chains = _chains(settings, other_keystores)
     counted = replace(candidates, commitments=distinct(read_chains(chains)))
-    examination = verify_onnx(suspect, counted, suspects=scanned)
+    examination = verify_onnx(
+        suspect, counted, suspects=scanned, limits=limits_of(settings.sandbox)
+    )
     marking = examination.marking
     if marking is None:
         raise RefusedError(

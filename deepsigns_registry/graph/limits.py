@@ -1,8 +1,11 @@
 """What a file of unknown origin may cost."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Limits"]
+from deepsigns_registry.config import SandboxSettings
+
+__all__ = ["Limits", "limits_of"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Limits:
         resident_bytes: Memory that this process really holds.
         result_bytes: Size of each file the process may write, and of all together.
         seconds: Wall-clock time of all runs of the file, and processor time.
+        require: Whether every door of its room must be closed, or these bounds are enough; None
+            for as many as the kernel can close.
     """
 
     file_bytes: int = 2**31 - 1
@@ -28,3 +33,13 @@ class Limits:
     resident_bytes: int = 4 * 2**30
     result_bytes: int = 2**31
     seconds: float = 300.0
+    require: Literal["full", "limits"] | None = None
+
+
+def limits_of(settings: SandboxSettings) -> Limits:
+    """What `[sandbox]` allows."""
+    return Limits(
+        resident_bytes=settings.memory_mib * 2**20,
+        seconds=settings.seconds,
+        require=settings.require,
+    )

@@ -14,7 +14,9 @@ from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph import sandbox_child
 from deepsigns_registry.graph.arrays import read_matrix
 from deepsigns_registry.graph.limits import Limits
+from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.sandbox.paths import accelerator_devices, accelerator_files
+from deepsigns_registry.sandbox.policy import check_doors
 from deepsigns_registry.sandbox.room import Bounds, Room, RoomError
 
 __all__ = ["Running"]
@@ -37,6 +39,7 @@ class Running:
 
     Attributes:
         providers: What the last session really used; empty before the first run.
+        doors: What was closed in the room; None before the first run.
     """
 
     def __init__(self, where: str, providers: Sequence[str], limits: Limits) -> None:
@@ -47,6 +50,7 @@ class Running:
         self._written: ModelProto | None = None
         self._number = 0
         self.providers: tuple[str, ...] = ()
+        self.doors: Doors | None = None
 
     def run(
         self, model: ModelProto, inputs: NDArray[np.float32], taps: Sequence[str]
@@ -115,6 +119,12 @@ class Running:
         except RoomError as error:
             raise self._failure(f"the process that should run it {error}") from None
         self._finalizer = weakref.finalize(self, self._room.close)
+        self.doors = self._room.doors
+        try:
+            check_doors(self.doors, self._limits.require)
+        except CouldNotCheckError:
+            self.close()
+            raise
         return self._room
 
     def _asked(self, room: Room, request: dict[str, object]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.running import Running
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.graph.tap_weight import read_weight
+from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.scheme import Probes
 from deepsigns_registry.watermark.suspect import matrices_in_place
@@ -33,6 +34,7 @@ class OnnxSuspect:
 
     Attributes:
         providers: What the last run's session really used; empty before the first run.
+        doors: What was closed in the room where it ran; None before the first run.
 
     Examples:
         >>> import tempfile
@@ -81,6 +83,7 @@ class OnnxSuspect:
         self._forms: tuple[Form, ...] | None = None
         self._row: tuple[int, ...] | None = None
         self.providers: tuple[str, ...] = ()
+        self.doors: Doors | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -187,7 +190,7 @@ class OnnxSuspect:
         # One at a time: a session for other taps is another one.
         self._tapped = {(id(source), tuple(taps)): model}
         found = self._running.run(model, inputs, taps)
-        self.providers = self._running.providers
+        self.providers, self.doors = self._running.providers, self._running.doors
         return found
 
 

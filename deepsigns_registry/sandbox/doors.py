@@ -43,6 +43,18 @@ class Doors:
         """
         return tuple(field.name for field in fields(self) if getattr(self, field.name) is False)
 
+    @property
+    def said(self) -> str:
+        """The same for people.
+
+        Examples:
+            >>> Doors(files=True, calls=True, privileges=True, layers=("Landlock 7",)).said
+            'closed: files, calls, privileges; open: network, processes; by Landlock 7'
+        """
+        closed = [field.name for field in fields(self) if getattr(self, field.name) is True]
+        parts = (("closed: ", closed), ("open: ", self.open), ("by ", self.layers))
+        return "; ".join(word + ", ".join(names) for word, names in parts if names) or "none"
+
     def to_json(self) -> dict[str, object]:
         """As one object of JSON."""
         return {**asdict(self), "layers": list(self.layers)}

@@ -1,7 +1,8 @@
 """Seccomp: what a process may ask of the kernel at all.
 
 A list of what a model that computes never needs: sockets, other processes, other programs, mounts,
-keys, clocks, modules. Everything else goes on. The filter is a program for the kernel's packet
+keys, clocks, modules, and of files whose they are, links and devices, which Landlock leaves alone.
+Everything else goes on. The filter is a program for the kernel's packet
 filter (`Documentation/userspace-api/seccomp_filter.rst`, `linux/bpf_common.h`); the numbers are
 those of the kernel's headers for 64-bit x86 and ARM.
 """
@@ -80,6 +81,30 @@ DENIED = {
     "iopl": (172, -1),
     "ioperm": (173, -1),
     "modify_ldt": (154, -1),
+    "chmod": (90, -1),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, -1),
+    "fchown": (93, 55),
+    "lchown": (94, -1),
+    "fchownat": (260, 54),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "link": (86, -1),
+    "linkat": (265, 37),
+    "symlink": (88, -1),
+    "symlinkat": (266, 36),
+    "mknod": (133, -1),
+    "mknodat": (259, 33),
+    "utime": (132, -1),
+    "utimes": (235, -1),
+    "futimesat": (261, -1),
+    "utimensat": (280, 88),
 }
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 _THREAD = 0x00010000
