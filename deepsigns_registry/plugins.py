@@ -1,10 +1,12 @@
 """What other distributions bring through an entry point group: named without being run."""
 
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
 
 from deepsigns_registry.errors import DeepSignsError
 
-__all__ = ["load_plugin", "plugin_names"]
+__all__ = ["load_plugin", "plugin_folders", "plugin_names"]
 
 
 def plugin_names(group: str) -> list[str]:
@@ -15,6 +17,26 @@ def plugin_names(group: str) -> list[str]:
         []
     """
     return sorted(entry_points(group=group).names)
+
+
+def plugin_folders(group: str) -> list[Path]:
+    """Folders in which the modules of a group's plugins are found; runs none of them.
+
+    Examples:
+        >>> plugin_folders("deepsigns_registry.no_such_group")
+        []
+    """
+    found = set()
+    for point in entry_points(group=group):
+        try:
+            spec = find_spec(point.module.partition(".")[0])
+        except (ImportError, ValueError):
+            continue
+        if spec is not None and spec.origin is not None:
+            place = Path(spec.origin)
+            # A package is found beside its folder, a module beside its file.
+            found.add(place.parents[1] if spec.submodule_search_locations else place.parent)
+    return sorted(found)
 
 
 def load_plugin(

@@ -1,22 +1,34 @@
-"""One attack on one ONNX file, as a job that runs in a process of its own.
+"""One attack on one ONNX file, as a job whose work is done in a room.
 
-The job gets the deployed file and the owner's training data, but no secret: neither key nor
+The room gets the deployed file and the owner's training data, but no secret: neither key nor
 tap. The parent verifies what comes back.
 """
 
-import resource
+import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
+import numpy as np
+
+from deepsigns_registry.audit import attack_child
+from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.plugins import plugin_folders
+from deepsigns_registry.sandbox.files import read_file
+from deepsigns_registry.sandbox.room import Bounds, Room, RoomError
 from deepsigns_registry.watermark.data import LabelledData
 
 __all__ = ["CPU_SECONDS", "Attacked", "attack_onnx"]
 
 # The deployed file comes from a stranger and may be made to never end.
 CPU_SECONDS = 4 * 3600
+_CHILD = Path(attack_child.__file__)
+_GROUP = "deepsigns_registry.attacks"
+_MOST_FILE = 2**31
+# Of the machine's memory; what trains needs more than what answers.
+_MOST_MEMORY = 0.75
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,44 +65,44 @@ def attack_onnx(
         train: The owner's training data, the strongest that an attacker could have.
         seed: Of the attack's randomness.
     """
-    _limit_processor_time()
     started = time.monotonic()
+
+    def told(message: dict[str, Any]) -> None:
+        share, words = message.get("share"), message.get("words")
+        if isinstance(share, int | float) and 0 <= share <= 1:
+            progress(float(share), str(words)[:200])
+
     try:
-        attacked = _attack(progress, model, attack, train, seed)
-    except DeepSignsError as error:
-        return Attacked(b"", time.monotonic() - started, str(error), error.code)
-    except Exception as error:  # noqa: BLE001 - whatever a third party's attack raises is its row's
-        line = (str(error).strip().splitlines() or [""])[0]
-        what = f"the attack failed: {type(error).__name__}: {line}"
-        return Attacked(b"", time.monotonic() - started, what, CouldNotCheckError.code)
-    return Attacked(attacked, time.monotonic() - started)
+        with _room(train) as room:
+            (room.folder / "model.onnx").write_bytes(model)
+            np.save(room.folder / "inputs.npy", train.inputs, allow_pickle=False)
+            np.save(room.folder / "labels.npy", train.labels, allow_pickle=False)
+            answer = room.ask({"attack": attack, "seed": seed}, on_message=told)
+            if not {"failed", "error"} & answer.keys():
+                attacked = read_file(room.folder / "attacked.onnx", most_bytes=_MOST_FILE)
+                return Attacked(attacked, time.monotonic() - started)
+    except RoomError as error:
+        answer = {"error": f"the process of the attack {error}"}
+    except (OSError, ValueError):
+        answer = {"error": "the attack left no file that could be read"}
+    what = str(answer.get("failed", answer.get("error", "")))[:1000]
+    code = str(answer.get("code", CouldNotCheckError.code))
+    return Attacked(b"", time.monotonic() - started, what, code)
 
 
-def _attack(
-    progress: Callable[[float, str], None],
-    model: bytes,
-    attack: str,
-    train: LabelledData,
-    seed: int,
-) -> bytes:
-    import tempfile
-    from pathlib import Path
-
-    from deepsigns_registry.attacks import parse_attack
-    from deepsigns_registry.graph.interpreter import OnnxTappedModel
-
-    planned = parse_attack(attack)
-    with tempfile.TemporaryDirectory(prefix="deepsigns-") as name:
-        path = Path(name) / "deployed.onnx"
-        path.write_bytes(model)
-        victim = OnnxTappedModel.from_file(path)
-    attacked = planned.attack.apply(victim, planned.strength, train, seed=seed, progress=progress)
-    if not isinstance(attacked, OnnxTappedModel):
-        raise CouldNotCheckError(f"attack '{attack}' gave no ONNX graph back")
-    return attacked.to_bytes()
-
-
-def _limit_processor_time() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, hard))
+def _room(train: LabelledData) -> Room:
+    handed_over = train.inputs.nbytes + train.labels.nbytes
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    bounds = Bounds(
+        seconds=CPU_SECONDS,
+        memory_bytes=int(_MOST_MEMORY * physical),
+        folder_bytes=2 * _MOST_FILE + 2 * handed_over,
+        limits={"core": 0, "cpu": CPU_SECONDS, "fsize": _MOST_FILE},
+    )
+    threads = os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
+    return Room(
+        _CHILD,
+        bounds=bounds,
+        modules=plugin_folders(_GROUP),
+        environment={"OMP_NUM_THREADS": threads},
+    )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["first_line", "open_answers", "send", "serve"]
+__all__ = ["first_line", "open_answers", "send", "serve", "tell"]
 
 _LONGEST = 1 << 20
 _ANSWERS = "DEEPSIGNS_ROOM_ANSWERS"
@@ -40,6 +40,11 @@ def send(answers: int, content: Mapping[str, object]) -> None:
     line = json.dumps(content).encode() + b"\n"
     while line:
         line = line[os.write(answers, line) :]
+
+
+def tell(message: Mapping[str, object]) -> None:
+    """Says something before the answer, such as how far the work is."""
+    send(int(os.environ[_ANSWERS]), {"message": message})
 
 
 def serve(handle: Callable[[dict[str, Any]], Mapping[str, object]]) -> None:

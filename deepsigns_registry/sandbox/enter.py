@@ -72,6 +72,7 @@ def _main() -> None:
     channel.send(answers, tried(request["forbidden"], request["parent"], layers).to_json())
     # What the script imports is found among the libraries, not beside the package.
     del sys.path[0]
+    sys.path += request["modules"]
     os.chdir(request["folder"])
     runpy.run_path(request["script"], run_name="__main__")
 

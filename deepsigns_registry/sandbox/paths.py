@@ -5,15 +5,15 @@ import sys
 import sysconfig
 from pathlib import Path
 
-__all__ = ["accelerator_devices", "accelerator_files", "libraries"]
+__all__ = ["accelerator_devices", "accelerator_files", "libraries", "plain_devices"]
 
 _PACKAGE = Path(__file__).parents[1]
 _SYSTEM = (
     *("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/usr/local/lib64"),
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime"),
     *("/usr/share/zoneinfo", "/sys/devices/system/cpu", "/sys/devices/system/node"),
-    *("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"),
 )
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _ACCELERATOR = (
     *("/usr/local/cuda", "/etc/nvidia", "/usr/share/nvidia", "/sys/bus/pci", "/sys/devices"),
     *("/sys/module/nvidia", "/sys/class/drm", "/proc/driver/nvidia"),
@@ -33,6 +33,11 @@ def libraries() -> list[Path]:
     ours = [Path(path) for path in known if path] + [_PACKAGE, real, real.parents[1] / "lib"]
     configured = Path(sys.prefix) / "pyvenv.cfg"
     return [path.absolute() for path in (*ours, configured, *map(Path, _SYSTEM)) if path.exists()]
+
+
+def plain_devices() -> list[Path]:
+    """Nothing, zeros and random numbers."""
+    return [path for path in map(Path, _DEVICES) if path.exists()]
 
 
 def accelerator_files() -> list[Path]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Self
 from deepsigns_registry.quiet import OPTED_OUT
 from deepsigns_registry.sandbox import channel, enter
 from deepsigns_registry.sandbox.doors import Doors
-from deepsigns_registry.sandbox.paths import libraries
+from deepsigns_registry.sandbox.paths import libraries, plain_devices
 
 __all__ = ["Bounds", "Room", "RoomError", "tried_here"]
 
@@ -64,6 +64,7 @@ class Room:
         bounds: What it may use up.
         readable: Files and folders that are handed over besides the libraries.
         devices: Devices that are handed over.
+        modules: Folders in which modules are found besides; they are handed over.
         environment: Variables besides those that every room has.
         isolate: Whether doors are closed; without, only `bounds` hold.
     """
@@ -75,6 +76,7 @@ class Room:
         bounds: Bounds,
         readable: Sequence[Path] = (),
         devices: Sequence[Path] = (),
+        modules: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
         isolate: bool = True,
     ) -> None:
@@ -101,9 +103,10 @@ class Room:
                     "root": str(self._base / "root"),
                     "forbidden": str(forbidden),
                     "parent": os.getpid(),
-                    "readable": [str(path) for path in (*libraries(), script, *readable)],
+                    "readable": [str(path) for path in (*libraries(), script, *readable, *modules)],
+                    "modules": [str(path) for path in modules],
                     "writable": [str(self.folder)],
-                    "devices": [str(path) for path in devices],
+                    "devices": [str(path) for path in (*plain_devices(), *devices)],
                     "limits": dict(bounds.limits),
                 }
             )
@@ -122,18 +125,30 @@ class Room:
     ) -> None:
         self.close()
 
-    def ask(self, request: Mapping[str, object]) -> dict[str, Any]:
+    def ask(
+        self,
+        request: Mapping[str, object],
+        *,
+        on_message: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
         """Has a request answered.
 
         Args:
             request: Of what JSON can hold.
+            on_message: Called with what is said before the answer.
 
         Raises:
             RoomError: It was stopped at a bound, or ended; the room is closed then.
         """
         try:
             self._send(request)
-            return self._answer(self._bounds.seconds)
+            while True:
+                answer = self._answer(self._bounds.seconds)
+                message = answer.get("message")
+                if not isinstance(message, dict):
+                    return answer
+                if on_message is not None:
+                    on_message(message)
         except BaseException:
             self.close()
             raise
