@@ -13,7 +13,9 @@ from onnx import ModelProto
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph import sandbox_child
 from deepsigns_registry.graph.arrays import read_matrix
+from deepsigns_registry.graph.inside import HereInside
 from deepsigns_registry.graph.limits import Limits
+from deepsigns_registry.sandbox.channel import is_inside
 from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.sandbox.paths import accelerator_devices, accelerator_files
 from deepsigns_registry.sandbox.policy import check_doors
@@ -44,7 +46,7 @@ class Running:
 
     def __init__(self, where: str, providers: Sequence[str], limits: Limits) -> None:
         self._where, self._wanted, self._limits = where, list(providers), limits
-        self._room: Room | None = None
+        self._room: Room | HereInside | None = None
         self._finalizer: weakref.finalize[[], Running] | None = None
         self._spent = 0.0
         self._written: ModelProto | None = None
@@ -90,9 +92,14 @@ class Running:
             self._room.close()
         self._room, self._written = None, None
 
-    def _opened(self) -> Room:
-        if self._room is not None:
-            return self._room
+    def _opened(self) -> Room | HereInside:
+        if self._room is None:
+            self._room = HereInside() if is_inside() else self._new_room()
+            self._finalizer = weakref.finalize(self, self._room.close)
+            self.doors = self._room.doors
+        return self._room
+
+    def _new_room(self) -> Room:
         left = self._limits.seconds - self._spent
         if left <= 0:
             raise self._failure(f"was stopped after {self._limits.seconds:g} seconds")
@@ -109,7 +116,7 @@ class Running:
         bounds = Bounds(left, self._limits.resident_bytes, self._limits.result_bytes, limits)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
-            self._room = Room(
+            room = Room(
                 _CHILD,
                 bounds=bounds,
                 readable=accelerator_files() if cuda else (),
@@ -118,16 +125,14 @@ class Running:
             )
         except RoomError as error:
             raise self._failure(f"the process that should run it {error}") from None
-        self._finalizer = weakref.finalize(self, self._room.close)
-        self.doors = self._room.doors
         try:
-            check_doors(self.doors, self._limits.require)
+            check_doors(room.doors, self._limits.require)
         except CouldNotCheckError:
-            self.close()
+            room.close()
             raise
-        return self._room
+        return room
 
-    def _asked(self, room: Room, request: dict[str, object]) -> dict[str, Any]:
+    def _asked(self, room: Room | HereInside, request: dict[str, object]) -> dict[str, Any]:
         try:
             report = room.ask({**request, "providers": self._wanted})
         except RoomError as error:

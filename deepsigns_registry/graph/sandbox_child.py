@@ -13,6 +13,7 @@ to them and to its answers lies in its folder:
 
 import ctypes
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.sandbox import channel
 
-__all__ = ["pool"]
+__all__ = ["Answers", "pool"]
 
 _TYPES = {
     "tensor(float)": np.float32,
@@ -60,7 +61,7 @@ def pool(activation: NDArray[Any], batch: int) -> NDArray[np.float32] | None:
     return np.asarray(values.reshape(*values.shape[:2], -1).mean(axis=2), np.float32)
 
 
-def _run(session: Any, inputs: NDArray[np.float32], taps: list[str]) -> None:
+def _run(session: Any, inputs: NDArray[np.float32], taps: list[str], folder: Path) -> None:
     entry = session.get_inputs()[0]
     fixed = entry.shape[0] if isinstance(entry.shape[0], int) else None
     step = fixed or _CHUNK
@@ -80,31 +81,37 @@ def _run(session: Any, inputs: NDArray[np.float32], taps: list[str]) -> None:
         for parts, result in zip(activations, results[1:], strict=True):
             pooled = pool(np.asarray(result), len(chunk))
             parts.append(None if pooled is None else pooled[:size])
-    np.save("outputs.npy", np.concatenate(outputs), allow_pickle=False)
+    np.save(folder / "outputs.npy", np.concatenate(outputs), allow_pickle=False)
     for number, parts in enumerate(activations):
         known = [part for part in parts if part is not None]
         if known and len(known) == len(parts):
-            np.save(f"activation-{number}.npy", np.concatenate(known), allow_pickle=False)
+            np.save(folder / f"activation-{number}.npy", np.concatenate(known), allow_pickle=False)
 
 
-class _Answers:
-    """Keeps the session for as long as the model is the same."""
+class Answers:
+    """Answers requests; keeps the session for as long as the model is the same.
 
-    def __init__(self) -> None:
+    Args:
+        folder: Where the files of the requests are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._model = 0
         self._session: Any = None
 
     def __call__(self, request: dict[str, Any]) -> dict[str, object]:
+        """Runs the model of this request."""
         if request["model"] != self._model or self._session is None:
             self._session = None
-            self._session = _session(request["providers"])
+            self._session = _session(self._folder / "model.onnx", request["providers"])
             self._model = request["model"]
-        inputs = np.load("inputs.npy", allow_pickle=False)
-        _run(self._session, inputs, request["taps"])
+        inputs = np.load(self._folder / "inputs.npy", allow_pickle=False)
+        _run(self._session, inputs, request["taps"], self._folder)
         return {"providers": self._session.get_providers()}
 
 
-def _session(wanted: list[str]) -> Any:
+def _session(model: Path, wanted: list[str]) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -118,7 +125,7 @@ def _session(wanted: list[str]) -> Any:
         onnxruntime.preload_dlls()
         # Reduced precision would show in a comparison by value.
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": 0}))
-    session = onnxruntime.InferenceSession("model.onnx", options, providers=providers)
+    session = onnxruntime.InferenceSession(str(model), options, providers=providers)
     kinds = {entry.type for entry in session.get_inputs()}
     if len(session.get_inputs()) != 1 or not kinds <= set(_TYPES):
         raise ValueError(f"needs exactly one float input, has {sorted(kinds)}")
@@ -128,4 +135,4 @@ def _session(wanted: list[str]) -> Any:
 
 
 if __name__ == "__main__":
-    channel.serve(_Answers())
+    channel.serve(Answers(Path()))

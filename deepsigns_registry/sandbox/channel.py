@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["first_line", "open_answers", "send", "serve", "tell"]
+__all__ = ["first_line", "is_inside", "open_answers", "send", "serve", "tell"]
 
 _LONGEST = 1 << 20
 _ANSWERS = "DEEPSIGNS_ROOM_ANSWERS"
@@ -33,6 +33,11 @@ def open_answers() -> int:
     os.close(nowhere)
     os.environ[_ANSWERS] = str(answers)
     return answers
+
+
+def is_inside() -> bool:
+    """Whether this process is in a room already, where no other one can be opened."""
+    return _ANSWERS in os.environ
 
 
 def send(answers: int, content: Mapping[str, object]) -> None:
