@@ -297,6 +297,18 @@ class Settings:
             return self.file(self.worker.checkpoints)
         return self.file(self.keystore.uri).with_name("checkpoints")
 
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """Where secrets lie on this machine: the key store, and the folders of private keys."""
+        found = [self.file(self.keystore.uri)]
+        for reference in (self.owner.signing_key, self.owner.unsealing):
+            prefix, colon, rest = reference.partition(":")
+            if prefix in {"file", "age"} or not colon:
+                path = self.base / (rest if colon else prefix)
+                alone = path.parent in {self.base, *self.base.parents}
+                found.append(path if alone else path.parent)
+        return tuple(dict.fromkeys(found))
+
     def file(self, reference: str, *, scheme: str = "file") -> Path:
         """Resolves `file:keys/owner.pem` (or a plain path) to a path.
 

@@ -84,7 +84,7 @@ def _examine(
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder", advice="name the folder of a model")
     job = {"source": folder, "config": settings.path, "model": model, "metrics": dict(metrics)}
-    (found,) = LocalEngine().run(
+    (found,) = LocalEngine(hidden=settings.secrets).run(
         examine_version,
         [job],
         on_progress=lambda _index, fraction, message, figures=None: progress(

@@ -3,18 +3,22 @@
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
 from deepsigns_registry.engine.jobs import Figures, OnProgress, failure_of
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
+from deepsigns_registry.sandbox.shield import put_up
 
 __all__ = ["LocalEngine"]
 
@@ -30,10 +34,16 @@ class LocalEngine:
     the job. As a context it keeps the interpreters for later calls of `run`, whose jobs need not
     import everything again, and gives each job `kept`, a dictionary that lasts as long as its
     interpreter: jobs of one context must be of one trust.
+
+    Args:
+        slots: How many jobs run at a time.
+        hidden: Files and folders that no job may open, see `sandbox.shield`; None for jobs that
+            run nothing but our own code.
     """
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, *, hidden: Sequence[Path] | None = None) -> None:
         self._slots = slots
+        self._hidden = None if hidden is None else tuple(hidden)
         self._keeps = False
         self._idle: list[_Child] = []
 
@@ -55,6 +65,9 @@ class LocalEngine:
         while self._idle:
             self._idle.pop().finish()
 
+    def _started(self) -> "_Child":
+        return _started(self._hidden, keeps=self._keeps)
+
     def run(
         self,
         function: Callable[..., Result],
@@ -70,7 +83,7 @@ class LocalEngine:
             while waiting or running:
                 while waiting and len(running) < self._slots:
                     index, job = waiting.popleft()
-                    child = self._idle.pop() if self._idle else _started(keeps=self._keeps)
+                    child = self._idle.pop() if self._idle else self._started()
                     running[child.connection] = index, child
                     child.send(function, job)
                 for ready in wait(list(running)):
@@ -99,6 +112,7 @@ class LocalEngine:
 class _Child:
     process: BaseProcess
     connection: Connection
+    scratch: Path | None
 
     def send(self, function: Callable[..., object], job: Mapping[str, object]) -> None:
         # A child that died already is noticed when it is listened to.
@@ -118,6 +132,8 @@ class _Child:
         self.process.join(_PATIENCE)
         self.process.kill()
         self.process.join()
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def stop(self) -> None:
         self.process.kill()
@@ -132,18 +148,23 @@ def _death(exit_code: int | None) -> DeepSignsError:
     return CouldNotCheckError(f"a job ended without a result, exit code {exit_code}")
 
 
-def _started(*, keeps: bool) -> _Child:
+def _started(hidden: tuple[Path, ...] | None, *, keeps: bool) -> _Child:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, keeps), daemon=True)
+    scratch = None if hidden is None else Path(tempfile.mkdtemp(prefix="deepsigns-"))
+    process = context.Process(target=_serve, args=(theirs, keeps, hidden, scratch), daemon=True)
     process.start()
     # Only the child may hold this end, or its death would never be seen as an end of file.
     theirs.close()
-    return _Child(process, ours)
+    return _Child(process, ours, scratch)
 
 
-def _serve(connection: Connection, keeps: bool) -> None:
+def _serve(
+    connection: Connection, keeps: bool, hidden: tuple[Path, ...] | None, scratch: Path | None
+) -> None:
     """Does one job after the other, until the other end is closed."""
+    if hidden is not None and scratch is not None:
+        put_up(hidden, scratch)
     # The parent handles an interrupt from the keyboard and then stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What a command prints is its own answer; what foreign code prints is not.

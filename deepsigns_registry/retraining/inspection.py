@@ -1,5 +1,6 @@
 """What the worker looks at before it signs: the marked files, and what the mark costs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,7 @@ def check_mark(
     record: "WatermarkRecord",
     commitments: int,
     samples: "NDArray[np.float32]",
+    hidden: Sequence[Path] = (),
 ) -> None:
     """Reads the mark from the files that will be signed: the ONNX file, then the program.
 
@@ -77,6 +79,7 @@ def check_mark(
         record: The secret.
         commitments: Of this owner so far; every one of them is a try.
         samples: By which program and file are compared where no scheme asks for answers.
+        hidden: What the process that runs the program may not open.
 
     Raises:
         RefusedError: The files do not carry the mark, or are not one model.
@@ -112,7 +115,7 @@ def check_mark(
             f"the marked files do not carry the mark that the marked model carried: {named}",
             advice="report this model: its export is not faithful",
         )
-    (found,) = LocalEngine().run(run_program, [{"folder": marked, "inputs": inputs}])
+    (found,) = LocalEngine(hidden=hidden).run(run_program, [{"folder": marked, "inputs": inputs}])
     # A program in half precision rounds after every operation, its file does not.
     near = max(_FAITHFUL, _ROUNDINGS * found.rounding)
     if not np.allclose(found.outputs, expected.reshape(len(inputs), -1), rtol=near, atol=near):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deepsigns_registry import __version__
+from deepsigns_registry.attestation import files
 from deepsigns_registry.attestation.bundle import write_bundles
 from deepsigns_registry.attestation.digests import combined_digest, digest_folder, sha256_file
 from deepsigns_registry.attestation.keys import owner_identity
@@ -163,7 +164,9 @@ class _Session:
         )
         self._owner = owner_identity(settings.file(settings.owner.public_key))
         self._keystore = open_keystore(settings)
-        self._engine = LocalEngine()
+        # Beside what is hidden from a job nothing new can be made by it.
+        files.private_folder(settings.checkpoints)
+        self._engine = LocalEngine(hidden=settings.secrets)
         self._names = MarkingNames.of(
             self._owner.hex(),
             self._parent.name,
@@ -284,7 +287,7 @@ class _Session:
         fidelity = checked_fidelity(settings, source, result)
         progress(0.82, "reading the mark from the exported files")
         assemble(self._folder, stage / MARKED_PROGRAM, stage / MARKED_ONNX, marked)
-        check_mark(marked, record, index, result.samples)
+        check_mark(marked, record, index, result.samples, self._settings.secrets)
         created = datetime.now(UTC).replace(microsecond=0)
         predicate = self._predicate(marking, record, index, fidelity, created)
         progress(0.9, "signing")

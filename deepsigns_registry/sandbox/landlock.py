@@ -6,13 +6,13 @@ headers, the same on every architecture.
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from deepsigns_registry.sandbox.kernel import call
 
-__all__ = ["confine", "version"]
+__all__ = ["confine", "confine_all_but", "version"]
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION = 1
@@ -26,7 +26,7 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEVICE
 _CHANGING = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _REFER | _PLAIN
 _READING = _EXECUTE | _READ_FILE | _READ_DIR
 # From which version on the kernel knows each.
-_KNOWN_FILES = ((1, _OF_FILES & ~_TRUNCATE & ~_IOCTL_DEVICE | _READ_DIR | _CHANGE_DIR),)
+_FIRST_FILES = _OF_FILES & ~_TRUNCATE & ~_IOCTL_DEVICE | _READ_DIR | _CHANGE_DIR
 _LATER_FILES = ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEVICE))
 _TCP, _TCP_SINCE = 0b11, 4
 _ABSTRACT_SOCKETS_AND_SIGNALS, _SCOPED_SINCE = 0b11, 6
@@ -68,27 +68,68 @@ def confine(
     Raises:
         OSError: The kernel has no Landlock, or refuses.
     """
+    files = _known_files()
+    rules = [(path, files & _READING) for path in readable]
+    rules += [(path, files & _CHANGING) for path in writable]
+    rules += [(path, files & (_READ_FILE | _WRITE_FILE | _IOCTL_DEVICE)) for path in devices]
+    _restrict(rules, network=True)
+
+
+def confine_all_but(hidden: Iterable[Path]) -> None:
+    """From now on this thread and what it starts may open everything but these.
+
+    What is made later beside a hidden file, or beside a folder on its way, is closed as well.
+    Folders may be listed, these too. The network stays open.
+
+    Args:
+        hidden: Files and folders; what does not exist hides nothing.
+
+    Raises:
+        OSError: The kernel has no Landlock, or refuses.
+    """
+    files = _known_files()
+    closed = {path.resolve() for path in hidden if path.exists()}
+    rules = [(Path("/"), files & _READ_DIR)]
+    rules += [(path, files) for path in _around(Path("/"), closed)]
+    _restrict(rules, network=False)
+
+
+def _around(folder: Path, closed: set[Path]) -> Iterator[Path]:
+    """What is in a folder, and in those on the way to what is closed, without that."""
+    if not any(path.is_relative_to(folder) for path in closed):
+        yield folder
+        return
+    if folder in closed:
+        return
+    for entry in folder.iterdir():
+        # A link opens what it leads to, which is somewhere else.
+        if not entry.is_symlink():
+            yield from _around(entry, closed)
+
+
+def _known_files() -> int:
     known = version()
     if not known:
         raise OSError("this kernel has no Landlock")
-    files = _KNOWN_FILES[0][1]
+    files = _FIRST_FILES
     for since, right in _LATER_FILES:
         files |= right if known >= since else 0
+    return files
+
+
+def _restrict(allowed: Iterable[tuple[Path, int]], *, network: bool) -> None:
+    known = version()
     rules = _Ruleset(
-        files,
-        _TCP if known >= _TCP_SINCE else 0,
-        _ABSTRACT_SOCKETS_AND_SIGNALS if known >= _SCOPED_SINCE else 0,
+        _known_files(),
+        _TCP if network and known >= _TCP_SINCE else 0,
+        _ABSTRACT_SOCKETS_AND_SIGNALS if network and known >= _SCOPED_SINCE else 0,
     )
     # Older kernels refuse what they do not know unless it is left out.
     length = 24 if known >= _SCOPED_SINCE else 16 if known >= _TCP_SINCE else 8
     ruleset = call("syscall", _CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(length), 0)
     try:
-        for path in readable:
-            _allow(ruleset, path, files & _READING)
-        for path in writable:
-            _allow(ruleset, path, files & _CHANGING)
-        for path in devices:
-            _allow(ruleset, path, files & (_READ_FILE | _WRITE_FILE | _IOCTL_DEVICE))
+        for path, rights in allowed:
+            _allow(ruleset, path, rights)
         call("syscall", _RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)

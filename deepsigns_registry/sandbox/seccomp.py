@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Collection
 
 from deepsigns_registry.sandbox.kernel import call
 
@@ -128,10 +129,13 @@ def is_known_here() -> bool:
     return os.name == "posix" and os.uname().machine in _ARCHITECTURES
 
 
-def deny() -> None:
+def deny(*, allowed: Collection[str] = ()) -> None:
     """From now on this thread and what it starts gets EPERM for every call of `DENIED`.
 
     Threads may be started, processes not. Needs that no privileges can be gained any more.
+
+    Args:
+        allowed: Calls that are left out; `clone` stands for starting processes.
 
     Raises:
         OSError: The kernel refuses, or this machine's calls are not known.
@@ -139,14 +143,15 @@ def deny() -> None:
     if not is_known_here():
         raise OSError(f"calls of {os.uname().machine} are not known")
     name, column = _ARCHITECTURES[os.uname().machine]
-    content = ctypes.create_string_buffer(_filter(name, column))
+    content = ctypes.create_string_buffer(_filter(name, column, allowed))
     instructions = ctypes.cast(content, ctypes.c_void_p)
     program = _Program((len(content) - 1) // 8, instructions)
     call("prctl", _SET_SECCOMP, _FILTER, ctypes.byref(program), 0, 0)
 
 
-def _filter(architecture: int, column: int) -> bytes:
-    numbers = sorted(pair[column] for pair in DENIED.values() if pair[column] >= 0)
+def _filter(architecture: int, column: int, allowed: Collection[str]) -> bytes:
+    denied = (pair[column] for name, pair in DENIED.items() if name not in allowed)
+    numbers = sorted(number for number in denied if number >= 0)
     refused, missing = _ERROR | errno.EPERM, _ERROR | errno.ENOSYS
     program = [
         (_LOAD, 0, 0, _AT_ARCHITECTURE),
@@ -155,17 +160,18 @@ def _filter(architecture: int, column: int) -> bytes:
         (_LOAD, 0, 0, _AT_NUMBER),
         (_JUMP_FROM, 0, 1, _THIRD_INTERFACE),
         (_RETURN, 0, 0, refused),
-        # The C library goes back to the older call, whose flags can be seen.
-        (_JUMP_EQUAL, 0, 1, _CLONE3[column]),
-        (_RETURN, 0, 0, missing),
     ]
+    if "clone" not in allowed:
+        # The C library goes back to the older call, whose flags can be seen.
+        program += [(_JUMP_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, missing)]
     for number in numbers:
         program += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, refused)]
-    program += [
-        (_JUMP_EQUAL, 0, 3, _CLONE[column]),
-        (_LOAD, 0, 0, _AT_FIRST_ARGUMENT),
-        (_JUMP_SET, 1, 0, _THREAD),
-        (_RETURN, 0, 0, refused),
-        (_RETURN, 0, 0, _ALLOW),
-    ]
+    if "clone" not in allowed:
+        program += [
+            (_JUMP_EQUAL, 0, 3, _CLONE[column]),
+            (_LOAD, 0, 0, _AT_FIRST_ARGUMENT),
+            (_JUMP_SET, 1, 0, _THREAD),
+            (_RETURN, 0, 0, refused),
+        ]
+    program.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

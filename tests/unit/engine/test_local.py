@@ -1,8 +1,11 @@
 """The local engine: results in order, progress, and what a failed job becomes."""
 
 import os
+import resource
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -14,6 +17,7 @@ from deepsigns_registry.engine import local, open_engine
 from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.engine.local import LocalEngine
 from deepsigns_registry.errors import CouldNotCheckError, DataError
+from deepsigns_registry.sandbox.room import tried_here
 from tests.support.patience import HANG
 
 
@@ -177,3 +181,56 @@ def test_a_job_that_leaves_a_thread_behind_holds_nobody_up(
     assert LocalEngine().run(linger, [{"note": tmp_path / "note"}]) == [1]
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "note").read_text()), 0)
+
+
+def look(*, progress: JobProgress, paths: list[Path], parent: int) -> dict[str, str]:
+    """What a job that was shielded can read, write and run."""
+    del progress
+    found = {}
+    for path in paths:
+        try:
+            found[path.name] = path.read_text()
+        except OSError as error:
+            found[path.name] = type(error).__name__
+    try:
+        Path(f"/proc/{parent}/mem").open("rb").close()
+        found["memory"] = "open"
+    except OSError as error:
+        found["memory"] = type(error).__name__
+    with tempfile.NamedTemporaryFile("w") as file:
+        found["scratch"] = str(Path(file.name).is_file())
+    found["program"] = str(subprocess.run(["true"], check=False).returncode)
+    found["variable"] = os.environ.get("DEEPSIGNS_TEST_SECRET", "")
+    found["core"] = str(resource.getrlimit(resource.RLIMIT_CORE)[0])
+    found["room"] = ", ".join(tried_here().open) or "closed"
+    return found
+
+
+def test_a_job_does_not_see_what_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, data = tmp_path / "keys", tmp_path / "data"
+    for folder in (keys, data):
+        folder.mkdir()
+    (keys / "private.pem").write_text("secret")
+    (tmp_path / "alone.pem").write_text("secret")
+    (data / "train.csv").write_text("1, 2")
+    (tmp_path / "settings.toml").write_text("[owner]")
+    (data / "linked").symlink_to(keys / "private.pem")
+    monkeypatch.setenv("DEEPSIGNS_TEST_SECRET", "secret")
+    paths = [keys / "private.pem", tmp_path / "alone.pem", data / "train.csv"]
+    paths += [tmp_path / "settings.toml", data / "linked"]
+    hidden = [keys, tmp_path / "alone.pem", tmp_path / "nothing"]
+    (found,) = LocalEngine(hidden=hidden).run(look, [{"paths": paths, "parent": os.getpid()}])
+    assert found == {
+        "private.pem": "PermissionError",
+        "alone.pem": "PermissionError",
+        "linked": "PermissionError",
+        "train.csv": "1, 2",
+        "settings.toml": "[owner]",
+        "memory": "PermissionError",
+        "scratch": "True",
+        "program": "0",
+        "variable": "",
+        "core": "0",
+        # What is a stranger's runs in a room from there, too.
+        "room": "closed",
+    }
