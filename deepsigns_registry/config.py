@@ -55,7 +55,7 @@ Purpose = Literal["watermark", "audit", "command"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RegistrySettings(_Section):
@@ -118,6 +118,13 @@ class WorkerSettings(_Section):
     report_seconds: float = Field(default=5.0, gt=0)
 
 
+# Settings of what `stealth` does not embed.
+_NOT_HIDDEN = {
+    *("bits", "carriers", "margin", "triggers_per_class"),
+    *("queries", "query_family", "query_margin", "cells_margin"),
+}
+
+
 class ModelSettings(_Section):
     """How one registered model is retrained and marked."""
 
@@ -158,6 +165,9 @@ class ModelSettings(_Section):
     def _only_hidden(self) -> Self:
         if self.stealth and self.schemes not in (None, ("spread",)):
             raise ValueError("stealth embeds the scheme spread alone; leave schemes out")
+        unused = sorted(self.model_fields_set & _NOT_HIDDEN) if self.stealth else []
+        if unused:
+            raise ValueError(f"stealth embeds the scheme spread alone; leave {unused[0]} out")
         return self
 
     @field_validator("schemes")
@@ -390,8 +400,10 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
+        said = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigurationError(
-            f"{file}: {where}: {first['msg']}", advice="see docs/configuration.md"
+            f"{file}: {where}: {said.removeprefix('Value error, ')}",
+            advice="see docs/configuration.md",
         ) from None
 
 

@@ -6,7 +6,8 @@ again and read from the file in a limited process.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 from deepsigns_registry.attestation.digests import sha256_file
@@ -25,7 +26,8 @@ from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.suspect import Suspect
+from deepsigns_registry.watermark.schemes import named_schemes
+from deepsigns_registry.watermark.suspect import DeclaresRow, Suspect
 from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
 __all__ = ["Candidate", "Candidates", "Examination", "find_candidates", "verify_onnx"]
@@ -178,15 +180,27 @@ def verify_onnx(
         key=lambda entry: entry.marking.onnx_digest != digest,
     )
     read: list[tuple[Candidate, Verdict]] = []
+    unread: list[CouldNotCheckError] = []
     for candidate in ordered:
-        verdict = _read(candidate.record, suspect, tries, candidates.unopened)
+        try:
+            verdict = _read(candidate.record, suspect, tries, candidates.unopened)
+        except CouldNotCheckError as error:
+            unread.append(error)
+            continue
         read.append((candidate, verdict))
         if verdict.word == "present" and candidate.marking.onnx_digest == digest:
             break
+    if not read:
+        raise unread[0]
     best, verdict = min(read, key=lambda entry: entry[1].strongest)
-    # One candidate that could not be read keeps the answer from being "not found".
+    # One candidate that could not be read keeps the answer from being "not found"; not one whose
+    # model is asked something else than this file is.
     if verdict.word == "absent" and any(entry.word == "undecided" for _, entry in read):
         best, verdict = next(entry for entry in read if entry[1].word == "undecided")
+    others = [error for error in unread if not isinstance(error, OtherInputsError)]
+    if verdict.word == "absent" and others:
+        reasons = (*verdict.reasons, others[0].message)
+        verdict = replace(verdict, word="undecided", reasons=reasons)
     exact = [entry.marking for entry in ordered if entry.marking.onnx_digest == digest]
     return Examination(
         verdict=verdict,
@@ -229,13 +243,36 @@ def _read(
     extraction = extract(record, suspect)
     incomplete = [_without_tap(reason, record.tap) for reason in extraction.incomplete]
     if not extraction.evidence:
+        if _asks_otherwise(record, suspect):
+            raise OtherInputsError(
+                "the file takes other inputs than the marked model",
+                advice="name the model that it may be a copy of with --model",
+            )
         raise CouldNotCheckError("; ".join(incomplete) or "no scheme could be read")
-    return judge(
+    verdict = judge(
         extraction.evidence,
         tries=tries * extraction.alignments,
         ways=extraction.alignments,
         incomplete=[*incomplete, *unopened],
     )
+    if verdict.word == "undecided" and not unopened and _asks_otherwise(record, suspect):
+        raise OtherInputsError(verdict.reasons[-1])
+    return verdict
+
+
+class OtherInputsError(CouldNotCheckError):
+    """A file is asked something else than the model of a record is."""
+
+
+def _asks_otherwise(record: WatermarkRecord, suspect: Suspect) -> bool:
+    """Whether a file declares samples of another size than a record asks."""
+    row = suspect.row if isinstance(suspect, DeclaresRow) else None
+    asked = [
+        inputs.shape[1:]
+        for scheme in named_schemes(record.secrets)
+        if len(inputs := scheme.probes(record.secrets[scheme.name]).inputs)
+    ]
+    return row is not None and bool(asked) and all(prod(row) != prod(shape) for shape in asked)
 
 
 def _without_tap(reason: str, tap: str) -> str:

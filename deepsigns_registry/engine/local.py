@@ -94,6 +94,9 @@ class LocalEngine:
                             told = cast("tuple[float, str, Figures | None]", content)
                             on_progress(index, *told)
                     elif kind == "error":
+                        # It goes on waiting for jobs: killed, it would leave its locks behind.
+                        del running[child.connection]
+                        child.finish()
                         raise cast("DeepSignsError", content)
                     else:
                         results[index] = cast("Result", content)

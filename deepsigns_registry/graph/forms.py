@@ -16,7 +16,7 @@ __all__ = ["Form", "read_forms"]
 
 # A file may answer with one model first and with another one behind it; of more outputs only the
 # first are looked at.
-MOST_OUTPUTS = 4
+MOST_OUTPUTS = 16
 
 
 @dataclass(frozen=True, repr=False)

@@ -165,6 +165,15 @@ class OnnxSuspect:
         return tuple(dict.fromkeys(found))
 
     @property
+    def row(self) -> tuple[int, ...] | None:
+        """The shape of a sample that the file declares; see `DeclaresRow`."""
+        first = next(iter(self._model.graph.input), None)
+        if first is None or not first.type.tensor_type.HasField("shape"):
+            return None
+        extents = [extent.dim_value for extent in first.type.tensor_type.shape.dim[1:]]
+        return tuple(extents) if all(extent > 0 for extent in extents) else None
+
+    @property
     def unasked(self) -> int:
         """How many outputs are left out; see `ManyOutputs`."""
         return max(0, len(self._model.graph.output) - MOST_OUTPUTS)

@@ -18,10 +18,11 @@ LONGEST_NAME = 60
 _PAIRS = (
     ("white box", "whitebox_errors", "whitebox_bits", "bits wrong"),
     ("black box", "blackbox_matches", "blackbox_queries", "queries match"),
+    ("natural inputs", "cells_matches", "cells_trials", "signs match"),
 )
 _WEIGHTS = "spread_deviations"
 _UNSPOKEN = {
-    *("step", "spread_trials", "spread_parts", _WEIGHTS),
+    *("step", "spread_trials", "spread_parts", "cells_bound", "changed", _WEIGHTS),
     *(name for _, *pair, _ in _PAIRS for name in pair),
 }
 

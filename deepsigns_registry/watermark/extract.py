@@ -19,6 +19,7 @@ from deepsigns_registry.watermark.interface import (
 )
 from deepsigns_registry.watermark.reading import Reading, Readings
 from deepsigns_registry.watermark.record import WatermarkRecord
+from deepsigns_registry.watermark.resemblance import are_of
 from deepsigns_registry.watermark.scheme import Answers, Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import ManyOutputs, Suspect, TappedSuspect
@@ -111,7 +112,8 @@ def _unasked(found: Readings, suspect: Suspect) -> Sequence[str]:
     weak = any(not reading.is_settled for reading in found.readings)
     if not weak or not isinstance(suspect, ManyOutputs) or not suspect.unasked:
         return ()
-    return (f"{suspect.unasked} outputs of the suspect were not asked, it has too many",)
+    said = f"{suspect.unasked} outputs of the suspect were not asked, it has too many"
+    return (f"{said}; cut the file to the output that is served",)
 
 
 def _interfaces(found: Readings, suspect: Suspect) -> dict[Interface, set[str]]:
@@ -212,7 +214,12 @@ def _read_weights_aligned(
     ]
     if not weak or not record.blueprint:
         return 0
-    ways = 0
+    ways, parts = 0, record.blueprint.parts()
+    recognised = {
+        reading.scheme.name
+        for reading in weak
+        if reading.answers and are_of(parts, reading.probes.matrices, reading.answers.matrices)
+    }
     for network in _networks(suspect) or ():
         weights = aligned_weights(record.blueprint, network)
         ways += 1
@@ -220,8 +227,16 @@ def _read_weights_aligned(
             layers = (matrix.layer for matrix in reading.probes.matrices)
             shown = tuple(weights[at] if 0 <= at < len(weights) else None for at in layers)
             reading.read(Answers(_NO_OUTPUTS, matrices=shown), "c")
+            if are_of(parts, reading.probes.matrices, shown):
+                recognised.add(reading.scheme.name)
         if all(reading.is_settled for reading in weak):
             break
+    for reading in weak:
+        found = reading.evidence
+        if found and not reading.shows_mark and reading.scheme.name not in recognised:
+            # Weights that are not the parent's may stand beside the ones that are.
+            reading.evidence = replace(found, level="")
+            reading.problem = f"{reading.scheme.name}: its weights do not resemble the parent's"
     return ways
 
 

@@ -10,6 +10,7 @@ read afterwards stay what they are.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.stats import binom
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.scheme import Probes, SchemeSecret
-from deepsigns_registry.watermark.suspect import Suspect, matrices_in_place
+from deepsigns_registry.watermark.suspect import DeclaresRow, Suspect, matrices_in_place
 
 __all__ = ["HoldsOrdinary", "Interface", "Interfaced", "Ordinary", "find_interface"]
 
@@ -66,11 +67,14 @@ class Interface:
     """A form of inputs and outputs.
 
     Attributes:
-        layout: `same`, `flat`, `channels-last` or `channels-first`.
+        layout: `same`, `flat`, `channels-last`, `channels-first`, `declared` or
+            `declared-last`: in the shape that the suspect declares, of images whose channels come
+            first or last there.
         scale: By what inputs are multiplied.
         offset: What is added to them then.
         order: For each output of the parent's the suspect's that goes with it.
         outputs: How many the suspect has.
+        shape: Of a sample, as the suspect declares it; used where the layout says so.
     """
 
     layout: str
@@ -78,6 +82,7 @@ class Interface:
     offset: float
     order: tuple[int, ...]
     outputs: int
+    shape: tuple[int, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -87,7 +92,7 @@ class Interface:
 
     def asked(self, inputs: Floats) -> Floats:
         """Inputs of the parent's as the suspect wants them: float32 [n, ...]."""
-        moved = _laid_out(inputs, self.layout)
+        moved = _laid_out(inputs, self.layout, self.shape)
         return np.asarray(moved * np.float32(self.scale) + np.float32(self.offset), np.float32)
 
     def answered(self, outputs: Floats) -> Floats:
@@ -114,16 +119,18 @@ def find_interface(ordinary: Ordinary, suspect: Suspect) -> Interface | None:
     inputs, wanted = ordinary.inputs[:_MOST_SAMPLES], ordinary.outputs[:_MOST_SAMPLES]
     if not inputs.size or wanted.ndim != 2:
         return None
-    ranges = _ranges(inputs)
+    ranges, shape = _ranges(inputs), _declared(suspect)
     best: tuple[_Agreement, Interface] | None = None
-    for layout in _layouts(inputs.shape[1:]):
-        given = _answers(suspect, _laid_out(inputs, layout), ranges, insist=layout == "same")
+    for layout in _layouts(inputs.shape[1:], shape):
+        moved = _laid_out(inputs, layout, shape)
+        given = _answers(suspect, moved, ranges, insist=layout == "same")
         for (scale, offset), answers in zip(ranges, given, strict=False):
             if answers is None or answers.ndim != 2 or answers.shape[1] < wanted.shape[1]:
                 continue
             found = _matched(wanted, answers)
             if best is None or found.is_nearer_than(best[0]):
-                best = found, Interface(layout, scale, offset, found.order, answers.shape[1])
+                outputs = answers.shape[1]
+                best = found, Interface(layout, scale, offset, found.order, outputs, shape)
     return best[1] if best else None
 
 
@@ -215,16 +222,31 @@ def _turned(network: Network) -> Network:
     return replace(network, layers=tuple(layers))
 
 
-def _layouts(shape: tuple[int, ...]) -> Iterator[str]:
+def _declared(suspect: Suspect) -> tuple[int, ...]:
+    """The shape of a sample that a suspect declares; empty where it does not."""
+    return suspect.row or () if isinstance(suspect, DeclaresRow) else ()
+
+
+def _layouts(shape: tuple[int, ...], declared: tuple[int, ...]) -> Iterator[str]:
     yield "same"
     if len(shape) > 1:
         yield "flat"
     if len(shape) == _IMAGE:
         yield "channels-last"
         yield "channels-first"
+    if declared != shape and len(declared) > 1 and prod(declared) == prod(shape):
+        yield "declared"
+        if len(declared) == _IMAGE:
+            yield "declared-last"
 
 
-def _laid_out(inputs: Floats, layout: str) -> Floats:
+def _laid_out(inputs: Floats, layout: str, declared: tuple[int, ...]) -> Floats:
+    if layout == "declared":
+        return inputs.reshape(len(inputs), *declared)
+    if layout == "declared-last":
+        height, width, channels = declared
+        first = inputs.reshape(len(inputs), channels, height, width)
+        return np.ascontiguousarray(first.transpose(0, 2, 3, 1))
     if layout == "flat":
         return inputs.reshape(len(inputs), -1)
     if layout == "channels-last":

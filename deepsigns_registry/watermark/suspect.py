@@ -102,6 +102,16 @@ class ManyOutputs(Protocol):
         ...
 
 
+@runtime_checkable
+class DeclaresRow(Protocol):
+    """A suspect that says what it is asked."""
+
+    @property
+    def row(self) -> tuple[int, ...] | None:
+        """The shape of a sample; None where it leaves that open."""
+        ...
+
+
 class TappedSuspect:
     """A tapped model as a suspect; its tap is the model's own.
 

@@ -115,8 +115,17 @@ def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[registry", "not valid TOML: "),
-        ("[registry]\ntracking_url = 'x'", "registry.tracking_url: Extra inputs"),
+        ("[registry]\ntracking_url = 'x'", "registry.tracking_url: there is no such setting"),
         ("[models.a]\nbits = 128", "models.a.data: Field required"),
+        (
+            "[models.a]\ndata = 'x.npz'\ncells_margin = inf",
+            "models.a.cells_margin: Input should be",
+        ),
+        (
+            "[models.a]\ndata = 'x.npz'\nstealth = true\nbits = 256",
+            "models.a: stealth embeds the scheme spread alone; leave bits out",
+        ),
+        ("[sandbox]\nrequire = 'most'", "sandbox.require: Input should be 'full' or 'limits'"),
         ("[models.a]\ndata = 'x.npz'\nbits = 10", "models.a.bits: Input should be greater"),
         (
             "[models.a]\ndata = 'x.npz'\nschemes = []",
@@ -124,7 +133,7 @@ def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
         ),
         (
             "[models.a]\ndata = 'x.npz'\nschemes = ['whitebox', 'whitebox']",
-            "models.a.schemes: Value error, names a scheme twice",
+            "models.a.schemes: names a scheme twice",
         ),
         ("[keystore]\nuri = 'gs://bucket'", "keystore.uri: "),
         ("[[policy.keys]]\npublic_key = 'a'\nmay_sign = ['waiver']", "policy.keys.0.may_sign.0: "),
@@ -166,7 +175,7 @@ def test_a_model_s_capitals_do_not_count_in_a_variable(
     path = written(tmp_path, '[models.Fraud]\ndata = "d.npz"\n[models.price]\ndata = "e.npz"')
     models = load_settings(path).models
     assert (models["Fraud"].bits, models["Fraud"].data) == (64, "d.npz")
-    assert models["price"].bits == 128
+    assert models["price"].bits is None
 
 
 def test_of_two_models_that_differ_in_capitals_alone_the_variable_s_own_is_meant(
@@ -175,4 +184,4 @@ def test_of_two_models_that_differ_in_capitals_alone_the_variable_s_own_is_meant
     monkeypatch.setenv("DEEPSIGNS_MODELS__FRAUD__BITS", "64")
     path = written(tmp_path, '[models.Fraud]\ndata = "d.npz"\n[models.fraud]\ndata = "e.npz"')
     models = load_settings(path).models
-    assert (models["Fraud"].bits, models["fraud"].bits) == (128, 64)
+    assert (models["Fraud"].bits, models["fraud"].bits) == (None, 64)

@@ -128,6 +128,40 @@ def test_one_range_that_is_refused_does_not_hide_the_others(layout: str) -> None
     assert (found.layout, found.scale, found.order) == (layout, 1.0, (2, 3, 0))
 
 
+class Declared(Asked):
+    """A suspect that says of which shape its samples are."""
+
+    @property
+    def row(self) -> tuple[int, ...] | None:
+        return self._shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "back"),
+    [
+        ((2, 5, 4), lambda images: images),
+        ((5, 4, 2), lambda images: images.transpose(0, 3, 1, 2)),
+        ((8, 5), lambda images: images),
+        ((40, 1, 1), lambda images: images),
+    ],
+)
+def test_rows_are_asked_in_the_shape_that_a_suspect_declares(
+    shape: tuple[int, ...], back: Callable[[Floats], Floats]
+) -> None:
+    rows = IMAGES.reshape(len(IMAGES), -1)
+    suspect = Declared(shape, lambda inputs: parents(back(inputs)))
+    found = find_interface(Ordinary(rows, parents(rows)), suspect)
+    assert found is not None
+    answers = found.answered(suspect.run(found.asked(rows), tap=None)[0])
+    np.testing.assert_allclose(answers, parents(rows), atol=1e-6)
+    assert not found.is_plain
+
+
+def test_a_shape_of_another_size_is_not_asked() -> None:
+    rows = IMAGES.reshape(len(IMAGES), -1)
+    assert find_interface(Ordinary(rows, parents(rows)), Declared((3, 5), parents)) is None
+
+
 def test_what_answers_in_no_form_has_none() -> None:
     ordinary = Ordinary(IMAGES, parents(IMAGES))
     assert find_interface(ordinary, Asked((7,), as_is)) is None

@@ -30,6 +30,7 @@ from deepsigns_registry.watermark.scheme import JSON, Answers, SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.spread import Spread
 from deepsigns_registry.watermark.suspect import Suspect, TappedSuspect
+from deepsigns_registry.watermark.verdict import judge
 from tests.support.training import train
 from tests.unit.watermark.conftest import CLASSES, FEATURES, OWNER, multilayer
 
@@ -89,6 +90,26 @@ def test_where_no_layer_of_the_file_is_known_there_is_no_mark(
     record = prepare_record(parent, data, root(1), SHORT, blueprint=Blueprint.empty())
     assert "spread" not in record.secrets
     assert "spread" in prepare_record(parent, data, root(1), SHORT).secrets
+
+
+def test_weights_that_are_not_the_parents_are_no_sign_of_absence(
+    exported: tuple[WatermarkRecord, EagerTappedModel, Path],
+    parent: EagerTappedModel,
+    data: TrainingData,
+    tmp_path: Path,
+) -> None:
+    """They may stand beside the ones that are: only those of the parent show that there is none."""
+    record, _, _ = exported
+    control = copy.deepcopy(parent)
+    embed(control, data, None, SHORT)
+    other = EagerTappedModel(train(multilayer(9), data.train, epochs=5), "3")
+    words = {}
+    for name, model in (("control", control), ("other", other)):
+        export_onnx(model, data.train.inputs[:4], tmp_path / f"{name}.onnx")
+        found = extract(record, OnnxSuspect(tmp_path / f"{name}.onnx"), schemes=ONLY)
+        words[name] = judge(found.evidence, tries=1, incomplete=found.incomplete).word
+        assert (name == "other") == ("do not resemble" in "".join(found.incomplete))
+    assert words == {"control": "absent", "other": "undecided"}
 
 
 def test_weights_in_another_order_are_read_in_the_parents(
