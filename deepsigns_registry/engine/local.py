@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
+from deepsigns_registry.engine.answers import read_answer
 from deepsigns_registry.engine.jobs import Figures, OnProgress, failure_of
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 from deepsigns_registry.sandbox.shield import put_up
@@ -124,10 +126,20 @@ class _Child:
 
     def receive(self) -> tuple[str, object]:
         try:
-            return cast("tuple[str, object]", self.connection.recv())
+            content = self.connection.recv_bytes()
         except (EOFError, ConnectionError):
             self.process.join()
             return "error", _death(self.process.exitcode)
+        if self.scratch is None:
+            return cast("tuple[str, object]", pickle.loads(content))  # noqa: S301 - our own code's
+        try:
+            answer = read_answer(content)
+        except CouldNotCheckError as error:
+            self.process.kill()
+            return "error", error
+        if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], str):
+            return answer
+        return "error", CouldNotCheckError("a job said nothing that could be understood")
 
     def finish(self) -> None:
         self.connection.close()
