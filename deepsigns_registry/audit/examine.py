@@ -40,7 +40,7 @@ from deepsigns_registry.engine.jobs import Figures
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
 from deepsigns_registry.graph.limits import limits_of
 from deepsigns_registry.graph.session import OnnxSuspect
-from deepsigns_registry.retraining.data import load_training_data
+from deepsigns_registry.retraining.data import load_apart
 from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.data import LabelledData, Task, TrainingData
 from deepsigns_registry.watermark.task import SCORES, task_score
@@ -221,7 +221,7 @@ class _Work:
 
     def _load_data(self) -> None:
         try:
-            self.data = load_training_data(self.settings, self.plan.deployment.model)
+            self.data = load_apart(self.settings, self.plan.deployment.model)
         except DeepSignsError as error:
             # The mark can be read without it; only accuracy and attacks need it.
             self.data_problem = error

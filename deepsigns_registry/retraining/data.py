@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepsigns_registry.config import Settings
+from deepsigns_registry.config import Settings, load_settings
+from deepsigns_registry.engine.jobs import JobProgress
+from deepsigns_registry.engine.local import LocalEngine
 from deepsigns_registry.errors import ConfigurationError, DataError, NotFoundError
 from deepsigns_registry.watermark.data import LabelledData, Task, TrainingData
 from deepsigns_registry.watermark.manifest import Manifest
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["data_digest", "load_training_data"]
+__all__ = ["data_digest", "load_apart", "load_training_data"]
 
 _SPLITS = ("train", "validation")
 _DIGEST_DOMAIN = b"deepsigns-registry/training-data/v0\n"
@@ -73,6 +75,24 @@ def load_training_data(
     if classes is None:
         classes = _outputs(parts)
     return TrainingData(train=parts[0], validation=parts[1], classes=classes).validated()
+
+
+def load_apart(settings: Settings, model: str) -> TrainingData:
+    """Loads the same where this process holds secrets: a function runs in one that does not.
+
+    Raises:
+        DeepSignsError: See `load_training_data`.
+    """
+    if settings.model(model).data.endswith((".npz", ".parquet")):
+        return load_training_data(settings, model)
+    engine = LocalEngine(hidden=settings.secrets)
+    (data,) = engine.run(_loaded, [{"config": settings.path, "model": model}])
+    return data
+
+
+def _loaded(*, progress: JobProgress, config: Path, model: str) -> TrainingData:
+    progress(0.0, "loading the training data")
+    return load_training_data(load_settings(config), model)
 
 
 def data_digest(data: TrainingData) -> str:

@@ -16,8 +16,8 @@ from deepsigns_registry.sandbox import landlock, limits, privileges, seccomp
 
 __all__ = ["put_up"]
 
-# Of an environment: whose names begin so belongs to the one who starts jobs.
-_SECRET_NAMES = ("DEEPSIGNS_", "MLFLOW_TRACKING_")
+# What opens the registry; settings stay, and what the owner's data is fetched with.
+_SECRET_NAMES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
 # What training may need, and rooms that are opened from here: other processes and the network.
 _ALLOWED = frozenset(
     {
@@ -44,7 +44,7 @@ def put_up(hidden: Iterable[Path], scratch: Path) -> tuple[str, ...]:
         Names of the layers that this took.
     """
     for name in list(os.environ):
-        if name.startswith(_SECRET_NAMES):
+        if name in _SECRET_NAMES:
             del os.environ[name]
     os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
     limits.limit({"core": 0})

@@ -200,7 +200,8 @@ def look(*, progress: JobProgress, paths: list[Path], parent: int) -> dict[str, 
     with tempfile.NamedTemporaryFile("w") as file:
         found["scratch"] = str(Path(file.name).is_file())
     found["program"] = str(subprocess.run(["true"], check=False).returncode)
-    found["variable"] = os.environ.get("DEEPSIGNS_TEST_SECRET", "")
+    found["variable"] = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
+    found["setting"] = os.environ["DEEPSIGNS_MODELS__FRAUD__BITS"]
     found["core"] = str(resource.getrlimit(resource.RLIMIT_CORE)[0])
     found["room"] = ", ".join(tried_here().open) or "closed"
     return found
@@ -215,7 +216,8 @@ def test_a_job_does_not_see_what_is_hidden(tmp_path: Path, monkeypatch: pytest.M
     (data / "train.csv").write_text("1, 2")
     (tmp_path / "settings.toml").write_text("[owner]")
     (data / "linked").symlink_to(keys / "private.pem")
-    monkeypatch.setenv("DEEPSIGNS_TEST_SECRET", "secret")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    monkeypatch.setenv("DEEPSIGNS_MODELS__FRAUD__BITS", "64")
     paths = [keys / "private.pem", tmp_path / "alone.pem", data / "train.csv"]
     paths += [tmp_path / "settings.toml", data / "linked"]
     hidden = [keys, tmp_path / "alone.pem", tmp_path / "nothing"]
@@ -230,6 +232,7 @@ def test_a_job_does_not_see_what_is_hidden(tmp_path: Path, monkeypatch: pytest.M
         "scratch": "True",
         "program": "0",
         "variable": "",
+        "setting": "64",
         "core": "0",
         # What is a stranger's runs in a room from there, too.
         "room": "closed",

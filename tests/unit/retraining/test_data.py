@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.config import Settings, load_settings
 from deepsigns_registry.errors import ConfigurationError, DataError, NotFoundError
-from deepsigns_registry.retraining.data import data_digest, load_training_data
+from deepsigns_registry.retraining.data import data_digest, load_apart, load_training_data
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 
 
@@ -261,3 +261,27 @@ def test_columns_of_several_kinds_are_numbers_too(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "data.parquet")
     data = load_training_data(settings_for(tmp_path, "data.parquet"), "m")
     assert data.train.inputs.tolist() == [[0.5, 1.0], [1.5, 0.0]]
+
+
+def test_a_function_runs_where_keys_are_not(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, "loader_apart:load")
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "worker.pem").write_text("secret")
+    (tmp_path / "loader_apart.py").write_text(
+        "import numpy as np\n"
+        "def load():\n"
+        "    try:\n"
+        f"        open({str(tmp_path / 'keys' / 'worker.pem')!r}).close()\n"
+        "    except PermissionError:\n"
+        "        pass\n"
+        "    else:\n"
+        "        raise RuntimeError('it read the key')\n"
+        "    pair = np.zeros((6, 2), np.float32), np.arange(6) % 3\n"
+        "    return pair, pair\n".replace(
+            "'keys/worker.pem'", repr(str(tmp_path / "keys/worker.pem"))
+        )
+    )
+    data = load_apart(settings, "m")
+    assert (len(data.train), data.classes) == (6, 3)
+    with pytest.raises(DataError, match="it read the key"):
+        load_training_data(settings, "m")
