@@ -8,6 +8,7 @@ from typing import Any
 
 from deepsigns_registry.attestation import files
 from deepsigns_registry.attestation.digests import BUNDLE_FOLDER, combined_digest, digest_folder
+from deepsigns_registry.attestation.low_s import promises_low_s
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.statement import WatermarkPredicate, parse_watermark
@@ -132,7 +133,13 @@ def verify_folder(folder: Path, policy: Policy) -> Attestation:
     _compare(digests, verified.subjects, str(folder))
     # The same key for both: they were written together, so another key is another hand.
     model_bundle = _read(place / MODEL_BUNDLE)
-    verify_model_bundle(folder, model_bundle, verified.key, what=str(place / MODEL_BUNDLE))
+    verify_model_bundle(
+        folder,
+        model_bundle,
+        verified.key,
+        what=str(place / MODEL_BUNDLE),
+        either_form=not promises_low_s(verified.predicate),
+    )
     return Attestation(predicate, digests, combined_digest(digests), bundle)
 
 
