@@ -1,7 +1,6 @@
 """`deepsigns check`: would this version be marked, and how?"""
 
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +59,7 @@ def _section(settings: "Settings", model: str | None) -> str:
 
 
 def _examine_version(settings: "Settings", uri: str, progress: Progress) -> "Examination":
+    from deepsigns_registry.attestation.scratch import scratch_folder
     from deepsigns_registry.registry.client import make_client
     from deepsigns_registry.registry.logged import logged_metrics
     from deepsigns_registry.registry.versions import download_version, resolve
@@ -67,9 +67,9 @@ def _examine_version(settings: "Settings", uri: str, progress: Progress) -> "Exa
     client = make_client(settings.tracking_uri)
     ref = resolve(client, uri)
     settings.model(ref.name)
-    with tempfile.TemporaryDirectory(prefix="deepsigns-check-") as scratch:
+    with scratch_folder("deepsigns-check-") as scratch:
         progress(0.0, f"downloading {ref}")
-        folder = download_version(client, ref, Path(scratch) / "model")
+        folder = download_version(client, ref, scratch / "model")
         return _examine(settings, folder, ref.name, logged_metrics(client, ref), progress)
 
 

@@ -1,7 +1,9 @@
 """One model folder with both flavours: the marked PyTorch program and its ONNX file."""
 
+import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ def assemble(source: Path, pt2: Path, onnx: Path, out: Path) -> None:
 
     Signature, input example, requirements, code and the pyfunc wrapper stay as they are, so that
     whoever loaded the source loads the marked version the same way, and
-    `mlflow.onnx.load_model` works too.
+    `mlflow.onnx.load_model` works too. Empty folders are left out.
 
     Args:
         source: The unmarked version's folder.
@@ -47,6 +49,7 @@ def assemble(source: Path, pt2: Path, onnx: Path, out: Path) -> None:
     program = pytorch_file(source).relative_to(source)
     try:
         shutil.copytree(source, out, ignore=_left_out(source))
+        _drop_empty_folders(out)
         shutil.copyfile(pt2, out / program)
         shutil.copyfile(onnx, out / ONNX_FILE)
         description["flavors"]["onnx"] = {
@@ -125,6 +128,14 @@ def _description(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):
         raise CouldNotCheckError(f"{path}: describes no model")
     return content
+
+
+def _drop_empty_folders(out: Path) -> None:
+    # They hold nothing that could be signed, and a gate refuses what is not signed.
+    for folder, _, _ in os.walk(out, topdown=False):
+        if folder != str(out):
+            with suppress(OSError):
+                os.rmdir(folder)  # noqa: PTH106 - refuses a folder that is not empty
 
 
 def _left_out(source: Path) -> Any:

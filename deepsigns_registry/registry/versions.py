@@ -2,7 +2,6 @@
 """Versions of registered models: find one, download it, register a marked one beside it."""
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
+from deepsigns_registry.attestation.digests import DOWNLOAD_NOTE
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
@@ -39,7 +40,6 @@ _NAME = re.compile(
     r"(?:models:/)?(?:(?P<one>[^/]+)/(?P<version>[0-9]{1,9})"
     r"|(?P<aliased>[^/]+)@(?P<alias>[\w-]+)|(?P<model>[^/@]+))"
 )
-_META = "registered_model_meta"
 
 
 class ModelName(NamedTuple):
@@ -169,11 +169,13 @@ def download_version(
     tell = progress or (lambda _fraction, _message: None)
     tell(0.0, f"downloading {ref}")
     try:
-        with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=nearest(out)) as scratch:
-            folder = Path(scratch) / "model"
+        with scratch_folder(".deepsigns-", within=nearest(out)) as scratch:
+            folder = scratch / "model"
             folder.mkdir()
             _fetch(client, ref, folder)
-            (folder / _META).unlink(missing_ok=True)
+            # A folder of that name is not MLflow's, and is left for whoever verifies.
+            if not (folder / DOWNLOAD_NOTE).is_dir():
+                (folder / DOWNLOAD_NOTE).unlink(missing_ok=True)
             out.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(out)
     except OSError as error:

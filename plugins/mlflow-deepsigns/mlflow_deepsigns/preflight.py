@@ -7,7 +7,6 @@ odd, is left to the worker.
 """
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ import yaml
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from deepsigns_registry.attestation.files import read_small
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.errors import DeepSignsError, NotFoundError
 from mlflow_deepsigns.locations import concrete, local_folder
 
@@ -162,8 +162,7 @@ def _described(uri: str) -> Iterator[Path | None]:
     if description is None or not 0 < (description.file_size or 0) <= _MOST_BYTES:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="deepsigns-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         repository.download_artifacts(_DESCRIPTION, dst_path=str(folder))
         flavors = _read(read_small(folder / _DESCRIPTION, limit=_MOST_BYTES)).get("flavors")
         pytorch = flavors.get("pytorch") if isinstance(flavors, dict) else None
