@@ -131,7 +131,8 @@ def verify_folder(folder: Path, policy: Policy) -> Attestation:
         NotFoundError: `folder` is not a folder.
         RefusedError: There is no watermark bundle.
         TamperedError: A signature is bad; a file was changed, added or removed; there is a
-            symbolic link, a special file, an empty folder or an unsigned file; `deepsigns/` holds anything else than its bundles.
+            symbolic link, a special file, an empty folder or an unsigned file; `deepsigns/`
+            holds anything else than its bundles.
         CouldNotCheckError: Something cannot be read.
     """
     policy.keys_for("watermark")

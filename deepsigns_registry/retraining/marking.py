@@ -59,8 +59,7 @@ if TYPE_CHECKING:
 
     from mlflow.tracking import MlflowClient
 
-    from deepsigns_registry.attestation.scratch import scratch_folder
-from deepsigns_registry.attestation.signing import FileSigner
+    from deepsigns_registry.attestation.signing import FileSigner
     from deepsigns_registry.engine.jobs import Figures, OnProgress
     from deepsigns_registry.watermark.record import WatermarkRecord
 

@@ -35,9 +35,13 @@ def test_folders_inside_each_other_go_away(tmp_path: Path, name: str) -> None:
 
 
 def test_it_goes_away_when_the_block_fails(tmp_path: Path) -> None:
-    with pytest.raises(RecursionError), scratch_folder(within=tmp_path) as folder:
-        (folder / "a").mkdir()
-        raise RecursionError
+    def fail() -> None:
+        with scratch_folder(within=tmp_path) as folder:
+            (folder / "a").mkdir()
+            raise RecursionError
+
+    with pytest.raises(RecursionError):
+        fail()
     assert not list(tmp_path.iterdir())
 
 
