@@ -1,6 +1,5 @@
 """Verification, in the order of the DSSE protocol: signature, payload type, then parsing."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from deepsigns_registry.attestation.statement import (
     STATEMENT_TYPE,
     WATERMARK_PREDICATE,
 )
+from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, TamperedError
 
 __all__ = ["VerifiedStatement", "verify_command", "verify_model_bundle", "verify_statement"]
@@ -201,7 +201,7 @@ def _parse(payload: bytes, what: str) -> dict[str, Any]:
 
     message = statement_pb2.Statement()
     try:
-        document = json.loads(payload)
+        document = read_json(payload)
         json_format.ParseDict(document, message, ignore_unknown_fields=True)
         Statement.copy_from_pb(message).validate()
         # Protobuf also takes other spellings of these names, and null for an absent field.
@@ -215,6 +215,7 @@ def _parse(payload: bytes, what: str) -> dict[str, Any]:
         TypeError,
         KeyError,
         AttributeError,
+        ArithmeticError,
         RecursionError,
     ):
         well_formed = False
@@ -226,7 +227,8 @@ def _parse(payload: bytes, what: str) -> dict[str, Any]:
 def _subjects(listed: Any, what: str) -> dict[str, str]:
     subjects: dict[str, str] = {}
     for entry in listed:
-        name, digest = entry.get("name"), entry.get("digest", {}).get("sha256")
+        digests = entry.get("digest")
+        name, digest = entry.get("name"), isinstance(digests, dict) and digests.get("sha256")
         if not isinstance(name, str) or not isinstance(digest, str) or name in subjects:
             raise TamperedError(f"{what}: a subject has no name and SHA-256 of its own")
         subjects[name] = digest

@@ -22,8 +22,8 @@ MOST_BYTES = 16 * 2**20
 MOST_DEPTH = 64
 """Most lists and objects inside each other."""
 
-MOST_DIGITS = 39
-"""Most digits of a whole number: those of 128 bits."""
+MOST_DIGITS = 308
+"""Most digits of a whole number: one of more overflows wherever it becomes a float."""
 
 # An anchor can make a few bytes stand for very many. The scanner of YAML is slow in Python.
 _MOST_EVENTS = 200_000

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _examine(
 
 def _echo(uri: str, found: "Examination") -> None:
     word = "would be marked" if found.refusal is None else "would not be marked"
-    click.echo(f"{word}: {uri}")
+    echo(f"{word}: {uri}")
     rows = [
         ("reason", found.refusal.message if found.refusal else ""),
         ("advice", found.refusal.advice if found.refusal else ""),
@@ -112,12 +113,12 @@ def _echo(uri: str, found: "Examination") -> None:
     ]
     for name, text in rows:
         if text:
-            click.echo(f"  {name:<10}  {text}")
+            echo(f"  {name:<10}  {text}")
     for finding in found.judgement.findings if found.judgement else ():
         if found.refusal and finding.message == found.refusal.message:
             continue
         refuses = "refuses" if finding.refuses else "note"
-        click.echo(f"  {'':<10}  {refuses}: {finding.message}")
+        echo(f"  {'':<10}  {refuses}: {finding.message}")
 
 
 def _form(form: "TensorForm | None") -> str:

@@ -12,13 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVarTuple
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from deepsigns_registry.attestation.chain import Chain
 from deepsigns_registry.attestation.digests import sha256_file
@@ -27,6 +22,7 @@ from deepsigns_registry.attestation.keys import (
     key_hint,
     load_public_key,
     owner_identity,
+    parse_public_key,
     public_pem,
 )
 from deepsigns_registry.attestation.policy import Policy
@@ -175,8 +171,8 @@ def verify_evidence(
     signed_by = _file_of(verified.key, [public_key, *also_trusted])
     passed("signature", f"the statement is signed by the key in {signed_by}")
     if known_attestation is not None:
-        same = _check_known(evidence, verified, known_attestation, policy)
-        passed("known attestation", f"the statement is {known_attestation}, {same}")
+        how = _check_known(evidence, verified, known_attestation, policy)
+        passed("known attestation", f"the statement is {known_attestation}, {how}")
     owner_key = _check_owner(evidence, predicate)
     passed("owner", f"the owner's key has the identity {predicate.owner} of the statement")
     if sha256_file(suspect) != evidence.suspect:
@@ -248,10 +244,10 @@ def _check_known(
 
 def _check_owner(evidence: Evidence, predicate: WatermarkPredicate) -> ec.EllipticCurvePublicKey:
     try:
-        key = load_pem_public_key(evidence.owner_key)
-    except (ValueError, UnsupportedAlgorithm):
+        key = parse_public_key(evidence.owner_key)
+    except ValueError:
         key = None
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1":
+    if key is not None:
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         # In the one spelling that it is written in, with nothing around it.
         known = hashlib.sha256(spki).hexdigest() == predicate.owner

@@ -11,6 +11,9 @@ from typing import Any
 import yaml
 
 from deepsigns_registry.attestation.digests import BUNDLE_FOLDER
+from deepsigns_registry.bounded.documents import read_yaml
+from deepsigns_registry.bounded.regular import read_regular
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
@@ -23,6 +26,8 @@ __all__ = ["ONNX_FILE", "assemble", "onnx_file", "pytorch_file"]
 ONNX_FILE = "model.onnx"
 _PROGRAM = "model.pt2"
 _MLMODEL = "MLmodel"
+# A signature of ten thousand columns is smaller.
+_MOST_DESCRIPTION = 4 * 2**20
 
 
 def assemble(source: Path, pt2: Path, onnx: Path, out: Path) -> None:
@@ -116,15 +121,18 @@ def onnx_file(folder: Path) -> Path:
 def _description(folder: Path) -> dict[str, Any]:
     path = folder / _MLMODEL
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(
+            read_regular(path, most_bytes=_MOST_DESCRIPTION), most_bytes=_MOST_DESCRIPTION
+        )
     except FileNotFoundError:
         raise UnmarkableError(
             f"{folder}: not an MLflow model, there is no {_MLMODEL}",
             advice="log it with mlflow.pytorch.log_model",
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        line = str(error).splitlines()[0]
-        raise CouldNotCheckError(f"{path}: cannot be read: {line}") from None
+    except OSError as error:
+        raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnreadableError as error:
+        raise CouldNotCheckError(f"{path}: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):
         raise CouldNotCheckError(f"{path}: describes no model")
     return content
