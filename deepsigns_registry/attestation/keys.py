@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from deepsigns_registry.attestation import files
+from deepsigns_registry.attestation.permissions import check_private_file
 from deepsigns_registry.bounded.regular import read_regular
 from deepsigns_registry.bounded.unreadable import TooLargeError, UnreadableError
 from deepsigns_registry.errors import ConfigurationError, NotFoundError
@@ -63,8 +64,8 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """Reads a private key.
 
     Raises:
-        ConfigurationError: The file is missing, unreadable, encrypted, or holds something else
-            than a P-256 private key.
+        ConfigurationError: The file is missing, unreadable, encrypted, holds something else
+            than a P-256 private key, or every user of the machine can read it.
     """
     advice = f"correct the path in deepsigns.toml, or {_MAKE}"
     content = _read(path, "a signing key", advice)
@@ -80,6 +81,7 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
         raise ConfigurationError(f"{path}: is not a PEM private key", advice=_MAKE) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise ConfigurationError(f"{path}: is not an ECDSA P-256 private key", advice=_MAKE)
+    check_private_file(path)
     return key
 
 

@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from deepsigns_registry.attestation import files
 from deepsigns_registry.attestation.commitment import CommitmentLog
+from deepsigns_registry.attestation.permissions import warn_of_open_folder
 from deepsigns_registry.attestation.sealing import seal, unseal
 from deepsigns_registry.attestation.statement import MOST_COUNT
 from deepsigns_registry.bounded.documents import read_json
@@ -270,7 +271,12 @@ class FileKeystore:
 def open_keystore(settings: "Settings") -> FileKeystore:
     """The key store in `[keystore]` of `deepsigns.toml`; nothing is written yet.
 
+    One that every user of the machine can look into is used, with a warning: what is secret in
+    it is sealed.
+
     Raises:
         ConfigurationError: Its address is of a kind that is not supported.
     """
-    return FileKeystore(settings.file(settings.keystore.uri))
+    root = settings.file(settings.keystore.uri)
+    warn_of_open_folder(root)
+    return FileKeystore(root)

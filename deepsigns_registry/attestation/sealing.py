@@ -11,6 +11,7 @@ from pathlib import Path
 import pyrage
 
 from deepsigns_registry.attestation import files
+from deepsigns_registry.attestation.permissions import check_private_file
 from deepsigns_registry.bounded.regular import read_regular
 from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import (
@@ -24,6 +25,7 @@ __all__ = [
     "generate_identity",
     "generate_sealing_key",
     "load_identity",
+    "load_own_identity",
     "load_recipient",
     "seal",
     "unseal",
@@ -160,6 +162,18 @@ def load_identity(path: Path) -> str:
     except pyrage.IdentityError:
         raise ConfigurationError(f"{path}: holds no age X25519 identity") from None
     return text
+
+
+def load_own_identity(path: Path) -> str:
+    """Reads the identity that this machine unseals with; see `load_identity`.
+
+    Raises:
+        ConfigurationError: The file is missing, holds no age identity, or every user of the
+            machine can read it.
+    """
+    identity = load_identity(path)
+    check_private_file(path)
+    return identity
 
 
 def _header(context: Mapping[str, str]) -> bytes:
