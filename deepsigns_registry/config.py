@@ -366,6 +366,9 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
         raise ConfigurationError(
             f"{file}: holds a number or a nesting that no setting has"
         ) from None
+    # No setting and no path holds it, and the system ends a path there.
+    if "\\u0000" in json.dumps(content, default=str):
+        raise ConfigurationError(f"{file}: a text in it holds the sign of code 0")
     try:
         return Settings(file, _Document(**content))
     except SettingsError as error:

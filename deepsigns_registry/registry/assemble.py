@@ -92,7 +92,7 @@ def pytorch_file(folder: Path) -> Path:
             f"{folder}: not a PyTorch model", advice="log it with mlflow.pytorch.log_model"
         )
     path = folder / str(flavor.get("model_data", "data")) / _PROGRAM
-    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+    if not _is_inside(path, folder):
         raise UnmarkableError(
             f"{folder}: its PyTorch model is not in the pt2 format",
             advice="log it with mlflow.pytorch.log_model(..., input_example=...) of MLflow 3",
@@ -110,12 +110,20 @@ def onnx_file(folder: Path) -> Path:
     flavor = _description(folder)["flavors"].get("onnx")
     name = str(flavor.get("data", "")) if isinstance(flavor, Mapping) else ""
     path = folder / name
-    inside = path.resolve().is_relative_to(folder.resolve())
-    if not name or not inside or not path.is_file():
+    if not name or not _is_inside(path, folder):
         raise RefusedError(
             f"{folder}: holds no ONNX file", advice="audit a version that deepsigns has marked"
         )
     return path
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path that a description names is a file in its folder."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        # A name that is too long or none at all; links that lead to each other.
+        return False
 
 
 def _description(folder: Path) -> dict[str, Any]:
