@@ -60,7 +60,10 @@ def mutate_json(content: bytes, chance: random.Random) -> bytes:
         return mutate_bytes(content, chance)
     try:
         document = json.loads(content)
+        json.dumps(document)
     except (ValueError, RecursionError):
+        return mutate_bytes(content, chance)
+    if not isinstance(document, (dict, list)):
         return mutate_bytes(content, chance)
     raw = []
     for _ in range(chance.choice((1, 1, 2))):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlflow_deepsigns.preflight import find_obstacle
 
@@ -17,7 +18,7 @@ from deepsigns_registry.attestation.bundle import MODEL_BUNDLE, WATERMARK_BUNDLE
 from deepsigns_registry.attestation.chain import read_chain
 from deepsigns_registry.attestation.keys import generate_signing_key, load_public_key
 from deepsigns_registry.attestation.keystore import open_keystore
-from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.policy import Policy, Purpose
 from deepsigns_registry.attestation.signing import STATEMENT_PAYLOAD, FileSigner
 from deepsigns_registry.attestation.statement import parse_audit, parse_claim, parse_watermark
 from deepsigns_registry.attestation.verification import verify_command, verify_statement
@@ -42,7 +43,7 @@ from tests.fuzz.onnx_mutation import mutate_onnx
 from tests.fuzz.seeds import ARRAYS, CONFIGURATION, MLMODEL, TAGS, record
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-PURPOSES = ("watermark", "audit", "claim", "command")
+PURPOSES: tuple[Purpose, ...] = ("watermark", "audit", "claim", "command")
 
 
 @dataclass(frozen=True)
@@ -151,16 +152,14 @@ class _Statement:
         signed = self._signer._sign(content, STATEMENT_PAYLOAD)
         bundle = signed.render_bundle(load_public_key(self._signer.path.with_suffix(".pub.pem")))
         verify_command(self._signer.sign_command(content), self._policy)
-        for purpose, parse in (
-            ("watermark", parse_watermark),
-            ("audit", parse_audit),
-            ("claim", parse_claim),
-        ):
-            try:
-                verified = verify_statement(bundle, self._policy, purpose)  # type: ignore[arg-type]
-                parse(verified.predicate)
-            except TamperedError:
-                continue
+        parsers: dict[Purpose, Callable[[dict[str, Any]], object]] = {
+            "watermark": parse_watermark,
+            "audit": parse_audit,
+            "claim": parse_claim,
+        }
+        for purpose, parse in parsers.items():
+            with suppress(TamperedError):
+                parse(verify_statement(bundle, self._policy, purpose).predicate)
 
 
 class _Described:
