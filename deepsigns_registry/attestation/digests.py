@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from deepsigns_registry.attestation.files import open_regular, read_small
+from deepsigns_registry.attestation.files import open_regular
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError, TamperedError
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "check_unsigned",
     "combined_digest",
     "digest_folder",
+    "is_download_note",
     "sha256_file",
     "walk_files",
 ]
@@ -95,13 +96,26 @@ def check_unsigned(folder: Path) -> None:
             advice="do not use these files; fetch them again",
         )
     note = folder / DOWNLOAD_NOTE
-    if os.path.lexists(note) and not note.is_dir():
-        content = read_small(note, limit=_MOST_NOTE)
-        if not _NOTE.fullmatch(content):
-            raise TamperedError(
-                f"{note}: is not the note that MLflow adds to a download, and is not signed",
-                advice="do not use these files; fetch them again",
-            )
+    if os.path.lexists(note) and not note.is_dir() and not is_download_note(note):
+        raise TamperedError(
+            f"{note}: is not the note that MLflow adds to a download, and is not signed",
+            advice="do not use these files; fetch them again",
+        )
+
+
+def is_download_note(path: Path) -> bool:
+    """Whether a file says no more than MLflow's note on a download: a model and its version.
+
+    Raises:
+        NotFoundError: There is no such file.
+        TamperedError: It is a symbolic link or a special file.
+        CouldNotCheckError: It cannot be read.
+    """
+    with open_regular(path) as stream:
+        try:
+            return _NOTE.fullmatch(stream.read(_MOST_NOTE)) is not None
+        except OSError as error:
+            raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def combined_digest(digests: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,12 +12,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
-from deepsigns_registry.attestation.digests import DOWNLOAD_NOTE
+from deepsigns_registry.attestation.digests import DOWNLOAD_NOTE, is_download_note
 from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
     NotFoundError,
+    TamperedError,
 )
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.preflight import new_logged_model
@@ -173,9 +175,10 @@ def download_version(
             folder = scratch / "model"
             folder.mkdir()
             _fetch(client, ref, folder)
-            # A folder of that name is not MLflow's, and is left for whoever verifies.
-            if not (folder / DOWNLOAD_NOTE).is_dir():
-                (folder / DOWNLOAD_NOTE).unlink(missing_ok=True)
+            # Anything else of that name is not MLflow's, and is left for whoever verifies.
+            with suppress(NotFoundError, TamperedError):
+                if is_download_note(folder / DOWNLOAD_NOTE):
+                    (folder / DOWNLOAD_NOTE).unlink()
             out.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(out)
     except OSError as error:

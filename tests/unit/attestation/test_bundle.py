@@ -197,7 +197,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "note: more": (_note("model_name: a\nmodel_version: '1'\nmore: 1\n"), "is not the note"),
     "note: tag": (_note("model_name: !x a\nmodel_version: '1'\n"), "is not the note"),
     "note: empty": (_note(""), "is not the note"),
-    "note: long": (_note("model_name: " + "a" * 5000 + "\n"), "is longer than"),
+    "note: long": (_note("model_name: " + "a" * 5000 + "\n"), "is not the note"),
     "note: folder": (lambda m: (m / "registered_model_meta").mkdir(), "empty folder"),
     "note: pipe": (lambda m: os.mkfifo(m / "registered_model_meta"), "special file"),
     "note: link": (lambda m: (m / "registered_model_meta").symlink_to("MLmodel"), "symbolic"),
