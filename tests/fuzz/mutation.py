@@ -136,7 +136,8 @@ def mutate_zip(header: str) -> Mutate:
         if chance.randrange(3) == 0:
             name = header if header in entries else name
         how = mutate_array if name.endswith(".npy") else mutate_json
-        entries[name] = how(entries[name], chance) if chance.randrange(20) else bytes(2**27)
+        # One that inflates to more than any real one.
+        entries[name] = how(entries[name], chance) if chance.randrange(200) else bytes(2**27)
         if name != header:
             _mend(entries, header)
         buffer = io.BytesIO()

@@ -2,9 +2,11 @@
 
 import io
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 
+from deepsigns_registry.attestation.keystore import Marking
 from deepsigns_registry.registry.progress import DataFinding, DataJudgement, Progress
 from deepsigns_registry.registry.protocol import LEASE_TAG, Lease, PromotionRequest, request_tag
 from deepsigns_registry.watermark.data import LabelledData
@@ -60,6 +62,23 @@ signature:
   outputs: null
 utc_time_created: '2026-01-02 03:04:05.678901'
 """,
+)
+
+
+MARKING = (
+    Marking(
+        marking="m",
+        owner="0" * 64,
+        model="fraud",
+        source_version="7",
+        marked_version="8",
+        onnx_digest="1" * 64,
+        commitments={"whitebox": "2" * 64},
+        index=1,
+        created_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+    .model_dump_json()
+    .encode()
 )
 
 

@@ -17,8 +17,9 @@ from mlflow_deepsigns.preflight import find_obstacle
 from deepsigns_registry.attestation.bundle import MODEL_BUNDLE, WATERMARK_BUNDLE, verify_folder
 from deepsigns_registry.attestation.chain import read_chain
 from deepsigns_registry.attestation.keys import generate_signing_key, load_public_key
-from deepsigns_registry.attestation.keystore import open_keystore
+from deepsigns_registry.attestation.keystore import FileKeystore, open_keystore
 from deepsigns_registry.attestation.policy import Policy, Purpose
+from deepsigns_registry.attestation.sealing import load_identity, unseal
 from deepsigns_registry.attestation.signing import STATEMENT_PAYLOAD, FileSigner
 from deepsigns_registry.attestation.statement import parse_audit, parse_claim, parse_watermark
 from deepsigns_registry.attestation.verification import verify_command, verify_statement
@@ -40,7 +41,7 @@ from deepsigns_registry.retraining.fitness.described import Described
 from deepsigns_registry.watermark.record import WatermarkRecord
 from tests.fuzz.mutation import Mutate, mutate_array, mutate_bytes, mutate_json, mutate_zip
 from tests.fuzz.onnx_mutation import mutate_onnx
-from tests.fuzz.seeds import ARRAYS, CONFIGURATION, MLMODEL, TAGS, record
+from tests.fuzz.seeds import ARRAYS, CONFIGURATION, MARKING, MLMODEL, TAGS, record
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PURPOSES: tuple[Purpose, ...] = ("watermark", "audit", "claim", "command")
@@ -87,6 +88,14 @@ def make_targets(folder: Path) -> dict[str, Target]:
             tuple(path.read_bytes() for path in sorted(GOLDEN.rglob("*.pem"))),
             _InFile(folder / "key", load_public_key),
             mutate_bytes,
+        ),
+        "sealed": Target(
+            ((GOLDEN / "attestation" / "secret.age").read_bytes(),),
+            _Sealed(GOLDEN / "attestation" / "sealing.key"),
+            mutate_bytes,
+        ),
+        "keystore": Target(
+            (MARKING, b'{"owner":"a","request":"r"}'), _Keystore(folder / "keystore"), mutate_json
         ),
         "onnx": Target(
             tuple(path.read_bytes() for path in sorted(evidence.rglob("*.onnx"))),
@@ -160,6 +169,31 @@ class _Statement:
         for purpose, parse in parsers.items():
             with suppress(TamperedError):
                 parse(verify_statement(bundle, self._policy, purpose).predicate)
+
+
+class _Sealed:
+    """A sealed secret."""
+
+    def __init__(self, identity: Path) -> None:
+        self._identity = load_identity(identity)
+
+    def __call__(self, content: bytes) -> None:
+        unseal(content, self._identity, {"owner": "0" * 64, "request": "r-0001"})
+
+
+class _Keystore:
+    """A marking of a key store, whose public notes are the mutant."""
+
+    def __init__(self, root: Path) -> None:
+        self._store = FileKeystore(root)
+        (root / "m").mkdir(parents=True)
+
+    def __call__(self, content: bytes) -> None:
+        for name in ("marking.json", "context.json"):
+            (self._store.root / "m" / name).write_bytes(content)
+        with suppress(DeepSignsError):
+            self._store.context("m")
+        self._store.list_markings()
 
 
 class _Described:
