@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
-from deepsigns_registry.cli.printing import echo
+from deepsigns_registry.cli.printing import echo, shown
 from deepsigns_registry.cli.progress import time_left
 from deepsigns_registry.registry.figures import spoken
 
@@ -96,8 +96,8 @@ class _Shown:
             lines = [line[: columns - 1] for request in requests for line in _lines(request)]
             if self._drawn:
                 click.echo(f"\x1b[{self._drawn}F\x1b[J", nl=False)
-            for line in lines:
-                echo(line)
+            # At once, so that nobody sees half of it.
+            click.echo("\n".join(map(shown, lines)))
             self._drawn = len(lines)
             return
         for request in requests:
