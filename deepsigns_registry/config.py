@@ -291,8 +291,11 @@ class Settings:
         """Resolves `file:keys/owner.pem` (or a plain path) to a path.
 
         Raises:
-            ConfigurationError: The reference has another scheme.
+            ConfigurationError: The reference has another scheme, or is no path.
         """
+        if "\0" in reference:
+            # The system ends a path there; Python's own error says no more than that.
+            raise ConfigurationError(f"{self.path}: {reference!a} is no path")
         prefix, colon, rest = reference.partition(":")
         if not colon:
             return self.base / reference
@@ -366,9 +369,6 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
         raise ConfigurationError(
             f"{file}: holds a number or a nesting that no setting has"
         ) from None
-    # No setting and no path holds it, and the system ends a path there.
-    if "\\u0000" in json.dumps(content, default=str):
-        raise ConfigurationError(f"{file}: a text in it holds the sign of code 0")
     try:
         return Settings(file, _Document(**content))
     except SettingsError as error:

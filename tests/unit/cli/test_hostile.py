@@ -113,7 +113,7 @@ def test_the_good_folder_passes(base: Path) -> None:
 SETTINGS = {
     "lists": "a = " + "[" * 5000,
     "a long number": "[audit]\nmin_accuracy = " + "1" * 5000,
-    "code 0": '[keystore]\nuri = "file:a\\u0000b"',
+    "code 0": '[policy]\nkeys = [{ public_key = "a\\u0000b", may_sign = ["watermark"] }]',
     "not finite": "[models.a]\ndata = 'a'\nmargin = nan",
     "not text": "\udcff",
 }
