@@ -3,9 +3,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 JOBS ?= 2
+FUZZ_SECONDS ?= 60
 COVERED := $(CURDIR)/build/coverage
 
-.PHONY: setup demo test test-deep coverage lint clean
+.PHONY: setup demo test test-deep fuzz coverage lint clean
 
 setup: $(VENV)/.installed
 
@@ -40,6 +41,10 @@ coverage: setup
 	$(BIN)/coverage combine --quiet --keep --data-file=$(COVERED)/all \
 		$(COVERED)/test $(COVERED)/deep
 	$(BIN)/coverage report --data-file=$(COVERED)/all
+
+# A minute for each parser of what strangers write; what is found is kept in tests/fuzz/corpus.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 lint: setup
 	$(BIN)/ruff check .

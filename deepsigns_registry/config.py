@@ -30,6 +30,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from deepsigns_registry.bounded.regular import read_regular
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import ConfigurationError, NotFoundError
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
 ]
 
 _PREFIX = "DEEPSIGNS_"
+_MOST_BYTES = 4 * 2**20
 
 Purpose = Literal["watermark", "audit", "command"]
 
@@ -323,8 +326,11 @@ class Settings:
         """Resolves `file:keys/owner.pem` (or a plain path) to a path.
 
         Raises:
-            ConfigurationError: The reference has another scheme.
+            ConfigurationError: The reference has another scheme, or is no path.
         """
+        if "\0" in reference:
+            # The system ends a path there; Python's own error says no more than that.
+            raise ConfigurationError(f"{self.path}: {reference!a} is no path")
         prefix, colon, rest = reference.partition(":")
         if not colon:
             return self.base / reference
@@ -377,18 +383,26 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
     """
     file = Path(path or os.environ.get("DEEPSIGNS_CONFIG") or "deepsigns.toml").absolute()
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_regular(file, most_bytes=_MOST_BYTES).decode()
     except FileNotFoundError:
         raise NotFoundError(
             f"{file}: no such file", advice="run: deepsigns init, or name one with --config"
         ) from None
+    except UnreadableError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: cannot be read: {error}") from None
     try:
-        content = tomllib.loads(text)
+        # Text mode of Python would do the same.
+        content = tomllib.loads(text.replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
             f"{file}: not valid TOML: {error}", advice="mend the line named"
+        ) from None
+    except (ValueError, RecursionError):
+        # A number of thousands of digits; lists inside each other a thousand times.
+        raise ConfigurationError(
+            f"{file}: holds a number or a nesting that no setting has"
         ) from None
     try:
         return Settings(file, _Document(**content))

@@ -1,14 +1,21 @@
 """The bundles that travel inside a model folder, and the check of a folder against them."""
 
-import tempfile
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepsigns_registry.attestation import files
-from deepsigns_registry.attestation.digests import BUNDLE_FOLDER, combined_digest, digest_folder
+from deepsigns_registry.attestation.digests import (
+    BUNDLE_FOLDER,
+    check_unsigned,
+    combined_digest,
+    digest_folder,
+)
+from deepsigns_registry.attestation.low_s import promises_low_s
 from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.statement import WatermarkPredicate, parse_watermark
 from deepsigns_registry.attestation.verification import verify_model_bundle, verify_statement
@@ -60,7 +67,7 @@ def write_bundles(folder: Path, statement: Mapping[str, Any], signer: FileSigner
 
     Raises:
         ConfigurationError: The folder holds a `deepsigns/` already.
-        TamperedError: The statement is not about the files that are there.
+        TamperedError: The statement is not about the files that are there, or a folder is empty.
         CouldNotCheckError: The files cannot be read or the bundles cannot be written.
     """
     place = folder / BUNDLE_FOLDER
@@ -68,12 +75,13 @@ def write_bundles(folder: Path, statement: Mapping[str, Any], signer: FileSigner
         raise ConfigurationError(
             f"{place}: exists already", advice="sign a fresh copy of the model without it"
         )
+    check_unsigned(folder)
     claimed = {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
     _compare(digest_folder(folder), claimed, str(folder))
     text = signer.sign_statement(statement)
     try:
-        with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=folder.parent) as scratch:
-            draft = Path(scratch) / BUNDLE_FOLDER
+        with scratch_folder(".deepsigns-", within=folder.parent) as scratch:
+            draft = scratch / BUNDLE_FOLDER
             draft.mkdir(mode=0o755)
             files.create(draft / WATERMARK_BUNDLE, text.encode(), mode=files.PUBLIC)
             signer.sign_folder(folder, draft / MODEL_BUNDLE)
@@ -96,7 +104,10 @@ def read_bundle(folder: Path) -> str:
     place = folder / BUNDLE_FOLDER
     if place.is_symlink() or (place.exists() and not place.is_dir()):
         raise TamperedError(f"{place}: is not a folder")
-    names = {entry.name for entry in place.iterdir()} if place.exists() else set()
+    try:
+        names = set(os.listdir(place)) if place.exists() else set()  # noqa: PTH208 - as it is
+    except OSError as error:
+        raise CouldNotCheckError(f"{place}: cannot be read: {error.strerror}") from None
     unlisted = sorted(names - {WATERMARK_BUNDLE, MODEL_BUNDLE})
     if unlisted:
         raise TamperedError(f"{place}: holds {unlisted[0]!a}, which does not belong there")
@@ -120,7 +131,8 @@ def verify_folder(folder: Path, policy: Policy) -> Attestation:
         NotFoundError: `folder` is not a folder.
         RefusedError: There is no watermark bundle.
         TamperedError: A signature is bad; a file was changed, added or removed; there is a
-            symbolic link or a special file; `deepsigns/` holds anything else than its bundles.
+            symbolic link, a special file, an empty folder or an unsigned file; `deepsigns/`
+            holds anything else than its bundles.
         CouldNotCheckError: Something cannot be read.
     """
     policy.keys_for("watermark")
@@ -129,10 +141,17 @@ def verify_folder(folder: Path, policy: Policy) -> Attestation:
     verified = verify_statement(bundle, policy, "watermark", what=str(place / WATERMARK_BUNDLE))
     predicate = parse_watermark(verified.predicate)
     digests = digest_folder(folder)
+    check_unsigned(folder)
     _compare(digests, verified.subjects, str(folder))
     # The same key for both: they were written together, so another key is another hand.
     model_bundle = _read(place / MODEL_BUNDLE)
-    verify_model_bundle(folder, model_bundle, verified.key, what=str(place / MODEL_BUNDLE))
+    verify_model_bundle(
+        folder,
+        model_bundle,
+        verified.key,
+        what=str(place / MODEL_BUNDLE),
+        either_form=not promises_low_s(verified.predicate),
+    )
     return Attestation(predicate, digests, combined_digest(digests), bundle)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 
+from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.errors import TamperedError
 
 __all__ = ["MOST_BYTES", "START", "Chain", "Entry", "distinct", "read_chain"]
@@ -163,13 +164,13 @@ def _follows(
 def _entry(raw: bytes) -> Entry | None:
     """The entry of one line; None when the line is not exactly what the log writes."""
     try:
-        found = json.loads(raw)
+        found = read_json(raw)
         if not isinstance(found, dict) or found.keys() != _FIELDS or not _well_formed(found):
             return None
         digest = found.pop("digest")
         entry = Entry(**found)
         good = entry.digest == digest and entry.line.encode() == raw + b"\n"
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         return None
     return entry if good else None
 

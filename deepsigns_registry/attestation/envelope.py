@@ -13,11 +13,16 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deepsigns_registry.attestation.keys import key_hint
+from deepsigns_registry.bounded.documents import read_json
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import TamperedError
 
 __all__ = ["BUNDLE_MEDIA_TYPE", "SignedPayload", "open_bundle", "open_envelope"]
 
 BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+_MOST_BYTES = 16 * 2**20
+_ADVICE = "do not use it; fetch it again"
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,13 @@ def _signed(envelope: Any, hint: Any) -> SignedPayload:
 
 def _parse(text: str, what: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _malformed(what, "JSON") from None
+        document = read_json(text, most_bytes=_MOST_BYTES)
+    except UnreadableError as error:
+        raise TamperedError(f"{what}: {error}", advice=_ADVICE) from None
     if not isinstance(document, dict):
         raise _malformed(what, "a JSON object")
     return document
 
 
 def _malformed(what: str, expected: str) -> TamperedError:
-    return TamperedError(f"{what}: is not {expected}", advice="do not use it; fetch it again")
+    return TamperedError(f"{what}: is not {expected}", advice=_ADVICE)

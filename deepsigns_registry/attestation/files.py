@@ -69,15 +69,17 @@ def open_regular(path: Path) -> BufferedReader:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
+    except ValueError:
+        raise CouldNotCheckError(f"{path}: is no name of a file") from None
     except OSError as error:
         if error.errno == errno.ELOOP:  # what O_NOFOLLOW answers
             raise TamperedError(f"{path}: is a symbolic link, not a file") from None
         raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
-    stream = os.fdopen(descriptor, "rb")
+    # Asked before Python opens it: that refuses a folder in its own words.
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
+        os.close(descriptor)
         raise TamperedError(f"{path}: is not a regular file")
-    return stream
+    return os.fdopen(descriptor, "rb")
 
 
 def read_small(path: Path, *, limit: int = 16 * 2**20) -> bytes:

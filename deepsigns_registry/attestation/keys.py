@@ -1,6 +1,7 @@
 """ECDSA P-256 keys in PEM files: one key type for statements, model files and commands."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,6 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from deepsigns_registry.attestation import files
+from deepsigns_registry.attestation.permissions import check_private_file
+from deepsigns_registry.bounded.regular import read_regular
+from deepsigns_registry.bounded.unreadable import TooLargeError, UnreadableError
 from deepsigns_registry.errors import ConfigurationError, NotFoundError
 
 __all__ = [
@@ -23,6 +27,7 @@ __all__ = [
     "load_private_key",
     "load_public_key",
     "owner_identity",
+    "parse_public_key",
     "public_pem",
 ]
 
@@ -59,8 +64,8 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """Reads a private key.
 
     Raises:
-        ConfigurationError: The file is missing, unreadable, encrypted, or holds something else
-            than a P-256 private key.
+        ConfigurationError: The file is missing, unreadable, encrypted, holds something else
+            than a P-256 private key, or every user of the machine can read it.
     """
     advice = f"correct the path in deepsigns.toml, or {_MAKE}"
     content = _read(path, "a signing key", advice)
@@ -76,6 +81,7 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
         raise ConfigurationError(f"{path}: is not a PEM private key", advice=_MAKE) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise ConfigurationError(f"{path}: is not an ECDSA P-256 private key", advice=_MAKE)
+    check_private_file(path)
     return key
 
 
@@ -86,17 +92,38 @@ def load_public_key(path: Path) -> ec.EllipticCurvePublicKey:
         ConfigurationError: The file is missing, unreadable, or holds something else than a P-256
             public key.
     """
-    content = _read(path, "a public key", "name the .pub.pem file")
+    advice = "name the .pub.pem file"
+    content = _read(path, "a public key", advice)
     try:
-        key = load_pem_public_key(content)
-    except (ValueError, UnsupportedAlgorithm):
-        raise ConfigurationError(
-            f"{path}: is not a PEM public key", advice="name the .pub.pem file"
-        ) from None
+        key = parse_public_key(content)
+    except ValueError:
+        raise ConfigurationError(f"{path}: is not a PEM public key", advice=advice) from None
+    if key is None:
+        raise ConfigurationError(f"{path}: is not an ECDSA P-256 public key", advice=advice)
+    return key
+
+
+def parse_public_key(content: bytes) -> ec.EllipticCurvePublicKey | None:
+    """Reads a public key of unknown origin.
+
+    Args:
+        content: PEM.
+
+    Returns:
+        The key; None when it is of another kind than P-256.
+
+    Raises:
+        ValueError: It is no public key, or of a kind that nobody here knows.
+    """
+    try:
+        with warnings.catch_warnings():
+            # The library warns of kinds of keys that it will not know for long.
+            warnings.simplefilter("ignore")
+            key = load_pem_public_key(content)
+    except (UnsupportedAlgorithm, TypeError, ArithmeticError, LookupError) as error:
+        raise ValueError(str(error)) from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
-        raise ConfigurationError(
-            f"{path}: is not an ECDSA P-256 public key", advice="name the .pub.pem file"
-        )
+        return None
     return key
 
 
@@ -137,10 +164,8 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 def _read(path: Path, what: str, advice: str) -> bytes:
-    # A symbolic link is welcome here: secrets are mounted as links in containers.
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_LIMIT + 1)
+        return read_regular(path, most_bytes=_LIMIT)
     except FileNotFoundError:
         raise NotFoundError(
             f"{path}: no such file, {what} is expected there",
@@ -148,6 +173,7 @@ def _read(path: Path, what: str, advice: str) -> bytes:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > _LIMIT:
-        raise ConfigurationError(f"{path}: is too long for a key file")
-    return content
+    except TooLargeError:
+        raise ConfigurationError(f"{path}: is too long for a key file") from None
+    except UnreadableError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}", advice=advice) from None

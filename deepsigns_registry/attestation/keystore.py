@@ -20,7 +20,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from deepsigns_registry.attestation import files
 from deepsigns_registry.attestation.commitment import CommitmentLog
+from deepsigns_registry.attestation.permissions import warn_of_open_folder
 from deepsigns_registry.attestation.sealing import seal, unseal
+from deepsigns_registry.attestation.statement import MOST_COUNT
+from deepsigns_registry.bounded.documents import read_json
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
@@ -67,7 +71,7 @@ class Marking(BaseModel):
     marked_version: str
     onnx_digest: Sha256
     commitments: dict[str, Sha256]
-    index: int = Field(ge=1)
+    index: int = Field(ge=1, le=MOST_COUNT)
     created_at: AwareDatetime
 
 
@@ -194,8 +198,8 @@ class FileKeystore:
         found = []
         for path in sorted(self.root.glob(f"*/{_MARKING}")):
             try:
-                marking = Marking.model_validate_json(files.read_small(path))
-            except ValidationError:
+                marking = Marking.model_validate(read_json(files.read_small(path)))
+            except (UnreadableError, ValidationError):
                 raise TamperedError(f"{path}: is not a marking") from None
             if marking.marking != path.parent.name:
                 raise TamperedError(f"{path}: belongs to another marking")
@@ -211,11 +215,11 @@ class FileKeystore:
         """
         path = self._folder(marking) / _CONTEXT
         try:
-            context = json.loads(files.read_small(path))
+            context = read_json(files.read_small(path))
         except NotFoundError:
             raise NotFoundError(f"{self.root}: holds no marking '{marking}'") from None
-        except (ValueError, RecursionError):
-            raise TamperedError(f"{path}: is not JSON") from None
+        except UnreadableError as error:
+            raise TamperedError(f"{path}: {error}") from None
         if not isinstance(context, dict) or not all(isinstance(v, str) for v in context.values()):
             raise TamperedError(f"{path}: is not a context")
         return context
@@ -267,7 +271,12 @@ class FileKeystore:
 def open_keystore(settings: "Settings") -> FileKeystore:
     """The key store in `[keystore]` of `deepsigns.toml`; nothing is written yet.
 
+    One that every user of the machine can look into is used, with a warning: what is secret in
+    it is sealed.
+
     Raises:
         ConfigurationError: Its address is of a kind that is not supported.
     """
-    return FileKeystore(settings.file(settings.keystore.uri))
+    root = settings.file(settings.keystore.uri)
+    warn_of_open_folder(root)
+    return FileKeystore(root)

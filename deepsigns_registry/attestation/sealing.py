@@ -11,6 +11,9 @@ from pathlib import Path
 import pyrage
 
 from deepsigns_registry.attestation import files
+from deepsigns_registry.attestation.permissions import check_private_file
+from deepsigns_registry.bounded.regular import read_regular
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
@@ -22,6 +25,7 @@ __all__ = [
     "generate_identity",
     "generate_sealing_key",
     "load_identity",
+    "load_own_identity",
     "load_recipient",
     "seal",
     "unseal",
@@ -29,6 +33,7 @@ __all__ = [
 
 _MAGIC = b"deepsigns-registry/sealed/v0\n"
 _LENGTH = 4
+_MOST_KEY = 64 * 1024
 _WRONG_KEY = "No matching keys found"
 
 
@@ -159,6 +164,18 @@ def load_identity(path: Path) -> str:
     return text
 
 
+def load_own_identity(path: Path) -> str:
+    """Reads the identity that this machine unseals with; see `load_identity`.
+
+    Raises:
+        ConfigurationError: The file is missing, holds no age identity, or every user of the
+            machine can read it.
+    """
+    identity = load_identity(path)
+    check_private_file(path)
+    return identity
+
+
 def _header(context: Mapping[str, str]) -> bytes:
     return json.dumps(dict(context), sort_keys=True, separators=(",", ":")).encode()
 
@@ -174,15 +191,14 @@ def _recipient(text: str) -> pyrage.x25519.Recipient:
 
 def _line(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8") as stream:
-            lines = stream.read(64 * 1024).splitlines()
+        lines = read_regular(path, most_bytes=_MOST_KEY).decode().splitlines()
     except FileNotFoundError:
         raise NotFoundError(
             f"{path}: no such file, a sealing key is expected there",
             advice="correct the path in deepsigns.toml, or make new keys in another folder "
             "with: deepsigns init --out FOLDER --owner NAME",
         ) from None
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, UnreadableError):
         raise ConfigurationError(f"{path}: cannot be read as text") from None
     found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     return found[0] if len(found) == 1 else ""

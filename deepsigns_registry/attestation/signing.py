@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from deepsigns_registry.attestation import files
 from deepsigns_registry.attestation.digests import BUNDLE_FOLDER, DOWNLOAD_NOTE
 from deepsigns_registry.attestation.envelope import SignedPayload, open_bundle
 from deepsigns_registry.attestation.keys import key_hint, load_private_key, public_pem
+from deepsigns_registry.attestation.low_s import FORM_FIELD, SIGNATURE_FORM, to_low_s
 from deepsigns_registry.attestation.statement import encode_statement
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 
@@ -45,7 +47,7 @@ class FileSigner:
         return public_pem(self._key.public_key())
 
     def sign_statement(self, statement: Mapping[str, Any]) -> str:
-        """Signs an in-toto statement.
+        """Signs an in-toto statement, in the one form that its predicate then names.
 
         Returns:
             A Sigstore v0.3 bundle, JSON text.
@@ -53,6 +55,9 @@ class FileSigner:
         Raises:
             ConfigurationError: It is no in-toto Statement v1.
         """
+        predicate = statement.get("predicate")
+        if isinstance(predicate, dict) and predicate:
+            statement = {**statement, "predicate": {**predicate, FORM_FIELD: SIGNATURE_FORM}}
         signed = self._sign(encode_statement(statement), STATEMENT_PAYLOAD)
         return signed.render_bundle(self._key.public_key())
 
@@ -88,7 +93,11 @@ class FileSigner:
                 text = draft.read_text(encoding="utf-8")
                 # Also guards against a library that spells its bundle in another way than the
                 # verifier here accepts.
-                open_bundle(text, str(output)).verify((self._key.public_key(),), str(output))
+                signed = open_bundle(text, str(output))
+                key = self._key.public_key()
+                signed = replace(signed, signature=to_low_s(signed.signature))
+                signed.verify((key,), str(output))
+                text = signed.render_bundle(key)
             except DeepSignsError:
                 raise
             except Exception as error:  # noqa: BLE001 - the library names no errors of its own
@@ -100,4 +109,4 @@ class FileSigner:
         from securesystemslib.signer import CryptoSigner
 
         signature = Envelope(payload, payload_type, {}).sign(CryptoSigner(self._key))
-        return SignedPayload(payload, payload_type, bytes.fromhex(signature.signature))
+        return SignedPayload(payload, payload_type, to_low_s(bytes.fromhex(signature.signature)))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.errors import ConfigurationError, TamperedError
 
 __all__ = [
@@ -301,9 +302,11 @@ def encode_statement(statement: Mapping[str, Any]) -> bytes:
 
     message = statement_pb2.Statement()
     try:
+        text = json.dumps(statement, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        # What nobody would read must not be signed either.
+        read_json(text)
         json_format.ParseDict(dict(statement), message)
         Statement.copy_from_pb(message).validate()
-        text = json.dumps(statement, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"statement: is not an in-toto Statement v1: {error}") from None
     return text.encode()

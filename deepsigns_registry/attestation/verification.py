@@ -1,6 +1,5 @@
 """Verification, in the order of the DSSE protocol: signature, payload type, then parsing."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deepsigns_registry.attestation.digests import BUNDLE_FOLDER, DOWNLOAD_NOTE
 from deepsigns_registry.attestation.envelope import SignedPayload, open_bundle, open_envelope
 from deepsigns_registry.attestation.keys import key_hint, public_pem
+from deepsigns_registry.attestation.low_s import is_low_s, promises_low_s
 from deepsigns_registry.attestation.policy import Policy, Purpose
 from deepsigns_registry.attestation.signing import COMMAND_PAYLOAD, STATEMENT_PAYLOAD
 from deepsigns_registry.attestation.statement import (
@@ -19,6 +19,7 @@ from deepsigns_registry.attestation.statement import (
     STATEMENT_TYPE,
     WATERMARK_PREDICATE,
 )
+from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, TamperedError
 
 __all__ = ["VerifiedStatement", "verify_command", "verify_model_bundle", "verify_statement"]
@@ -40,23 +41,35 @@ class VerifiedStatement:
         predicate: As signed; read it with `statement.parse_watermark` or `parse_audit`.
         subjects: Name -> SHA-256 in hex.
         key: The trusted key that signed.
+        payload: The exact bytes that were signed.
     """
 
     predicate: dict[str, Any]
     subjects: dict[str, str]
     key: ec.EllipticCurvePublicKey
+    payload: bytes
 
 
 def verify_statement(
-    bundle: str, policy: Policy, purpose: Purpose, *, what: str = "bundle"
+    bundle: str,
+    policy: Policy,
+    purpose: Purpose,
+    *,
+    what: str = "bundle",
+    either_form: bool = False,
 ) -> VerifiedStatement:
     """Verifies the bundle of a statement.
+
+    Of two forms of one signature (see `low_s`) the lower is asked for where the statement says
+    that it was signed in that form. Statements from before that are good in either.
 
     Args:
         bundle: The Sigstore v0.3 bundle, JSON text.
         policy: Trusted keys.
         purpose: "watermark", "audit" or "claim"; fixes the predicate type and the keys.
         what: Name of the bundle, for messages.
+        either_form: Take either form of the signature in any case: for a copy that is only
+            asked what was signed.
 
     Raises:
         ConfigurationError: The policy trusts nobody for this purpose.
@@ -74,15 +87,21 @@ def verify_statement(
             f"{what}: its predicate type is not {_PREDICATES[purpose]}",
             advice="it was signed for another purpose; do not use it for this one",
         )
+    if not either_form and promises_low_s(document["predicate"]):
+        _check_form(signed, what)
     return VerifiedStatement(
         predicate=document["predicate"],
         subjects=_subjects(document["subject"], what),
         key=key,
+        payload=signed.payload,
     )
 
 
 def verify_command(envelope: str, policy: Policy) -> bytes:
     """Verifies a signed command.
+
+    Either form of the signature is good (see `low_s`): a command is known by the id inside it, so
+    that the other form does no more than the same command sent twice.
 
     Args:
         envelope: The DSSE envelope, JSON text.
@@ -103,7 +122,12 @@ def verify_command(envelope: str, policy: Policy) -> bytes:
 
 
 def verify_model_bundle(
-    folder: Path, bundle: str, key: ec.EllipticCurvePublicKey, *, what: str = "model bundle"
+    folder: Path,
+    bundle: str,
+    key: ec.EllipticCurvePublicKey,
+    *,
+    what: str = "model bundle",
+    either_form: bool = False,
 ) -> None:
     """Verifies a folder against its OpenSSF Model Signing bundle.
 
@@ -112,6 +136,7 @@ def verify_model_bundle(
         bundle: Text of the Sigstore v0.3 bundle.
         key: The key that must have signed it.
         what: Name of the bundle, for messages.
+        either_form: Take either form of the signature, as for a bundle from before there was one.
 
     Raises:
         TamperedError: Anything is wrong with the bundle, or a file was changed, added or removed.
@@ -120,6 +145,8 @@ def verify_model_bundle(
     signed = open_bundle(bundle, what)
     _check(signed, (key,), what)
     _check_type(signed, STATEMENT_PAYLOAD, what)
+    if not either_form:
+        _check_form(signed, what)
 
     from model_signing import hashing, verifying
 
@@ -159,6 +186,14 @@ def _check_type(signed: SignedPayload, expected: str, what: str) -> None:
         raise TamperedError(f"{what}: its payload type is not {expected}")
 
 
+def _check_form(signed: SignedPayload, what: str) -> None:
+    if not is_low_s(signed.signature):
+        raise TamperedError(
+            f"{what}: its signature is not in the form that it was written in",
+            advice="somebody without the key changed it; fetch it again",
+        )
+
+
 def _parse(payload: bytes, what: str) -> dict[str, Any]:
     from google.protobuf import json_format
     from in_toto_attestation.v1 import statement_pb2
@@ -166,7 +201,7 @@ def _parse(payload: bytes, what: str) -> dict[str, Any]:
 
     message = statement_pb2.Statement()
     try:
-        document = json.loads(payload)
+        document = read_json(payload)
         json_format.ParseDict(document, message, ignore_unknown_fields=True)
         Statement.copy_from_pb(message).validate()
         # Protobuf also takes other spellings of these names, and null for an absent field.
@@ -180,6 +215,7 @@ def _parse(payload: bytes, what: str) -> dict[str, Any]:
         TypeError,
         KeyError,
         AttributeError,
+        ArithmeticError,
         RecursionError,
     ):
         well_formed = False
@@ -191,7 +227,8 @@ def _parse(payload: bytes, what: str) -> dict[str, Any]:
 def _subjects(listed: Any, what: str) -> dict[str, str]:
     subjects: dict[str, str] = {}
     for entry in listed:
-        name, digest = entry.get("name"), entry.get("digest", {}).get("sha256")
+        digests = entry.get("digest")
+        name, digest = entry.get("name"), isinstance(digests, dict) and digests.get("sha256")
         if not isinstance(name, str) or not isinstance(digest, str) or name in subjects:
             raise TamperedError(f"{what}: a subject has no name and SHA-256 of its own")
         subjects[name] = digest

@@ -8,7 +8,7 @@ from typing import Any
 
 from deepsigns_registry.attestation.keys import owner_identity, public_pem
 from deepsigns_registry.attestation.policy import Policy
-from deepsigns_registry.attestation.sealing import load_identity
+from deepsigns_registry.attestation.sealing import load_own_identity
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.audit import tracking
 from deepsigns_registry.audit.curves import figures
@@ -164,7 +164,7 @@ class _Auditor:
                 advice='add its public key to [[policy.keys]] with may_sign = ["audit"]',
             )
         owner_identity(settings.file(settings.owner.public_key))
-        load_identity(settings.file(settings.owner.unsealing, scheme="age"))
+        load_own_identity(settings.file(settings.owner.unsealing, scheme="age"))
 
     def due(self, plan: Plan, now: datetime) -> bool:
         answer, attempt = last_audits(self._reports, plan.deployment, self._policy, now)

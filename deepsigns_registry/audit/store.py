@@ -30,6 +30,8 @@ from deepsigns_registry.attestation.statement import (
 from deepsigns_registry.attestation.verification import verify_statement
 from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.results import DEPLOYED, Row
+from deepsigns_registry.bounded.documents import read_json
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.config import Deployment
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
 
@@ -141,7 +143,11 @@ def read_report(folder: Path, policy: Policy) -> SignedReport:
             f"{folder}: the signed report is of '{predicate.deployment}' at {time}",
             advice="a report counts only where it was written",
         )
-    return SignedReport(folder, predicate, json.loads(read_small(folder / RESULTS)))
+    try:
+        results = read_json(read_small(folder / RESULTS))
+    except UnreadableError as error:
+        raise TamperedError(f"{folder / RESULTS}: {error}") from None
+    return SignedReport(folder, predicate, results)
 
 
 def reports_of(reports: Path, deployment: str, policy: Policy) -> Iterator[SignedReport]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.keys import owner_identity
 from deepsigns_registry.attestation.keystore import FileKeystore, Marking, open_keystore
-from deepsigns_registry.attestation.sealing import load_identity
+from deepsigns_registry.attestation.sealing import load_own_identity
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import (
     CouldNotCheckError,
@@ -115,7 +115,7 @@ def find_candidates(settings: Settings, model: str | None = None) -> Candidates:
         TamperedError: The key store contradicts itself.
     """
     owner = owner_identity(settings.file(settings.owner.public_key))
-    identity = load_identity(settings.file(settings.owner.unsealing, scheme="age"))
+    identity = load_own_identity(settings.file(settings.owner.unsealing, scheme="age"))
     keystore = open_keystore(settings)
     found = [
         marking

@@ -8,6 +8,7 @@ import click
 
 from deepsigns_registry.audit.columns import columns
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -60,20 +61,20 @@ def _finish(
 
 def _echo(result: "AuditResult") -> None:
     if not result.audits and not result.skipped:
-        click.echo("nothing is due")
+        echo("nothing is due")
     for audited in result.audits:
         finding = audited.finding
-        click.echo(f"{finding.outcome}: {finding.deployment}: {finding.target}")
+        echo(f"{finding.outcome}: {finding.deployment}: {finding.target}")
         if finding.message:
-            click.echo(f"  {finding.message}")
+            echo(f"  {finding.message}")
         for line in _table(finding):
-            click.echo(line)
-        click.echo("  (adjusted log10 p; -6 or less is present)")
-        click.echo(f"  report: {audited.folder / 'report.html'}")
+            echo(line)
+        echo("  (adjusted log10 p; -6 or less is present)")
+        echo(f"  report: {audited.folder / 'report.html'}")
         if audited.tracking.problem:
-            click.echo(f"  not logged to MLflow: {audited.tracking.problem}", err=True)
+            echo(f"  not logged to MLflow: {audited.tracking.problem}", err=True)
     for skipped in result.skipped:
-        click.echo(f"skipped: {skipped.deployment}: {skipped.reason}")
+        echo(f"skipped: {skipped.deployment}: {skipped.reason}")
 
 
 def _table(finding: "Finding") -> list[str]:

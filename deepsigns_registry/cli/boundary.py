@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from deepsigns_registry.cli.printing import keep_logs_plain
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 
 __all__ = ["BoundaryGroup"]
@@ -24,6 +25,7 @@ class BoundaryGroup(click.Group):
         """Runs the command; every error leaves here with its exit code."""
         # MLflow reads this when it is imported; its notes would stand between our lines.
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        keep_logs_plain()
         # Service managers end a process with this signal: clean up as after an interrupt.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

@@ -1,7 +1,6 @@
 """`deepsigns check`: would this version be marked, and how?"""
 
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def _section(settings: "Settings", model: str | None) -> str:
 
 
 def _examine_version(settings: "Settings", uri: str, progress: Progress) -> "Examination":
+    from deepsigns_registry.attestation.scratch import scratch_folder
     from deepsigns_registry.registry.client import make_client
     from deepsigns_registry.registry.logged import logged_metrics
     from deepsigns_registry.registry.versions import download_version, resolve
@@ -67,9 +68,9 @@ def _examine_version(settings: "Settings", uri: str, progress: Progress) -> "Exa
     client = make_client(settings.tracking_uri)
     ref = resolve(client, uri)
     settings.model(ref.name)
-    with tempfile.TemporaryDirectory(prefix="deepsigns-check-") as scratch:
+    with scratch_folder("deepsigns-check-") as scratch:
         progress(0.0, f"downloading {ref}")
-        folder = download_version(client, ref, Path(scratch) / "model")
+        folder = download_version(client, ref, scratch / "model")
         return _examine(settings, folder, ref.name, logged_metrics(client, ref), progress)
 
 
@@ -96,7 +97,7 @@ def _examine(
 
 def _echo(uri: str, found: "Examination") -> None:
     word = "would be marked" if found.refusal is None else "would not be marked"
-    click.echo(f"{word}: {uri}")
+    echo(f"{word}: {uri}")
     rows = [
         ("reason", found.refusal.message if found.refusal else ""),
         ("advice", found.refusal.advice if found.refusal else ""),
@@ -112,12 +113,12 @@ def _echo(uri: str, found: "Examination") -> None:
     ]
     for name, text in rows:
         if text:
-            click.echo(f"  {name:<10}  {text}")
+            echo(f"  {name:<10}  {text}")
     for finding in found.judgement.findings if found.judgement else ():
         if found.refusal and finding.message == found.refusal.message:
             continue
         refuses = "refuses" if finding.refuses else "note"
-        click.echo(f"  {'':<10}  {refuses}: {finding.message}")
+        echo(f"  {'':<10}  {refuses}: {finding.message}")
 
 
 def _form(form: "TensorForm | None") -> str:

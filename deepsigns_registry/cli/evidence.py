@@ -12,6 +12,7 @@ from deepsigns_registry.cli.options import (
     json_option,
     settings_of,
 )
+from deepsigns_registry.cli.printing import echo
 
 if TYPE_CHECKING:
     from deepsigns_registry.evidence.verify import EvidenceResult, Step
@@ -91,15 +92,13 @@ def export(
         other_keystores=other_keystore,
     )
     marking = claim.marking
-    click.echo(f"written: {out}")
-    click.echo(f"  proves the mark of {marking.model}/{marking.marked_version} in {suspect}")
-    click.echo(f"  reveals: {', '.join(claim.schemes)} (key and training samples; now spent)")
-    click.echo(f"  states, signed: {claim.scanned} suspects scanned, this one included")
-    click.echo(
-        f"  states, signed: {claim.commitments} commitments by {len(claim.owners)} owner keys"
-    )
+    echo(f"written: {out}")
+    echo(f"  proves the mark of {marking.model}/{marking.marked_version} in {suspect}")
+    echo(f"  reveals: {', '.join(claim.schemes)} (key and training samples; now spent)")
+    echo(f"  states, signed: {claim.scanned} suspects scanned, this one included")
+    echo(f"  states, signed: {claim.commitments} commitments by {len(claim.owners)} owner keys")
     for owner in claim.owners:
-        click.echo(f"    {owner}")
+        echo(f"    {owner}")
 
 
 @evidence.command()
@@ -156,7 +155,7 @@ def verify(
 
     def show(step: "Step") -> None:
         if not as_json:
-            click.echo(f"ok  {step.name}: {step.detail}")
+            echo(f"ok  {step.name}: {step.detail}")
 
     result = verify_evidence(
         file,
@@ -171,20 +170,20 @@ def verify(
     if as_json:
         echo_json(result.to_json())
     else:
-        click.echo(f"{result.verdict.word}: {suspect}")
+        echo(f"{result.verdict.word}: {suspect}")
         for reason in result.verdict.reasons:
-            click.echo(f"  {reason}")
+            echo(f"  {reason}")
         _echo_price(result)
     raise click.exceptions.Exit(EXIT_CODES[result.verdict.word])
 
 
 def _echo_price(result: "EvidenceResult") -> None:
     price, tries = result.price, result.verdict.tries
-    click.echo(
+    echo(
         f"  counted: {tries} tries = {price.scanned} suspects x {price.commitments} commitments "
         f"x {tries // price.tries} ways of reading and judging"
     )
     for note in (*price.notes, *price.unknown):
-        click.echo(f"    {note}")
+        echo(f"    {note}")
     for owner, count in price.owners.items():
-        click.echo(f"    owner key {owner}: {count} commitments")
+        echo(f"    owner key {owner}: {count} commitments")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.printing import echo
 
 if TYPE_CHECKING:
     from deepsigns_registry.attestation.bundle import Attestation
@@ -68,7 +69,7 @@ def _report(word: str, uri: str, attestation: "Attestation", *, as_json: bool) -
         )
         return
     parent = f"{predicate.parent.name}/{predicate.parent.version}"
-    click.echo(f"{word}: {uri}")
-    click.echo(f"  owner   {predicate.owner}")
-    click.echo(f"  digest  {attestation.combined_digest}")
-    click.echo(f"  marked  {predicate.created_at:%Y-%m-%d %H:%M:%S %Z}, from {parent}")
+    echo(f"{word}: {uri}")
+    echo(f"  owner   {predicate.owner}")
+    echo(f"  digest  {attestation.combined_digest}")
+    echo(f"  marked  {predicate.created_at:%Y-%m-%d %H:%M:%S %Z}, from {parent}")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from deepsigns_registry.cli.printing import echo
+
 __all__ = ["init"]
 
 
@@ -22,6 +24,6 @@ def init(out: Path, owner: str, tracking_uri: str) -> None:
     from deepsigns_registry.initialise import initialise
 
     config = initialise(out, owner=owner, tracking_uri=tracking_uri)
-    click.echo(f"settings: {config}")
-    click.echo(f"keys:     {config.parent / 'keys'}  (move owner.pem to a safe place)")
-    click.echo("next:     add a [models.<name>] section, then start the server and the worker")
+    echo(f"settings: {config}")
+    echo(f"keys:     {config.parent / 'keys'}  (move owner.pem to a safe place)")
+    echo("next:     add a [models.<name>] section, then start the server and the worker")

@@ -9,6 +9,8 @@ from typing import Self
 
 import click
 
+from deepsigns_registry.cli.printing import echo
+from deepsigns_registry.cli.printing import shown as plain
 from deepsigns_registry.registry.figures import spoken, stage_of
 from deepsigns_registry.registry.remaining import Remaining
 
@@ -66,13 +68,13 @@ class Progress:
             width = 24
             filled = round(width * share)
             bar = "#" * filled + "-" * (width - filled)
-            line = f"{self._label} [{bar}] {share:4.0%} {shown}"
+            line = plain(f"{self._label} [{bar}] {share:4.0%} {shown}")
             columns = shutil.get_terminal_size().columns
             click.echo(f"\r{line[: columns - 1]:<{columns - 1}}", nl=False, err=True)
             return
         now = self._clock()
         if message != self._message and now - self._printed >= _LOG_SECONDS:
-            click.echo(f"{self._label}: {share:.0%} {shown}", err=True)
+            echo(f"{self._label}: {share:.0%} {shown}", err=True)
             self._message, self._printed = message, now
 
     def _said(self, message: str, figures: Mapping[str, float]) -> str:

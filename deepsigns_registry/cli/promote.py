@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.printing import echo
 
 __all__ = ["promote"]
 
@@ -39,4 +40,4 @@ def promote(
             }
         )
         return
-    click.echo(f"{result.state}: {result.message}")
+    echo(f"{result.state}: {result.message}")

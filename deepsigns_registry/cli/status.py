@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.printing import echo, shown
 from deepsigns_registry.cli.progress import time_left
 from deepsigns_registry.registry.figures import spoken
 
@@ -75,10 +76,10 @@ def _echo(requests: "Sequence[PromotionRequest]", *, as_json: bool) -> None:
         echo_json({"requests": [request.model_dump() for request in requests]})
         return
     if not requests:
-        click.echo("no promotion requests")
+        echo("no promotion requests")
     for request in requests:
         for line in _lines(request):
-            click.echo(line)
+            echo(line)
 
 
 class _Shown:
@@ -95,14 +96,15 @@ class _Shown:
             lines = [line[: columns - 1] for request in requests for line in _lines(request)]
             if self._drawn:
                 click.echo(f"\x1b[{self._drawn}F\x1b[J", nl=False)
-            click.echo("\n".join(lines))
+            # At once, so that nobody sees half of it.
+            click.echo("\n".join(map(shown, lines)))
             self._drawn = len(lines)
             return
         for request in requests:
             line = _in_a_line(request)
             if self._said.get(request.id) != line:
                 self._said[request.id] = line
-                click.echo(line)
+                echo(line)
                 sys.stdout.flush()
 
 
@@ -143,4 +145,8 @@ def _headline(request: "PromotionRequest") -> str:
 
 
 def _time(milliseconds: int) -> str:
-    return f"{datetime.fromtimestamp(milliseconds / 1000, tz=UTC):%Y-%m-%d %H:%M:%S}"
+    try:
+        return f"{datetime.fromtimestamp(milliseconds / 1000, tz=UTC):%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError, OSError):
+        # A tag may say what no clock says.
+        return "????-??-?? ??:??:??"

@@ -12,6 +12,7 @@ from deepsigns_registry.cli.options import (
     json_option,
     settings_of,
 )
+from deepsigns_registry.cli.printing import echo
 
 if TYPE_CHECKING:
     from deepsigns_registry.audit.verify import Examination
@@ -62,17 +63,17 @@ def _document(examination: "Examination") -> dict[str, object]:
 
 def _echo(onnx: Path, examination: "Examination") -> None:
     verdict = examination.verdict
-    click.echo(f"{verdict.word}: {onnx}: {_MEANINGS[verdict.word]}")
+    echo(f"{verdict.word}: {onnx}: {_MEANINGS[verdict.word]}")
     for evidence in verdict.evidence:
         adjusted = verdict.log10_p_adjusted(evidence.scheme)
-        click.echo(
+        echo(
             f"  {evidence.scheme:<9} {evidence.said}, "
             f"log10 p {evidence.log10_p:.1f}, adjusted {adjusted:.1f}"
         )
     if verdict.log10_p_joint is not None:
-        click.echo(f"  {'together':<9} adjusted {verdict.log10_p_joint:.1f}")
+        echo(f"  {'together':<9} adjusted {verdict.log10_p_joint:.1f}")
     for reason in verdict.problems:
-        click.echo(f"  {reason}")
+        echo(f"  {reason}")
     if examination.marking:
         copy = "an exact copy of" if examination.exact else "derived from"
-        click.echo(f"  {copy} {examination.marking.model}/{examination.marking.marked_version}")
+        echo(f"  {copy} {examination.marking.model}/{examination.marking.marked_version}")

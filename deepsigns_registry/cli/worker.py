@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.options import config_option, settings_of
+from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,28 +43,28 @@ def worker(interval: float, config: Path | None, *, once: bool) -> None:
                 _echo(outcome)
                 outcomes.append(outcome)
             if not outcomes:
-                click.echo("nothing to do")
+                echo("nothing to do")
             errors = [outcome.error for outcome in outcomes if outcome.error]
             raise click.exceptions.Exit(worst_exit_code(error.exit_code for error in errors))
-        click.echo(f"waiting for promotion requests at {settings.tracking_uri}")
+        echo(f"waiting for promotion requests at {settings.tracking_uri}")
         for event in work.run_forever(interval=interval):
             progress.clear()
             if isinstance(event, DeepSignsError):
-                click.echo(f"error ({event.code}): {event}", err=True)
+                echo(f"error ({event.code}): {event}", err=True)
             else:
                 _echo(event)
 
 
 def _echo(outcome: "Outcome") -> None:
     request = outcome.request
-    click.echo(f"{outcome.state}: {request.model}/{request.version}: {outcome.detail}")
+    echo(f"{outcome.state}: {request.model}/{request.version}: {outcome.detail}")
     marked = outcome.marked
     if marked and not marked.fidelity:
-        click.echo("  it had been marked before, from the same version, data and settings")
+        echo("  it had been marked before, from the same version, data and settings")
     if marked and marked.fidelity:
         fidelity = marked.fidelity
         low, high = fidelity.interval
-        click.echo(
+        echo(
             f"  marked on {marked.device}: {marked.score} {fidelity.parent_accuracy:.4f} -> "
             f"{fidelity.marked_accuracy:.4f}, drop {100 * fidelity.drop:.2f} points "
             f"(95% interval {100 * low:.2f} to {100 * high:.2f})"

@@ -6,7 +6,6 @@ signature: of the owner's root key, or of the key that signed the attestation.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -28,6 +27,7 @@ from deepsigns_registry.attestation.statement import (
     parse_claim,
 )
 from deepsigns_registry.attestation.verification import verify_statement
+from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.errors import ConfigurationError, TamperedError
 
 __all__ = ["check_claim", "read_chains", "sign_claim", "stated"]
@@ -114,10 +114,10 @@ def stated(claim: str) -> ClaimPredicate:
         TamperedError: It is no claim.
     """
     try:
-        document = json.loads(open_bundle(claim, _WHAT).payload)
+        document = read_json(open_bundle(claim, _WHAT).payload)
         if document["predicateType"] == CLAIM_PREDICATE:
             return parse_claim(document["predicate"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         pass
     raise TamperedError(f"{_WHAT}: is not a claim", advice=_ASK)
 

@@ -16,11 +16,10 @@ import io
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from deepsigns_registry.attestation.files import read_small
 from deepsigns_registry.attestation.statement import MOST_CHAINS
-from deepsigns_registry.errors import TamperedError
+from deepsigns_registry.bounded.archives import read_zip
+from deepsigns_registry.bounded.arrays import read_array
+from deepsigns_registry.bounded.documents import read_json
+from deepsigns_registry.bounded.unreadable import TooLargeError, UnreadableError
+from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.evidence.claim import stated
 from deepsigns_registry.evidence.readme import describe
 from deepsigns_registry.watermark.blueprint import Blueprint
@@ -172,35 +175,28 @@ def parse(path: Path) -> Evidence:
     Raises:
         NotFoundError: There is no such file.
         TamperedError: It is no evidence file, or an entry was changed, added or removed.
-        CouldNotCheckError: It cannot be read.
+        CouldNotCheckError: It cannot be read, or would inflate to more than any real one.
     """
     content = read_small(path, limit=_MOST_BYTES)
     try:
-        return _parse(_unpack(content))
+        return _parse(read_zip(content, most_bytes=_MOST_BYTES, most_entries=_MOST_ENTRIES))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         reason = f"{_HEADER}: {where}: {first['msg']}"
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
-        reason = "is no zip file, or a damaged one"
-    except (KeyError, ValueError, TypeError, OverflowError, MemoryError, SyntaxError) as error:
+    except TooLargeError as error:
+        raise CouldNotCheckError(
+            f"{path}: {error}", advice="no evidence is that large; ask for the file again"
+        ) from None
+    except UnreadableError as error:
+        reason = str(error)
+    except (KeyError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         reason = f"an entry is malformed ({type(error).__name__})"
     raise TamperedError(f"{path}: {reason}", advice="ask for the evidence file again")
 
 
-def _unpack(content: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        infos = archive.infolist()
-        names = [info.filename for info in infos]
-        if len(infos) > _MOST_ENTRIES or sum(info.file_size for info in infos) > _MOST_BYTES:
-            raise TamperedError("the evidence file is larger than any real one")
-        if len(set(names)) != len(names):
-            raise TamperedError("the evidence file holds two entries of one name")
-        return {info.filename: archive.read(info) for info in infos}
-
-
-def _parse(entries: dict[str, bytes]) -> Evidence:
-    header = _Header.model_validate_json(entries.pop(_HEADER, b""))
+def _parse(entries: dict[str, bytearray]) -> Evidence:
+    header = _Header.model_validate(_document(bytes(entries.pop(_HEADER, b""))))
     if header.format != (_OLD_FORMAT if header.chains is None else _FORMAT):
         raise TamperedError(f"the evidence file is not of format {_FORMAT}")
     found = {name: hashlib.sha256(content).hexdigest() for name, content in entries.items()}
@@ -221,21 +217,21 @@ def _parse(entries: dict[str, bytes]) -> Evidence:
         expected |= {f"scheme.{name}.{key}.npy" for key in opened.arrays}
     if expected != entries.keys():
         raise TamperedError("evidence: it does not hold the entries that its header describes")
-    claim = entries.get(_CLAIM, b"").decode()
+    claim = _text(entries, _CLAIM) if chains else ""
     if entries[_README] != _readme(sorted(header.schemes), header.suspect, header.tap, claim):
         raise TamperedError(f"evidence: {_README} does not say what this file reveals")
     return Evidence(
-        bundle=entries[_STATEMENT].decode(),
-        owner_key=entries[_OWNER],
+        bundle=_text(entries, _STATEMENT),
+        owner_key=bytes(entries[_OWNER]),
         suspect=header.suspect,
-        manifest=Manifest.read(_array(entries[_DIGESTS]), _array(entries[_LABELS])),
+        manifest=Manifest.read(_array(entries, _DIGESTS), _array(entries, _LABELS)),
         schemes={name: _revealed(name, opened, entries) for name, opened in header.schemes.items()},
         tap=header.tap,
         blueprint=Blueprint.from_arrays(
-            {key: _array(entries[entry]) for key, entry in blueprint.items()}
+            {key: _array(entries, entry) for key, entry in blueprint.items()}
         ),
         claim=claim,
-        chains=tuple(entries[name] for name in chains),
+        chains=tuple(bytes(entries[name]) for name in chains),
     )
 
 
@@ -244,8 +240,8 @@ def _readme(schemes: Sequence[str], suspect: str, tap: str, claim: str) -> bytes
     return describe(schemes, suspect, hidden=bool(tap), claim=said).encode()
 
 
-def _revealed(name: str, opened: _Opened, entries: Mapping[str, bytes]) -> Revealed:
-    arrays = {key: _array(entries[f"scheme.{name}.{key}.npy"]) for key in opened.arrays}
+def _revealed(name: str, opened: _Opened, entries: Mapping[str, bytearray]) -> Revealed:
+    arrays = {key: _array(entries, f"scheme.{name}.{key}.npy") for key in opened.arrays}
     return Revealed(
         subkey=bytes.fromhex(opened.subkey),
         salt=bytes.fromhex(opened.salt),
@@ -260,9 +256,22 @@ def _npy(array: NDArray[np.generic]) -> bytes:
     return content.getvalue()
 
 
-def _array(content: bytes) -> NDArray[np.generic]:
-    stream = io.BytesIO(content)
-    array = np.lib.format.read_array(stream, allow_pickle=False)
-    if stream.read(1):
-        raise ValueError("bytes after the array")
-    return cast("NDArray[np.generic]", array)
+def _document(content: bytes) -> object:
+    try:
+        return read_json(content)
+    except UnreadableError as error:
+        raise UnreadableError(f"{_HEADER} {error}") from None
+
+
+def _text(entries: Mapping[str, bytearray], name: str) -> str:
+    try:
+        return entries[name].decode()
+    except UnicodeDecodeError:
+        raise UnreadableError(f"entry {name!a} is not UTF-8") from None
+
+
+def _array(entries: Mapping[str, bytearray], name: str) -> NDArray[np.generic]:
+    try:
+        return read_array(entries[name])
+    except UnreadableError as error:
+        raise UnreadableError(f"an entry is malformed: {name!a} {error}") from None

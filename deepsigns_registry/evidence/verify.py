@@ -12,13 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVarTuple
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from deepsigns_registry.attestation.chain import Chain
 from deepsigns_registry.attestation.digests import sha256_file
@@ -27,6 +22,7 @@ from deepsigns_registry.attestation.keys import (
     key_hint,
     load_public_key,
     owner_identity,
+    parse_public_key,
     public_pem,
 )
 from deepsigns_registry.attestation.policy import Policy
@@ -35,7 +31,7 @@ from deepsigns_registry.attestation.statement import (
     WatermarkPredicate,
     parse_watermark,
 )
-from deepsigns_registry.attestation.verification import verify_statement
+from deepsigns_registry.attestation.verification import VerifiedStatement, verify_statement
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.evidence.claim import check_claim, read_chains
 from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
@@ -154,8 +150,8 @@ def verify_evidence(
         NotFoundError: One of the files does not exist.
         TamperedError: A signature, a commitment, a derivation or a digest does not hold; the
             chains of commitments contradict the claim or an attestation; or the evidence's
-            statement is not the known attestation, byte for byte. A statement with a good
-            signature and other bytes may have been signed for this dispute: that is no weaker
+            statement is not what was signed in the known attestation. A statement with a good
+            signature over other bytes may have been signed for this dispute: that is no weaker
             evidence, it is evidence of something else.
         CouldNotCheckError: The suspect cannot be run, a scheme is not installed, or a secret is of
             a later version of the key.
@@ -175,8 +171,8 @@ def verify_evidence(
     signed_by = _file_of(verified.key, [public_key, *also_trusted])
     passed("signature", f"the statement is signed by the key in {signed_by}")
     if known_attestation is not None:
-        _check_known(evidence, known_attestation)
-        passed("known attestation", f"the statement is {known_attestation}, byte for byte")
+        how = _check_known(evidence, verified, known_attestation, policy)
+        passed("known attestation", f"the statement is {known_attestation}, {how}")
     owner_key = _check_owner(evidence, predicate)
     passed("owner", f"the owner's key has the identity {predicate.owner} of the statement")
     if sha256_file(suspect) != evidence.suspect:
@@ -221,21 +217,37 @@ def verify_evidence(
     )
 
 
-def _check_known(evidence: Evidence, known: Path) -> None:
-    if read_small(known) != evidence.bundle.encode():
+def _check_known(
+    evidence: Evidence, verified: VerifiedStatement, known: Path, policy: Policy
+) -> str:
+    """How much of it is the same, in a few words.
+
+    What was signed is compared, and by whom; not the spelling of the signature, which anybody
+    can change without a key, and which a copy from before the one form may have had changed.
+    """
+    content = read_small(known)
+    if content == evidence.bundle.encode():
+        return "byte for byte"
+    try:
+        text = content.decode()
+        archived = verify_statement(text, policy, "watermark", what=str(known), either_form=True)
+    except UnicodeDecodeError:
+        raise TamperedError(f"{known}: is not JSON") from None
+    if archived.payload != verified.payload or archived.key != verified.key:
         raise TamperedError(
             f"evidence: its statement is not the attestation in {known}",
             advice="what was signed later proves nothing; give the attestation of the version "
             "that the evidence names, or ask for evidence that opens the one you know",
         )
+    return "the same signed bytes under another spelling of the signature"
 
 
 def _check_owner(evidence: Evidence, predicate: WatermarkPredicate) -> ec.EllipticCurvePublicKey:
     try:
-        key = load_pem_public_key(evidence.owner_key)
-    except (ValueError, UnsupportedAlgorithm):
+        key = parse_public_key(evidence.owner_key)
+    except ValueError:
         key = None
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1":
+    if key is not None:
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         # In the one spelling that it is written in, with nothing around it.
         known = hashlib.sha256(spki).hexdigest() == predicate.owner
@@ -288,7 +300,9 @@ def _archived(paths: Sequence[Path], policy: Policy) -> dict[Path, WatermarkPred
         except UnicodeDecodeError:
             raise TamperedError(f"{path}: is not JSON") from None
         found[path] = parse_watermark(
-            verify_statement(bundle, policy, "watermark", what=str(path)).predicate
+            verify_statement(
+                bundle, policy, "watermark", what=str(path), either_form=True
+            ).predicate
         )
     return found
 

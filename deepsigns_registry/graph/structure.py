@@ -8,11 +8,13 @@ while running (a graph that doubles a tensor thirty times) is left to the limits
 import os
 import stat
 from collections.abc import Iterator
+from functools import cache
 from math import prod
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError, Message
+from onnx import AttributeProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError
 from deepsigns_registry.graph.limits import Limits
@@ -24,6 +26,10 @@ _DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 _REFUSED_OPERATORS = frozenset({"EPContext", "If", "Loop", "Scan", "SequenceMap"})
 # The smallest element types pack four values into a byte, and a varint holds one in a byte.
 _ELEMENTS_PER_BYTE = 4
+# numpy has no more; and the product of a million extents takes longer than the file is worth.
+_MOST_AXES = 64
+# Of a graph of as many nodes as are allowed, with a few dozen attributes each.
+_MOST_MESSAGES = 2_000_000
 
 
 def read_model(path: Path, *, limits: Limits | None = None) -> ModelProto:
@@ -83,6 +89,7 @@ def check_model(model: ModelProto, where: str, *, size: int, limits: Limits) -> 
             raise CouldNotCheckError(
                 f"{where}: {count} {kind}, the limit is {most}", advice="name a smaller model"
             )
+    holders = list(_holders_of_data(model, where))
     # What is no UTF-8 comes out as bytes, whatever the declared type.
     if not all(isinstance(name, str) for name in _names(model)):
         raise CouldNotCheckError(
@@ -92,22 +99,37 @@ def check_model(model: ModelProto, where: str, *, size: int, limits: Limits) -> 
     for node in graph.node:
         _check_node(node, where)
     elements = 0
-    for tensor in _tensors(graph):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+    for message in holders:
+        if isinstance(message, SparseTensorProto):
             raise CouldNotCheckError(
-                f"{where}: keeps weights in another file, which is not opened",
-                advice="save the model as one file: onnx.save(onnx.load(FILE), ONE_FILE)",
+                f"{where}: holds sparse tensors", advice="export it again with dense weights"
             )
-        if any(extent < 0 for extent in tensor.dims):
-            raise CouldNotCheckError(
-                f"{where}: a tensor has a negative size", advice="export the model again"
-            )
-        elements += prod(tensor.dims)
+        if not isinstance(message, TensorProto):
+            continue
+        _check_tensor(message, where)
+        elements += prod(message.dims)
         if elements > _ELEMENTS_PER_BYTE * size:
             raise CouldNotCheckError(
                 f"{where}: its tensors claim more values than the file holds",
                 advice="name a complete .onnx file",
             )
+
+
+def _check_tensor(tensor: TensorProto, where: str) -> None:
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        raise CouldNotCheckError(
+            f"{where}: keeps weights in another file, which is not opened",
+            advice="save the model as one file: onnx.save(onnx.load(FILE), ONE_FILE)",
+        )
+    if any(extent < 0 for extent in tensor.dims):
+        raise CouldNotCheckError(
+            f"{where}: a tensor has a negative size", advice="export the model again"
+        )
+    if len(tensor.dims) > _MOST_AXES:
+        raise CouldNotCheckError(
+            f"{where}: a tensor has {len(tensor.dims)} axes, the limit is {_MOST_AXES}",
+            advice="export the model again",
+        )
 
 
 def _read_regular_file(path: Path, most: int) -> bytes:
@@ -174,13 +196,55 @@ def _names(model: ModelProto) -> Iterator[object]:
         yield from (attribute.name for attribute in node.attribute)
 
 
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-                yield attribute.sparse_tensor.values
-                yield attribute.sparse_tensor.indices
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
+def _holders_of_data(model: ModelProto, where: str) -> Iterator[Message]:
+    """Every message of a model that is, or may hold, a tensor; dense tensors before sparse ones.
+
+    Which fields those are is asked of the format itself, so that none is forgotten: tensors stand
+    in attributes, in lists of them, inside sparse tensors, and in graphs and functions within.
+    """
+    waiting: list[Message] = [model]
+    sparse: list[Message] = []
+    count = 0
+    while waiting:
+        message = waiting.pop()
+        count += 1
+        if isinstance(message, SparseTensorProto):
+            sparse.append(message)
+        else:
+            yield message
+        for name in _fields_with_data(message.DESCRIPTOR):
+            held = getattr(message, name)
+            if not isinstance(held, Message):
+                count += len(held)
+                waiting.extend(held)
+            elif message.HasField(name):
+                waiting.append(held)
+        if count > _MOST_MESSAGES:
+            raise CouldNotCheckError(
+                f"{where}: has more than {_MOST_MESSAGES} parts", advice="name a smaller model"
+            )
+    yield from sparse
+
+
+@cache
+def _fields_with_data(kind: Descriptor) -> tuple[str, ...]:
+    """Name of each field of a message that may hold a tensor, or several."""
+    return tuple(
+        field.name
+        for field in kind.fields
+        if field.message_type is not None and _may_hold_data(field.message_type)
+    )
+
+
+@cache
+def _may_hold_data(kind: Descriptor) -> bool:
+    reached, waiting = {kind.full_name}, [kind]
+    while waiting:
+        found = waiting.pop()
+        if found.full_name == TensorProto.DESCRIPTOR.full_name:
+            return True
+        inner = (field.message_type for field in found.fields)
+        new = [each for each in inner if each is not None and each.full_name not in reached]
+        reached |= {each.full_name for each in new}
+        waiting += new
+    return False

@@ -1,7 +1,9 @@
 """One model folder with both flavours: the marked PyTorch program and its ONNX file."""
 
+import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 import yaml
 
 from deepsigns_registry.attestation.digests import BUNDLE_FOLDER
+from deepsigns_registry.bounded.documents import read_yaml
+from deepsigns_registry.bounded.regular import read_regular
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
@@ -21,6 +26,8 @@ __all__ = ["ONNX_FILE", "assemble", "onnx_file", "pytorch_file"]
 ONNX_FILE = "model.onnx"
 _PROGRAM = "model.pt2"
 _MLMODEL = "MLmodel"
+# A signature of ten thousand columns is smaller.
+_MOST_DESCRIPTION = 4 * 2**20
 
 
 def assemble(source: Path, pt2: Path, onnx: Path, out: Path) -> None:
@@ -28,7 +35,7 @@ def assemble(source: Path, pt2: Path, onnx: Path, out: Path) -> None:
 
     Signature, input example, requirements, code and the pyfunc wrapper stay as they are, so that
     whoever loaded the source loads the marked version the same way, and
-    `mlflow.onnx.load_model` works too.
+    `mlflow.onnx.load_model` works too. Empty folders are left out.
 
     Args:
         source: The unmarked version's folder.
@@ -47,6 +54,7 @@ def assemble(source: Path, pt2: Path, onnx: Path, out: Path) -> None:
     program = pytorch_file(source).relative_to(source)
     try:
         shutil.copytree(source, out, ignore=_left_out(source))
+        _drop_empty_folders(out)
         shutil.copyfile(pt2, out / program)
         shutil.copyfile(onnx, out / ONNX_FILE)
         description["flavors"]["onnx"] = {
@@ -84,7 +92,7 @@ def pytorch_file(folder: Path) -> Path:
             f"{folder}: not a PyTorch model", advice="log it with mlflow.pytorch.log_model"
         )
     path = folder / str(flavor.get("model_data", "data")) / _PROGRAM
-    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+    if not _is_inside(path, folder):
         raise UnmarkableError(
             f"{folder}: its PyTorch model is not in the pt2 format",
             advice="log it with mlflow.pytorch.log_model(..., input_example=...) of MLflow 3",
@@ -102,29 +110,48 @@ def onnx_file(folder: Path) -> Path:
     flavor = _description(folder)["flavors"].get("onnx")
     name = str(flavor.get("data", "")) if isinstance(flavor, Mapping) else ""
     path = folder / name
-    inside = path.resolve().is_relative_to(folder.resolve())
-    if not name or not inside or not path.is_file():
+    if not name or not _is_inside(path, folder):
         raise RefusedError(
             f"{folder}: holds no ONNX file", advice="audit a version that deepsigns has marked"
         )
     return path
 
 
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path that a description names is a file in its folder."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        # A name that is too long or none at all; links that lead to each other.
+        return False
+
+
 def _description(folder: Path) -> dict[str, Any]:
     path = folder / _MLMODEL
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(
+            read_regular(path, most_bytes=_MOST_DESCRIPTION), most_bytes=_MOST_DESCRIPTION
+        )
     except FileNotFoundError:
         raise UnmarkableError(
             f"{folder}: not an MLflow model, there is no {_MLMODEL}",
             advice="log it with mlflow.pytorch.log_model",
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        line = str(error).splitlines()[0]
-        raise CouldNotCheckError(f"{path}: cannot be read: {line}") from None
+    except OSError as error:
+        raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnreadableError as error:
+        raise CouldNotCheckError(f"{path}: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):
         raise CouldNotCheckError(f"{path}: describes no model")
     return content
+
+
+def _drop_empty_folders(out: Path) -> None:
+    # They hold nothing that could be signed, and a gate refuses what is not signed.
+    for folder, _, _ in os.walk(out, topdown=False):
+        if folder != str(out):
+            with suppress(OSError):
+                os.rmdir(folder)  # noqa: PTH106 - refuses a folder that is not empty
 
 
 def _left_out(source: Path) -> Any:

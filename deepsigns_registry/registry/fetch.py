@@ -1,11 +1,11 @@
 """What a deployment calls: the bytes that were verified, and no others."""
 
-import tempfile
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
 from deepsigns_registry.registry.client import make_client
@@ -50,8 +50,8 @@ def fetch(
     client = client or make_client(settings.tracking_uri)
     ref = resolve(client, uri)
     try:
-        with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=nearest(out)) as scratch:
-            folder = download_version(client, ref, Path(scratch) / "model", progress=progress)
+        with scratch_folder(".deepsigns-", within=nearest(out)) as scratch:
+            folder = download_version(client, ref, scratch / "model", progress=progress)
             attestation = verified(folder, policy, ref)
             out.parent.mkdir(parents=True, exist_ok=True)
             # rename() would replace an empty folder that somebody made meanwhile; that is harmless.

@@ -1,6 +1,5 @@
 """The gate of a CI pipeline: is what this name points at attested, byte for byte?"""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.attestation.bundle import Attestation, verify_folder
 from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import (
     CouldNotCheckError,
@@ -67,8 +67,8 @@ def gate(
     policy.keys_for("watermark")
     client = client or make_client(settings.tracking_uri)
     ref = resolve(client, uri)
-    with tempfile.TemporaryDirectory(prefix="deepsigns-gate-") as scratch:
-        folder = download_version(client, ref, Path(scratch) / "model", progress=progress)
+    with scratch_folder("deepsigns-gate-") as scratch:
+        folder = download_version(client, ref, scratch / "model", progress=progress)
         return GateResult(ref, verified(folder, policy, ref))
 
 

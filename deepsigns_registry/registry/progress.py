@@ -10,10 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 from deepsigns_registry.registry.figures import LONGEST_NAME, MOST_FIGURES
 
-__all__ = ["DataFinding", "DataJudgement", "Progress"]
+__all__ = ["DataFinding", "DataJudgement", "Milliseconds", "Progress"]
 
 MOST_FINDINGS = 12
 LONGEST_WORDS, LONGEST_TEXT = 300, 1000
+# The end of the year 9999: no clock and no library goes further.
+_LAST_MOMENT = 253_402_300_799_999
+
+Milliseconds = Annotated[int, Field(ge=0, le=_LAST_MOMENT)]
+"""Since 1970."""
 
 Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME)]
 Words = Annotated[str, StringConstraints(max_length=LONGEST_WORDS)]

@@ -20,8 +20,9 @@ from pydantic import (
     field_validator,
 )
 
+from deepsigns_registry.attestation.statement import MOST_COUNT
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.registry.progress import DataJudgement, Progress
+from deepsigns_registry.registry.progress import DataJudgement, Milliseconds, Progress
 
 __all__ = [
     "ATTESTATION_TAG",
@@ -104,7 +105,7 @@ class PromotionRequest(_Record):
     model: str
     version: str
     previous_version: str | None = None
-    requested_at: int
+    requested_at: Milliseconds
     requested_by: str = ""
     state: RequestState = "queued"
     detail: str = ""
@@ -133,11 +134,11 @@ class Lease(_Record):
         renewals: How often it was renewed; each renewal names the next number.
     """
 
-    fence: int = Field(ge=1)
+    fence: int = Field(ge=1, le=MOST_COUNT)
     worker: str
     command: str
-    expires_at: int
-    renewals: int = 0
+    expires_at: Milliseconds
+    renewals: int = Field(default=0, ge=0, le=MOST_COUNT)
     renewed_by: str = ""
 
 

@@ -12,6 +12,8 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from deepsigns_registry.bounded.documents import read_json
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import RefusedError
 from deepsigns_registry.registry.protocol import (
     LEASE_TAG,
@@ -50,14 +52,15 @@ class PromotionState:
         for key, value in tags.items():
             if key.startswith(REQUEST_TAG_PREFIX):
                 try:
-                    request = PromotionRequest.model_validate_json(value)
-                except ValidationError:
+                    request = PromotionRequest.model_validate(read_json(value))
+                except (UnreadableError, ValidationError):
                     continue
                 if request_tag(request.alias) == key:
                     requests[request.alias] = request
         try:
-            lease = Lease.model_validate_json(tags[LEASE_TAG]) if LEASE_TAG in tags else None
-        except ValidationError:
+            written = tags.get(LEASE_TAG)
+            lease = None if written is None else Lease.model_validate(read_json(written))
+        except (UnreadableError, ValidationError):
             lease = None
         return cls(requests, lease)
 

@@ -2,8 +2,8 @@
 """Versions of registered models: find one, download it, register a marked one beside it."""
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +12,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
+from deepsigns_registry.attestation.digests import DOWNLOAD_NOTE, is_download_note
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
     NotFoundError,
+    TamperedError,
 )
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.preflight import new_logged_model
@@ -39,7 +42,6 @@ _NAME = re.compile(
     r"(?:models:/)?(?:(?P<one>[^/]+)/(?P<version>[0-9]{1,9})"
     r"|(?P<aliased>[^/]+)@(?P<alias>[\w-]+)|(?P<model>[^/@]+))"
 )
-_META = "registered_model_meta"
 
 
 class ModelName(NamedTuple):
@@ -169,11 +171,14 @@ def download_version(
     tell = progress or (lambda _fraction, _message: None)
     tell(0.0, f"downloading {ref}")
     try:
-        with tempfile.TemporaryDirectory(prefix=".deepsigns-", dir=nearest(out)) as scratch:
-            folder = Path(scratch) / "model"
+        with scratch_folder(".deepsigns-", within=nearest(out)) as scratch:
+            folder = scratch / "model"
             folder.mkdir()
             _fetch(client, ref, folder)
-            (folder / _META).unlink(missing_ok=True)
+            # Anything else of that name is not MLflow's, and is left for whoever verifies.
+            with suppress(NotFoundError, TamperedError):
+                if is_download_note(folder / DOWNLOAD_NOTE):
+                    (folder / DOWNLOAD_NOTE).unlink()
             out.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(out)
     except OSError as error:

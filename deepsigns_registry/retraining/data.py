@@ -14,7 +14,9 @@ them out.
 import hashlib
 import importlib
 import sys
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +39,20 @@ if TYPE_CHECKING:
 __all__ = ["data_digest", "load_apart", "load_training_data"]
 
 _SPLITS = ("train", "validation")
+# What numpy raises on headers that are no header; it reads them with Python's own parser.
+_ODD_ARRAYS = (
+    ValueError,
+    OSError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
 _DIGEST_DOMAIN = b"deepsigns-registry/training-data/v0\n"
 
 
@@ -182,6 +198,7 @@ def _targets(name: str, labels: "NDArray[Any]") -> "NDArray[np.float32]":
 
 
 def _from_npz(path: Path, task: Task) -> tuple[_Pair, _Pair]:
+    _check_regular(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if task == "embedding":
@@ -197,7 +214,7 @@ def _from_npz(path: Path, task: Task) -> tuple[_Pair, _Pair]:
             f"{path}: {error.args[0]}",
             advice="store x_train, y_train, x_validation and y_validation",
         ) from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _ODD_ARRAYS as error:
         raise DataError(
             f"{path}: cannot be read: {error}", advice="write it with numpy.savez"
         ) from None
@@ -206,6 +223,7 @@ def _from_npz(path: Path, task: Task) -> tuple[_Pair, _Pair]:
 def _from_parquet(path: Path, task: Task) -> tuple[_Pair, _Pair]:
     import pandas as pd
 
+    _check_regular(path)
     try:
         frame = pd.read_parquet(path)
     except FileNotFoundError:
@@ -299,6 +317,12 @@ def _importable(folder: Path) -> "Iterator[None]":
         yield
     finally:
         sys.path.remove(str(folder))
+
+
+def _check_regular(path: Path) -> None:
+    # Opening a pipe would wait for whoever writes to it.
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is no file", advice="name a .npz or .parquet file")
 
 
 def _missing(path: Path) -> NotFoundError:

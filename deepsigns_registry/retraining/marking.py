@@ -6,7 +6,6 @@ returns files, and the mark is read again from those files before anything is si
 
 import itertools
 import secrets
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from deepsigns_registry.attestation.bundle import write_bundles
 from deepsigns_registry.attestation.digests import combined_digest, digest_folder, sha256_file
 from deepsigns_registry.attestation.keys import owner_identity
 from deepsigns_registry.attestation.keystore import Marking, open_keystore
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.attestation.statement import (
     Fidelity,
     Parent,
@@ -133,8 +133,7 @@ def mark_version(
     """
     settings.model(source.name)
     check_registrable(client, source)
-    with tempfile.TemporaryDirectory(prefix="deepsigns-worker-") as scratch:
-        work = Path(scratch)
+    with scratch_folder("deepsigns-worker-") as work:
         progress(0.0, f"downloading {source}")
         folder = download_version(client, source, work / "source")
         session = _Session(settings, client, source, folder=folder, request=request, signer=signer)

@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["load_program", "output_width"]
 
+# What the library raises on damaged archives, besides what it documents.
+_ODD_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+)
+_MOST_GRAPH = 256 * 2**20
 _TARGET = re.compile(rb'"torch\.ops\.(\w+)\.(\w+)')
 
 
@@ -41,7 +53,7 @@ def load_program(folder: Path) -> "ExportedProgram":
             f"the version's PyTorch model is refused: {error.message.splitlines()[0]}",
             "log it with mlflow.pytorch.log_model(..., serialization_format='pt2')",
         ) from None
-    except (OSError, zipfile.BadZipFile) as error:
+    except _ODD_ARCHIVE as error:
         raise _damaged(error) from None
     try:
         return torch.export.load(path)
@@ -86,9 +98,13 @@ def _foreign_operators(path: Path) -> list[str]:
 
     try:
         with zipfile.ZipFile(path) as archive:
-            graphs = [name for name in archive.namelist() if name.endswith("models/model.json")]
-            named = {target for name in graphs for target in _TARGET.findall(archive.read(name))}
-    except (OSError, zipfile.BadZipFile):
+            graphs = [
+                info
+                for info in archive.infolist()
+                if info.filename.endswith("models/model.json") and info.file_size <= _MOST_GRAPH
+            ]
+            named = {target for info in graphs for target in _TARGET.findall(archive.read(info))}
+    except _ODD_ARCHIVE:
         return []
     pairs = sorted((library.decode(), operator.decode()) for library, operator in named)
     return [

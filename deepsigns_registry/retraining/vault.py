@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from deepsigns_registry.attestation.keystore import FileKeystore
-from deepsigns_registry.attestation.sealing import load_identity, load_recipient
+from deepsigns_registry.attestation.sealing import load_own_identity, load_recipient
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError
 
@@ -86,4 +86,4 @@ class Vault:
         ]
 
     def _identity(self) -> str:
-        return load_identity(self._settings.file(self._settings.owner.unsealing, scheme="age"))
+        return load_own_identity(self._settings.file(self._settings.owner.unsealing, scheme="age"))

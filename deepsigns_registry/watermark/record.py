@@ -8,14 +8,15 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsigns_registry.bounded.archives import read_zip
+from deepsigns_registry.bounded.arrays import read_array
+from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.expand import DOMAIN, encode
@@ -31,7 +32,7 @@ _FORMAT = "deepsigns-registry/record/v1"
 _EARLIER = "deepsigns-registry/record/v0"
 _HEADER = "record.json"
 # A record is opened after unsealing, but a hostile one must not fill the memory either.
-_MOST_BYTES = 4 << 30
+_MOST_BYTES, _MOST_ENTRIES = 4 << 30, 10_000
 
 
 def binding_nonce(salt: bytes, secret: SchemeSecret, blueprint: Blueprint | None = None) -> bytes:
@@ -207,21 +208,13 @@ class WatermarkRecord:
         try:
             return _parse(content)
         except (
-            zipfile.BadZipFile,
-            zlib.error,
             KeyError,
             ValueError,
             TypeError,
             AttributeError,
-            EOFError,
-            OverflowError,
-            NotImplementedError,
-            RuntimeError,
-            OSError,
+            ArithmeticError,
             TamperedError,
-            SyntaxError,
             MemoryError,
-            RecursionError,
         ) as error:
             raise CouldNotCheckError(
                 f"this is no watermark record ({type(error).__name__})",
@@ -230,30 +223,30 @@ class WatermarkRecord:
 
 
 def _parse(content: bytes) -> WatermarkRecord:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-            raise ValueError("too large")
-        header = json.loads(archive.read(_HEADER))
-        if header["format"] not in {_FORMAT, _EARLIER}:
-            raise ValueError("another format")
-        secrets = {
-            str(name): SchemeSecret(
-                scheme=str(name),
-                meta=dict(entry["meta"]),
-                arrays={
-                    str(key): _array(archive, f"scheme.{name}.{key}") for key in entry["arrays"]
-                },
-            )
-            for name, entry in header["schemes"].items()
+    entries = read_zip(content, most_bytes=_MOST_BYTES, most_entries=_MOST_ENTRIES)
+    header = read_json(bytes(entries[_HEADER]))
+    if header["format"] not in {_FORMAT, _EARLIER}:
+        raise ValueError("another format")
+    secrets = {
+        str(name): SchemeSecret(
+            scheme=str(name),
+            meta=dict(entry["meta"]),
+            arrays={
+                str(key): read_array(entries[f"scheme.{name}.{key}.npy"]) for key in entry["arrays"]
+            },
+        )
+        for name, entry in header["schemes"].items()
+    }
+    manifest = Manifest.read(
+        read_array(entries["manifest.digests.npy"]), read_array(entries["manifest.labels.npy"])
+    )
+    further = [name for name in Blueprint.MAY_LACK if f"blueprint.{name}.npy" in entries]
+    blueprint = Blueprint.from_arrays(
+        {
+            name: read_array(entries[f"blueprint.{name}.npy"])
+            for name in (*Blueprint.ARRAYS, *further)
         }
-        manifest = Manifest.read(
-            _array(archive, "manifest.digests"), _array(archive, "manifest.labels")
-        )
-        present = set(archive.namelist())
-        further = [n for n in Blueprint.MAY_LACK if f"blueprint.{n}.npy" in present]
-        blueprint = Blueprint.from_arrays(
-            {name: _array(archive, f"blueprint.{name}") for name in (*Blueprint.ARRAYS, *further)}
-        )
+    )
     return WatermarkRecord(
         root=RootKey(bytes.fromhex(header["root"]), bytes.fromhex(header["owner"])),
         salts={name: bytes.fromhex(header["schemes"][name]["salt"]) for name in secrets},
@@ -263,12 +256,6 @@ def _parse(content: bytes) -> WatermarkRecord:
         tap=str(header["tap"]),
         blueprint=blueprint,
     )
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
-    with archive.open(f"{name}.npy") as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
-    return cast("NDArray[np.generic]", array)
 
 
 def _digest(secret: SchemeSecret) -> bytes:

@@ -1,8 +1,9 @@
 """The ONNX file of a registered version: what `models:/name@alias` serves."""
 
-import tempfile
 from pathlib import Path
 
+from deepsigns_registry.attestation.digests import walk_files
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.audit.targets import local
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import CouldNotCheckError
@@ -22,14 +23,15 @@ def fetch(settings: Settings, uri: str, copy: Path) -> Path:
 
     Raises:
         NotFoundError: There is no such model, version or alias.
+        TamperedError: The version holds links, special files or folders that no model has.
         CouldNotCheckError: The registry cannot be reached, or the version has no ONNX file.
     """
     client = make_client(settings.tracking_uri)
     reference = resolve(client, uri)
-    with tempfile.TemporaryDirectory(prefix="deepsigns-", dir=copy.parent) as name:
-        folder = Path(name) / "version"
+    with scratch_folder(within=copy.parent) as name:
+        folder = name / "version"
         download_version(client, reference, folder)
-        found = sorted(path for path in folder.rglob("*.onnx") if path.is_file())
+        found = sorted(path for _, path in walk_files(folder) if path and path.suffix == ".onnx")
         if len(found) != 1:
             which = "no ONNX file" if not found else f"{len(found)} ONNX files"
             raise CouldNotCheckError(

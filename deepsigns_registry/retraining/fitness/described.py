@@ -4,7 +4,6 @@ The folder is a stranger's: nothing in it is executed, sizes are bounded, and wh
 out. Nothing here refuses a version.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deepsigns_registry.bounded.documents import read_json, read_yaml
+from deepsigns_registry.bounded.unreadable import UnreadableError
 
 __all__ = ["Described"]
 
@@ -76,31 +78,16 @@ def _text(path: Path, most: int) -> str:
 
 
 def _yaml(path: Path) -> object:
-    import yaml
-
-    text = _text(path, _MOST_DESCRIPTION)
-    # An alias can make a few bytes stand for very many.
-    if any(isinstance(event, yaml.AliasEvent) for event in _events(text)):
-        return None
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return read_yaml(_text(path, _MOST_DESCRIPTION))
+    except UnreadableError:
         return None
-
-
-def _events(text: str) -> list[Any]:
-    import yaml
-
-    try:
-        return list(yaml.parse(text, Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return []
 
 
 def _json(text: object) -> Any:
     try:
-        return json.loads(text) if isinstance(text, str) and text else None
-    except (ValueError, RecursionError):
+        return read_json(text, most_bytes=_MOST_BYTES) if isinstance(text, str) else None
+    except UnreadableError:
         return None
 
 

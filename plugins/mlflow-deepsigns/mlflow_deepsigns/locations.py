@@ -8,7 +8,6 @@ its artifact destination. A location that a client would take somewhere else tha
 
 import os
 import posixpath
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
 from deepsigns_registry.attestation.digests import BUNDLE_FOLDER
+from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.errors import CouldNotCheckError, RefusedError
 
 __all__ = ["concrete", "local_folder", "private_copy"]
@@ -91,8 +91,8 @@ def private_copy(uri: str) -> Iterator[Path]:
         RefusedError: It holds no bundles at all; nothing was downloaded.
         CouldNotCheckError: The storage did not answer.
     """
-    with tempfile.TemporaryDirectory(prefix="deepsigns-") as scratch:
-        folder = Path(scratch) / "model"
+    with scratch_folder() as scratch:
+        folder = scratch / "model"
         folder.mkdir()
         try:
             bundled = _download(uri, folder)

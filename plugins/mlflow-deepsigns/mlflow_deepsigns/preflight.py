@@ -6,17 +6,17 @@ the files. It says no only where a worker would certainly say no; what cannot be
 odd, is left to the worker.
 """
 
-import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import yaml
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from deepsigns_registry.attestation.files import read_small
+from deepsigns_registry.attestation.scratch import scratch_folder
+from deepsigns_registry.bounded.documents import read_json, read_yaml
+from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import DeepSignsError, NotFoundError
 from mlflow_deepsigns.locations import concrete, local_folder
 
@@ -26,7 +26,7 @@ _DESCRIPTION = "MLmodel"
 _PROGRAM = "model.pt2"
 # A signature of a thousand columns is smaller. A scanner in Python takes a second for this much.
 _MOST_BYTES = 256 * 1024
-_MOST_EVENTS, _DEEPEST = 5_000, 32
+_MOST_EVENTS = 5_000
 _WHOLE_NUMBERS = ("int", "uint", "bool")
 
 
@@ -106,8 +106,8 @@ def _unfit_signature(described: Mapping[str, Any]) -> Obstacle | None:
     if not isinstance(inputs, str):
         return None
     try:
-        listed = json.loads(inputs)
-    except (ValueError, RecursionError):
+        listed = read_json(inputs)
+    except UnreadableError:
         return None
     # Columns of a table say nothing of the tensors that the model takes.
     if not isinstance(listed, list) or not all(_is_tensor(entry) for entry in listed):
@@ -129,25 +129,10 @@ def _is_tensor(entry: object) -> bool:
 def _read(content: bytes) -> Mapping[str, Any]:
     """The description; empty when it is none, or is made to be expensive."""
     try:
-        text = content.decode()
-        if not _is_plain(text):
-            return {}
-        described = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+        described = read_yaml(content, most_bytes=_MOST_BYTES, most_events=_MOST_EVENTS)
+    except UnreadableError:
         return {}
     return described if isinstance(described, dict) else {}
-
-
-def _is_plain(text: str) -> bool:
-    """Whether a text is small in every way: no alias, not deep, not of very many parts."""
-    depth = 0
-    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        opens = isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
-        closes = isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
-        depth += opens - closes
-        if number > _MOST_EVENTS or depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
-            return False
-    return True
 
 
 @contextmanager
@@ -162,8 +147,7 @@ def _described(uri: str) -> Iterator[Path | None]:
     if description is None or not 0 < (description.file_size or 0) <= _MOST_BYTES:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="deepsigns-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         repository.download_artifacts(_DESCRIPTION, dst_path=str(folder))
         flavors = _read(read_small(folder / _DESCRIPTION, limit=_MOST_BYTES)).get("flavors")
         pytorch = flavors.get("pytorch") if isinstance(flavors, dict) else None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow.utils.yaml_utils import write_yaml
 
 from deepsigns_registry.attestation.bundle import (
     MODEL_BUNDLE,
@@ -15,6 +16,7 @@ from deepsigns_registry.attestation.bundle import (
 )
 from deepsigns_registry.attestation.digests import combined_digest, digest_folder
 from deepsigns_registry.attestation.policy import Policy
+from deepsigns_registry.attestation.scratch import remove_tree
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.statement import WatermarkPredicate, watermark_statement
 from deepsigns_registry.errors import (
@@ -59,8 +61,16 @@ def test_a_copy_verifies_wherever_it_lies(signed: Path, policy: Policy, tmp_path
 
 
 def test_mlflows_download_note_is_no_part_of_the_model(signed: Path, policy: Policy) -> None:
-    (signed / "registered_model_meta").write_text("model_name: fraud\nmodel_version: '8'\n")
-    verify_folder(signed, policy)
+    for name in ("fraud", "team@fraud v2", "!odd: name", "long " * 40, "über\u202e", "7"):
+        note = {"model_name": name, "model_version": "8"}
+        write_yaml(
+            str(signed),
+            "registered_model_meta",
+            note,
+            overwrite=True,
+            ensure_yaml_extension=False,
+        )
+        verify_folder(signed, policy)
 
 
 def test_no_bundle_is_refused_not_tampered(model: Path, policy: Policy) -> None:
@@ -129,6 +139,25 @@ def _pipe_for_a_bundle(model: Path) -> None:
     os.mkfifo(model / "deepsigns" / MODEL_BUNDLE)
 
 
+def _nest(model: Path) -> None:
+    descriptor = os.open(model, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+
+
+def _note(content: str) -> Callable[[Path], object]:
+    return lambda model: (model / "registered_model_meta").write_text(content)
+
+
+def _folder_for_a_bundle(model: Path) -> None:
+    (model / "deepsigns" / WATERMARK_BUNDLE).unlink()
+    (model / "deepsigns" / WATERMARK_BUNDLE).mkdir()
+
+
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "changed": (_change_a_byte, "'data/weights .+' was changed"),
     "swapped": (_swap_two_files, r"was changed \(2 such files\)"),
@@ -160,6 +189,18 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda m: shutil.copy(m / "deepsigns" / MODEL_BUNDLE, m / "deepsigns" / WATERMARK_BUNDLE),
         "predicate type is not",
     ),
+    "folder for a bundle": (_folder_for_a_bundle, "is not a regular file"),
+    "nested folders": (_nest, "folders inside each other, more than 64 deep"),
+    "empty folder": (lambda m: (m / "data" / "x").mkdir(), "empty folder 'data/x/'"),
+    "empty folders": (lambda m: (m / "x" / "y").mkdir(parents=True), "empty folder 'x/y/'"),
+    "note: code": (_note("import os\n"), "is not the note"),
+    "note: more": (_note("model_name: a\nmodel_version: '1'\nmore: 1\n"), "is not the note"),
+    "note: tag": (_note("model_name: !x a\nmodel_version: '1'\n"), "is not the note"),
+    "note: empty": (_note(""), "is not the note"),
+    "note: long": (_note("model_name: " + "a" * 5000 + "\n"), "is not the note"),
+    "note: folder": (lambda m: (m / "registered_model_meta").mkdir(), "empty folder"),
+    "note: pipe": (lambda m: os.mkfifo(m / "registered_model_meta"), "special file"),
+    "note: link": (lambda m: (m / "registered_model_meta").symlink_to("MLmodel"), "symbolic"),
     "endless bundle": (
         lambda m: os.truncate(m / "deepsigns" / MODEL_BUNDLE, 17 * 2**20),
         "is longer than",
@@ -174,6 +215,8 @@ def test_every_change_is_tampering(signed: Path, policy: Policy, change: str) ->
     with pytest.raises(TamperedError, match=message) as caught:
         verify_folder(signed, policy)
     assert "\n" not in str(caught.value)
+    remove_tree(signed)
+    assert not signed.exists()
 
 
 def test_a_model_bundle_about_other_files_is_refused(

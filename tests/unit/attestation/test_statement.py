@@ -117,6 +117,8 @@ def test_no_files_no_statement(predicate: WatermarkPredicate) -> None:
         {"predicateType": ""},
         {"predicate": {}},
         {"predicate": {"x": float("nan")}},
+        {"predicate": {"x": 10**400}},
+        {"predicate": {"\ud800": 1}},
         {"extra": 1},
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepsigns_registry.errors import TamperedError
+from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.evidence.contents import Evidence, parse, render
 from tests.support.evidence import Story
 
@@ -83,6 +83,20 @@ def test_no_changed_byte_gives_another_answer(story: Story, exported: Path, tmp_
             continue
         assert render(found) == render(honest), position
     assert story.bundle == honest.bundle
+
+
+def test_an_entry_that_would_fill_the_memory_is_not_inflated(
+    exported: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "e.zip"
+    with zipfile.ZipFile(exported) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries["manifest.digests.npy"] = bytes(2**28)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(CouldNotCheckError, match=r"would inflate to .* times its own size"):
+        parse(path)
 
 
 def test_a_pickle_is_not_opened(exported: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.queries import make_queries
 from deepsigns_registry.watermark.record import WatermarkRecord, binding_nonce
 from deepsigns_registry.watermark.scheme import SchemeSecret
-from tests.support.attested import watermark_predicate
+from tests.support.attested import respelled, watermark_predicate
 from tests.support.evidence import Story, attest_changed, chain_of, export
 from tests.support.unbound import unbound_labels
 
@@ -150,6 +150,33 @@ def test_the_same_claims_signed_again_are_not_the_known_attestation(
     path.write_bytes(render(replace(evidence, bundle=attest_changed(story))))
     with pytest.raises(TamperedError, match="its statement is not the attestation in"):
         verify_evidence(path, story.marked, story.signer_key, known_attestation=known)
+
+
+def test_the_known_attestation_may_be_spelled_in_another_way(
+    story: Story, exported: Path, tmp_path: Path
+) -> None:
+    """Who can write to the registry can respell a signature, and must not spoil the evidence."""
+    copy = tmp_path / "copy.json"
+    copy.write_text(respelled(story.bundle))
+    result = verify_evidence(exported, story.marked, story.signer_key, known_attestation=copy)
+    assert result.verdict.word == "present"
+    assert "the same signed bytes under another spelling" in result.steps[1].detail
+    archived = verify_evidence(exported, story.marked, story.signer_key, archived=[copy])
+    assert archived.price == result.price
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"", b"{}", b"[" * 5000, b'{"dsseEnvelope": 1}'])
+def test_a_known_attestation_that_is_none_is_tampering(
+    story: Story, exported: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "copy.json").write_bytes(content)
+    with pytest.raises(TamperedError, match=r"copy\.json"):
+        verify_evidence(
+            exported,
+            story.marked,
+            story.signer_key,
+            known_attestation=tmp_path / "copy.json",
+        )
 
 
 def test_the_known_attestation_has_to_be_there(

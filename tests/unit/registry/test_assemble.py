@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deepsigns_registry.attestation.digests import check_unsigned
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
@@ -109,3 +110,25 @@ def test_a_description_that_points_out_of_the_folder_finds_nothing(source: Path)
         pytorch_file(source)
     with pytest.raises(RefusedError):
         onnx_file(source)
+
+
+def test_empty_folders_are_left_out(
+    source: Path, marked: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Nothing could sign them, and the gate would refuse them."""
+    (source / "code" / "empty" / "inner").mkdir(parents=True)
+    assemble(source, *marked, tmp_path / "out")
+    check_unsigned(tmp_path / "out")
+    assert not (tmp_path / "out" / "code" / "empty").exists()
+
+
+@pytest.mark.parametrize("name", ["loop", "a" * 300, "a\0b", "data"])
+def test_a_name_that_is_no_file_finds_nothing(source: Path, name: str) -> None:
+    (source / "loop").symlink_to("loop")
+    content = {"flavors": {"onnx": {"data": name}, "pytorch": {"model_data": name}}}
+    (source / "data" / "model.pt2").unlink()
+    (source / "MLmodel").write_text(yaml.safe_dump(content))
+    with pytest.raises(RefusedError, match="holds no ONNX file"):
+        onnx_file(source)
+    with pytest.raises(UnmarkableError, match="not in the pt2 format"):
+        pytorch_file(source)

@@ -1,7 +1,9 @@
 """The owner's data: three forms, and one clear line for everything that is wrong with it."""
 
 import importlib
+import os
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,31 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", **(arrays() | {"x_train": objects}))
     with pytest.raises(DataError, match="cannot be read"):
         load_training_data(settings_for(tmp_path, "data.npz"), "m")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '''\n",
+        b"((((\n",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }\n" % (b"9" * 400),
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999,), }\n",
+    ],
+)
+def test_an_npz_file_with_odd_headers_is_refused(tmp_path: Path, header: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        for name in arrays():
+            content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+            archive.writestr(f"{name}.npy", content)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_training_data(settings_for(tmp_path, "data.npz"), "m")
+
+
+@pytest.mark.parametrize("name", ["data.npz", "data.parquet"])
+def test_data_that_is_a_pipe_does_not_hang(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="is no file"):
+        load_training_data(settings_for(tmp_path, name), "m")
 
 
 def test_a_truncated_npz_file_is_refused(tmp_path: Path) -> None:
