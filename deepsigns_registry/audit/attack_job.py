@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from deepsigns_registry.audit import attack_child
+from deepsigns_registry.bounded.regular import read_regular
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.plugins import plugin_folders
-from deepsigns_registry.sandbox.files import read_file
 from deepsigns_registry.sandbox.room import Bounds, Room, RoomError
 from deepsigns_registry.watermark.data import LabelledData
 
@@ -79,7 +79,9 @@ def attack_onnx(
             np.save(room.folder / "labels.npy", train.labels, allow_pickle=False)
             answer = room.ask({"attack": attack, "seed": seed}, on_message=told)
             if not {"failed", "error"} & answer.keys():
-                attacked = read_file(room.folder / "attacked.onnx", most_bytes=_MOST_FILE)
+                attacked = read_regular(
+                    room.folder / "attacked.onnx", most_bytes=_MOST_FILE, follow=False
+                )
                 return Attacked(attacked, time.monotonic() - started)
     except RoomError as error:
         answer = {"error": f"the process of the attack {error}"}

@@ -9,12 +9,13 @@ from deepsigns_registry.bounded.unreadable import TooLargeError, UnreadableError
 __all__ = ["read_regular"]
 
 
-def read_regular(path: Path, *, most_bytes: int) -> bytes:
+def read_regular(path: Path, *, most_bytes: int, follow: bool = True) -> bytes:
     """Reads a regular file; a link to one is followed, since secrets are mounted as links.
 
     Args:
         path: The file. A pipe without a writer does not block: it is refused like a device.
         most_bytes: Its length at most.
+        follow: Whether it may be a link; not in a folder that a stranger may change.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -22,7 +23,8 @@ def read_regular(path: Path, *, most_bytes: int) -> bytes:
         OSError: It cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     except ValueError:
         raise UnreadableError("is no name of a file") from None
     try:

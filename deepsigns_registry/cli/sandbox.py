@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError
 
 __all__ = ["sandbox"]
@@ -40,10 +41,8 @@ def sandbox(config: Path | None, *, as_json: bool) -> None:
     else:
         for name, meaning in _MEANINGS.items():
             word = "OPEN" if name in doors.open else "closed"
-            click.echo(
-                f"{word:<6} {name:<10} what runs there can{'not' * (word != 'OPEN')} {meaning}"
-            )
-        click.echo(f"by: {', '.join(doors.layers) or 'nothing that this kernel gives'}")
+            echo(f"{word:<6} {name:<10} what runs there can{'not' * (word != 'OPEN')} {meaning}")
+        echo(f"by: {', '.join(doors.layers) or 'nothing that this kernel gives'}")
     raise click.exceptions.Exit(code)
 
 

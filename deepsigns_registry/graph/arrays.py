@@ -1,19 +1,14 @@
 """Reading an array that a stranger's process wrote."""
 
-import io
-from math import prod
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from deepsigns_registry.sandbox.files import read_file
+from deepsigns_registry.bounded.arrays import read_array
+from deepsigns_registry.bounded.regular import read_regular
 
 __all__ = ["read_matrix"]
-
-_LONGEST_HEADER = 1000
 
 
 def read_matrix(path: Path, *, most_bytes: int) -> NDArray[np.float32]:
@@ -24,20 +19,10 @@ def read_matrix(path: Path, *, most_bytes: int) -> NDArray[np.float32]:
         most_bytes: Of the file.
 
     Raises:
-        OSError: It cannot be read, or is no file.
+        OSError: It cannot be read, or is a link.
         ValueError: It holds something else.
     """
-    content = io.BytesIO(read_file(path, most_bytes=most_bytes))
-    if npy.read_magic(content) != (1, 0):
-        raise ValueError("another version of the format")
-    try:
-        shape, by_columns, kind = npy.read_array_header_1_0(
-            content, max_header_size=_LONGEST_HEADER
-        )
-    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError("no header of an array") from error
-    values = content.getbuffer()[content.tell() :]
-    if len(shape) != 2 or kind != np.float32 or prod(shape) * kind.itemsize != len(values):
+    values = read_array(read_regular(path, most_bytes=most_bytes, follow=False))
+    if values.ndim != 2 or values.dtype != np.float32:
         raise ValueError("no float32 matrix")
-    order: Literal["C", "F"] = "F" if by_columns else "C"
-    return np.frombuffer(values, np.float32).reshape(shape, order=order).copy()
+    return values.astype(np.float32)

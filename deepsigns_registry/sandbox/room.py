@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.quiet import OPTED_OUT
 from deepsigns_registry.sandbox import channel, enter
 from deepsigns_registry.sandbox.doors import Doors
@@ -222,7 +223,7 @@ class Room:
         line, _, rest = bytes(self._pending).partition(b"\n")
         self._pending = bytearray(rest)
         try:
-            answer = json.loads(line)
+            answer = read_json(line)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
