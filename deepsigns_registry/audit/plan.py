@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from deepsigns_registry.attacks import parse_attack
 from deepsigns_registry.audit.schedule import check_schedule
 from deepsigns_registry.audit.targets import check_target
-from deepsigns_registry.config import Deployment, ModelSettings, Settings
+from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, NotFoundError
+from deepsigns_registry.sections import Deployment, ModelSettings
 
 __all__ = ["Plan", "PlannedRow", "plan_audits"]
 

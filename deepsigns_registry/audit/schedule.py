@@ -14,8 +14,8 @@ from pathlib import Path
 
 from apscheduler.triggers.cron import CronTrigger
 
-from deepsigns_registry.config import Deployment
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.sections import Deployment
 
 __all__ = ["RETRY_AFTER", "check_schedule", "due", "exclusive"]
 

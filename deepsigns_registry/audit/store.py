@@ -32,8 +32,8 @@ from deepsigns_registry.audit.finding import Finding
 from deepsigns_registry.audit.results import DEPLOYED, Row
 from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.bounded.unreadable import UnreadableError
-from deepsigns_registry.config import Deployment
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
+from deepsigns_registry.sections import Deployment
 
 __all__ = [
     "BUNDLE",

@@ -1,7 +1,7 @@
 """Which engine the settings ask for."""
 
-from deepsigns_registry.config import EngineSettings
 from deepsigns_registry.engine.jobs import Engine
+from deepsigns_registry.sections import EngineSettings
 
 __all__ = ["open_engine"]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from deepsigns_registry.config import SandboxSettings
+from deepsigns_registry.sections import SandboxSettings
 
 __all__ = ["Limits", "limits_of"]
 

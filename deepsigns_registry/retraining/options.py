@@ -4,9 +4,9 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from deepsigns_registry.config import ModelSettings
 from deepsigns_registry.errors import ConfigurationError
 from deepsigns_registry.retraining.source import output_width
+from deepsigns_registry.sections import ModelSettings
 
 if TYPE_CHECKING:
     import torch

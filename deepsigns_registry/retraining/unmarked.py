@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from deepsigns_registry.config import ModelSettings, load_settings
+from deepsigns_registry.config import load_settings
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.retraining.data import load_training_data
 from deepsigns_registry.retraining.options import (
@@ -19,6 +19,7 @@ from deepsigns_registry.retraining.options import (
     training_device,
 )
 from deepsigns_registry.retraining.source import load_program, output_width
+from deepsigns_registry.sections import ModelSettings
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

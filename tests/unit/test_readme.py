@@ -29,13 +29,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    from deepsigns_registry import config
+    from deepsigns_registry import sections
 
     documented = (ROOT / "docs" / "configuration.md").read_text()
     for section in (
-        *(config.RegistrySettings, config.OwnerSettings, config.PolicySettings),
-        *(config.KeystoreSettings, config.ModelSettings, config.Deployment),
-        *(config.AuditSettings, config.EngineSettings, config.WorkerSettings),
+        *(sections.RegistrySettings, sections.OwnerSettings, sections.PolicySettings),
+        *(sections.KeystoreSettings, sections.ModelSettings, sections.Deployment),
+        *(sections.AuditSettings, sections.EngineSettings, sections.WorkerSettings),
+        sections.SandboxSettings,
     ):
         for name in section.model_fields:
             assert f"`{name}`" in documented or f"{name} =" in documented, name

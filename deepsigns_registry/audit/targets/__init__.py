@@ -6,8 +6,9 @@ so that what is verified, attacked and signed are the same bytes.
 
 from pathlib import Path
 
-from deepsigns_registry.config import Deployment, Settings
+from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError
+from deepsigns_registry.sections import Deployment
 
 __all__ = ["check_target", "fetch"]
 

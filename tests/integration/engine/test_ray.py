@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from deepsigns_registry.config import EngineSettings
 from deepsigns_registry.engine import open_engine
 from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.errors import CouldNotCheckError, DataError
+from deepsigns_registry.sections import EngineSettings
 from tests.support.patience import HANG
 
 pytestmark = pytest.mark.integration

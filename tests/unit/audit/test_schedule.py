@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepsigns_registry.audit.schedule import RETRY_AFTER, check_schedule, due, exclusive
-from deepsigns_registry.config import Deployment
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.sections import Deployment
 
 MONDAY = datetime(2026, 6, 1, 3, 0, tzinfo=UTC)
 

@@ -21,8 +21,8 @@ from deepsigns_registry.audit.store import (
     reports_of,
     write_report,
 )
-from deepsigns_registry.config import Deployment
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, TamperedError
+from deepsigns_registry.sections import Deployment
 
 MakeFinding = Callable[..., Finding]
 APP = Deployment(name="app", model="digits", target="models/app.onnx")

@@ -7,8 +7,9 @@ import pytest
 from deepsigns_registry.audit.targets import check_target, fetch
 from deepsigns_registry.audit.targets.limit import write_limited
 from deepsigns_registry.audit.targets.local import fetch as fetch_local
-from deepsigns_registry.config import Deployment, load_settings
+from deepsigns_registry.config import load_settings
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
+from deepsigns_registry.sections import Deployment
 
 
 def deployment(target: str) -> Deployment:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from deepsigns_registry.config import EngineSettings
 from deepsigns_registry.engine import local, open_engine
 from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.engine.local import LocalEngine
 from deepsigns_registry.errors import CouldNotCheckError, DataError
 from deepsigns_registry.sandbox.room import tried_here
+from deepsigns_registry.sections import EngineSettings
 from tests.support.patience import HANG
 
 

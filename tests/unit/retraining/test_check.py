@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from deepsigns_registry.config import ModelSettings
 from deepsigns_registry.errors import NotFoundError, UnmarkableError
 from deepsigns_registry.retraining.check import Examination, TensorForm, examine_version
 from deepsigns_registry.retraining.effort import measured_effort
 from deepsigns_registry.retraining.options import mark_settings
+from deepsigns_registry.sections import ModelSettings
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.record import WatermarkRecord

@@ -6,9 +6,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from deepsigns_registry.config import ModelSettings
 from deepsigns_registry.retraining import inspection
 from deepsigns_registry.retraining.options import mark_settings
+from deepsigns_registry.sections import ModelSettings
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest

@@ -3,9 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from deepsigns_registry.config import ModelSettings
 from deepsigns_registry.errors import ConfigurationError
 from deepsigns_registry.retraining.options import chosen_schemes, mark_settings
+from deepsigns_registry.sections import ModelSettings
 from deepsigns_registry.watermark import schemes
 from deepsigns_registry.watermark.whitebox import WhiteBox
 

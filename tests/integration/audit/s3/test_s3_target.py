@@ -8,8 +8,9 @@ import pytest
 
 from deepsigns_registry.audit.targets import fetch
 from deepsigns_registry.audit.targets.s3 import fetch as fetch_object
-from deepsigns_registry.config import Deployment, load_settings
+from deepsigns_registry.config import load_settings
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.sections import Deployment
 from tests.support.s3 import ObjectStore
 
 if TYPE_CHECKING:
