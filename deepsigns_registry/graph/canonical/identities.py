@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from deepsigns_registry.graph.canonical.circuit import Circuit, renamed, targets_of
@@ -121,6 +122,8 @@ def _passes(node: NodeProto, circuit: Circuit) -> bool:
         return True
     if node.op_type == "Dropout":
         return not _trains(node, circuit.constants)
+    if _bends_nothing(node, circuit.constants):
+        return True
     before, behind = (circuit.shapes.get(name) for name in (node.input[0], node.output[0]))
     if before is None or before != behind or min(before[1:], default=1) < 0:
         return False
@@ -128,6 +131,26 @@ def _passes(node: NodeProto, circuit: Circuit) -> bool:
         order = list(attribute_of_node(node, "perm", list(reversed(range(len(before))))))
         return order == sorted(order)
     return _reshapes(node, circuit)
+
+
+def _bends_nothing(node: NodeProto, constants: Mapping[str, NDArray[np.generic]]) -> bool:
+    """Whether it is an activation function whose two sides are the same line."""
+    if node.op_type == "LeakyRelu":
+        return bool(attribute_of_node(node, "alpha", 0.01) == 1)
+    if node.op_type == "PRelu":
+        slope = constants.get(node.input[1])
+        return slope is not None and slope.size == 1 and bool(np.all(slope == 1))
+    if node.op_type != "Clip":
+        return False
+    # Before version 11 the bounds are attributes, which are as wide as the type by default.
+    if any(entry.name in {"min", "max"} for entry in node.attribute):
+        return False
+    widest = float(np.finfo(np.float32).max)
+    for name, sign in zip(node.input[1:3], (-1, 1), strict=False):
+        bound = constants.get(name) if name else np.array(sign * widest)
+        if bound is None or bound.size != 1 or not np.all(sign * bound.astype(float) >= widest):
+            return False
+    return True
 
 
 def _trains(node: NodeProto, constants: Mapping[str, object]) -> bool:
