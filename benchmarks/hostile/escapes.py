@@ -79,7 +79,7 @@ def _tried_in(folder: Path) -> Escapes:
             "shared": 0x5EC,
             "inode": os.fstat(opened.fileno()).st_ino,
         }
-        users = [(sys.executable, ())]
+        users: list[tuple[str, tuple[str, ...]]] = [(sys.executable, ())]
         if os.getuid() == 0:
             users.append((_interpreter(), (str(_NOBODY),)))
         found = [_tried_as(folder, world, opened.fileno(), *user) for user in users]

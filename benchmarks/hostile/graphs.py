@@ -11,7 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, load, n
 
 from benchmarks.hostile.owner import CLASSES, CONVOLUTIONAL, PARENT
 
-__all__ = ["FLOAT", "constant", "flat", "model_of", "node", "plain", "seeds", "value"]
+__all__ = ["FLOAT", "constant", "flat", "model_of", "node", "plain", "seed_of", "seeds", "value"]
 
 Array = NDArray[Any]
 FLOAT = TensorProto.FLOAT
@@ -185,6 +185,13 @@ def seeds(folder: Path) -> tuple[ModelProto, ...]:
     Args:
         folder: Where `owner.write_owner` wrote.
     """
+    # The last two hold graphs, which are refused; see `seed_of`.
     exported = [load(folder / name) for name in (PARENT, CONVOLUTIONAL)]
     made = (_ordinary, _quantised, _attentive, _branching, _looping)
     return (*exported, *(make() for make in made))
+
+
+def seed_of(known: Sequence[ModelProto], number: int) -> ModelProto:
+    """The seed of a mutant: of those that are refused as they are, one in ten."""
+    whole = len(known) - 2
+    return known[whole + number // 10 % 2] if number % 10 == 9 else known[number % whole]

@@ -1,12 +1,13 @@
 """Reads one file as `deepsigns verify` or `deepsigns evidence verify` does, and says what came."""
 
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.hostile.case import DEADLINE, MEMORY, Case
 from benchmarks.hostile.evidence import GOLDEN, altered, is_the_original
-from benchmarks.hostile.graphs import seeds
+from benchmarks.hostile.graphs import seed_of, seeds
 from benchmarks.hostile.mutants import mutated
 from benchmarks.hostile.owner import candidates_of
 from benchmarks.hostile.tricks import TRICKS
@@ -41,8 +42,7 @@ class Reader:
             path.write_bytes(altered(number))
             return path
         path = folder / "suspect.onnx"
-        known = seeds(self._folder)
-        path.write_bytes(mutated(known[number % len(known)], number))
+        path.write_bytes(mutated(seed_of(seeds(self._folder), number), number))
         return path
 
     def read(self, case: Case, path: Path) -> tuple[str, bool, str]:
@@ -50,11 +50,21 @@ class Reader:
 
         Returns:
             What was said, whether it was taken for what it is not, and the traceback of what was
-            none of our errors.
+            none of our errors; or warnings, one a line.
         """
         read: Callable[[Path], tuple[str, bool]] = (
             self._evidence if case.kind == "evidence" else self._onnx
         )
+        with warnings.catch_warnings(record=True) as noticed:
+            warnings.simplefilter("always")
+            said, accepted, fault = self._answered(read, path)
+        # What a library says of a stranger's numbers would stand among the command's lines.
+        told = [f"{found.filename}:{found.lineno}: {found.message}" for found in noticed]
+        return said, accepted, fault or "\n".join(told)
+
+    def _answered(
+        self, read: Callable[[Path], tuple[str, bool]], path: Path
+    ) -> tuple[str, bool, str]:
         try:
             said, accepted = read(path)
         except DeepSignsError as error:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper
 
 from benchmarks.hostile.graphs import constant, node, value
 from benchmarks.hostile.tricks.writing import before, behind, ordinary, written
@@ -51,7 +51,7 @@ def loop_of_a_quoted_domain(folder: Path) -> Path:
 def graph_in_an_attribute_without_its_kind(folder: Path) -> Path:
     model = ordinary()
     attribute = model.graph.node[1].attribute.add()
-    attribute.name, attribute.type = "body", 1
+    attribute.name, attribute.type = "body", AttributeProto.FLOAT
     attribute.g.CopyFrom(_looped(1))
     return written(folder, model)
 
@@ -172,9 +172,8 @@ def dropout_that_is_on(folder: Path) -> Path:
 
 def tensors_of_text(folder: Path) -> Path:
     model = ordinary()
-    model.graph.initializer.append(
-        helper.make_tensor("text", TensorProto.STRING, [2], [b"\xff\xfe", b"\x1b[2J" * 9999])
-    )
+    tensor = model.graph.initializer.add(name="text", data_type=TensorProto.STRING, dims=[2])
+    tensor.string_data.extend([b"\xff\xfe", b"\x1b[2J" * 9999])
     return written(folder, model)
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from onnx import ModelProto, SparseTensorProto, TensorProto, helper
+from onnx import AttributeProto, ModelProto, SparseTensorProto, TensorProto, helper
 
 from benchmarks.hostile.graphs import constant, node, value
 from benchmarks.hostile.tricks.writing import before, behind, ordinary, written
@@ -161,7 +161,7 @@ def outside_in_a_list_of_sparse_tensors(folder: Path) -> Path:
     def add(model: ModelProto) -> None:
         attribute = model.graph.node[1].attribute.add()
         attribute.name = "sparse_values"
-        attribute.type = 12
+        attribute.type = AttributeProto.SPARSE_TENSORS
         attribute.sparse_tensors.extend([_sparse("/etc/passwd", "indices")])
 
     return _sparse_attribute(folder, add)
