@@ -1,4 +1,4 @@
-"""`python -m benchmarks criteria | thieves | speed | table | ordinary | help-time`.
+"""`python -m benchmarks criteria | thieves | speed | table | ordinary | hostile | help-time`.
 
 See benchmarks/README.md. Needs torch, numpy and scipy; what else a criterion needs is said before
 anything runs.
@@ -16,6 +16,7 @@ import torch
 
 from benchmarks import help_time
 from benchmarks.bars import judged
+from benchmarks.hostile import command as hostile
 from benchmarks.kinds import KINDS
 from benchmarks.kinds.timing import timed_settings
 from benchmarks.measurement import rows_of
@@ -43,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        code = options.run(options)
     except DeepSignsError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except Failure as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
-    return 0
+    return code or 0
 
 
 def _criteria(options: argparse.Namespace) -> None:
@@ -204,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
 
     ordinary.add_command(commands)
     thieves.add_command(commands, common)
+    hostile.add_command(commands)
 
     helping = commands.add_parser("help-time", help="how long deepsigns --help takes")
     helping.set_defaults(run=_help_time)

@@ -1,6 +1,7 @@
 """Nodes that compute with constants alone become constants: a weight may be hidden behind some."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from math import prod
 
 import numpy as np
@@ -18,18 +19,21 @@ _MOST_VALUES, _MOST_TOGETHER, _MOST_PRODUCTS = 1 << 26, 1 << 27, 1 << 34
 
 
 def folded_constants(
-    nodes: Sequence[NodeProto], constants: dict[str, Array]
+    nodes: Sequence[NodeProto], constants: dict[str, Array], kept: Collection[str] = ()
 ) -> tuple[list[NodeProto], dict[str, Array]]:
     """Computes what depends on constants alone, as far as it is understood and small enough.
 
     Args:
         nodes: In an order in which they run.
         constants: By name; not changed.
+        kept: Names of constants that are wanted even where no node reads them.
 
     Returns:
-        The nodes that are left, and the constants with the new ones.
+        The nodes that are left, and the constants with the new ones, without those that only
+        nodes read that are constants now: a file may double one until they fill the memory.
     """
     known, left, held = dict(constants), [], 0
+    readers = Counter(name for node in nodes for name in node.input)
     for node in nodes:
         value = None
         if len(node.output) == 1 and all(name in known for name in node.input if name):
@@ -38,6 +42,10 @@ def folded_constants(
             left.append(node)
         else:
             known[node.output[0]] = value
+            readers.subtract(node.input)
+            for name in set(node.input):
+                if not readers[name] and name not in kept:
+                    known.pop(name, None)
     return left, known
 
 

@@ -64,10 +64,10 @@ def read_circuit(model: ModelProto, *, where: str, row: Shape | None = None) -> 
         node for node in nodes if node.op_type != "Constant" or node.output[0] not in constants
     ]
     nodes, constants = in_single_precision(model, nodes, constants)
-    nodes, constants = folded_constants(nodes, constants)
+    outputs = [entry.name for entry in model.graph.output[:1]]
+    nodes, constants = folded_constants(nodes, constants, outputs)
     shapes = known_shapes(model, nodes, constants, row)
     steps = [_step(node, constants, shapes) for node in nodes]
-    outputs = [entry.name for entry in model.graph.output[:1]]
     held = {tensor.name for tensor in model.graph.initializer}
     given = (entry.name for entry in model.graph.input if entry.name not in held)
     return Circuit(steps, constants, shapes, outputs, next(given, ""))

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 from deepsigns_registry.graph.canonical.circuit import Circuit
 from deepsigns_registry.graph.canonical.steps import Affine, Diagonal, Kind, Opaque, Step, Values
@@ -34,10 +42,19 @@ def write_model(circuit: Circuit, source: ModelProto) -> ModelProto:
         if name in held:
             graph.initializer.add().CopyFrom(held[name])
         elif name in circuit.constants and name in used:
-            graph.initializer.append(numpy_helper.from_array(circuit.constants[name], name))
+            _add(graph, circuit.constants[name], name)
         elif name in writer.made:
-            graph.initializer.append(numpy_helper.from_array(writer.made[name], name))
+            _add(graph, writer.made[name], name)
     return model
+
+
+def _add(graph: GraphProto, value: NDArray[np.generic], name: str) -> None:
+    if value.dtype == np.float32:
+        # As onnx's own helper, which copies a large weight once more.
+        tensor = graph.initializer.add(name=name, data_type=TensorProto.FLOAT, dims=value.shape)
+        tensor.raw_data = value.astype("<f4", copy=False).tobytes()
+    else:
+        graph.initializer.append(numpy_helper.from_array(value, name))
 
 
 class _Writer:

@@ -1,0 +1,1 @@
+"""Files that mean harm: mutants, tricks and escapes; see benchmarks/README.md."""
