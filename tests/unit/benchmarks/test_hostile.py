@@ -62,9 +62,7 @@ def test_a_run_counts_what_it_reads(owner: Path, tmp_path: Path) -> None:
         *(Case("trick", name) for name in ("pipe", "endless_loop", "outside_in_a_sparse_tensor")),
     ]
     told: list[Case] = []
-    found = read_all(
-        cases, owner, tmp_path, workers=1, told=lambda case, _: told.append(case)
-    )
+    found = read_all(cases, owner, tmp_path, workers=1, told=lambda case, _: told.append(case))
     assert told == cases
     summary = command.summary_of(found, 0, 0)
     faults = {case: outcome for case, outcome in found.items() if outcome.faults}
@@ -120,7 +118,7 @@ def test_descendants_are_found() -> None:
 
 def test_there_are_enough() -> None:
     assert len(TRICKS) >= 60
-    counts = {kind: 0 for kind in ("mutant", "trick", "evidence")}
+    counts = dict.fromkeys(("mutant", "trick", "evidence"), 0)
     for case in command.cases_of(quick=False):
         counts[case.kind] += 1
     assert counts["mutant"] >= 1000
