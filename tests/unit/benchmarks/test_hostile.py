@@ -37,7 +37,10 @@ def test_the_seeds_are_models_that_can_be_read_unless_they_branch(owner: Path) -
         assert not accepted
         assert not traceback
         said.append(words.partition(":")[0])
-    assert said == ["absent"] * 5 + ["CouldNotCheckError"] * 2
+    assert said[0] == "absent"
+    # Of another network nobody can say where the tap is.
+    assert set(said[1:5]) <= {"absent", "undecided"}
+    assert said[5:] == ["CouldNotCheckError"] * 2
 
 
 def test_mutants_are_many_and_the_same_again(owner: Path) -> None:
@@ -62,9 +65,7 @@ def test_a_run_counts_what_it_reads(owner: Path, tmp_path: Path) -> None:
         *(Case("trick", name) for name in ("pipe", "endless_loop", "outside_in_a_sparse_tensor")),
     ]
     told: list[Case] = []
-    found = read_all(
-        cases, owner, tmp_path, workers=1, told=lambda case, _: told.append(case)
-    )
+    found = read_all(cases, owner, tmp_path, workers=1, told=lambda case, _: told.append(case))
     assert told == cases
     summary = command.summary_of(found, 0, 0)
     faults = {case: outcome for case, outcome in found.items() if outcome.faults}
@@ -94,10 +95,11 @@ def test_faults_are_counted_by_their_names() -> None:
         Case("trick", "b"): Outcome(traceback="x", left=3, seconds=1.6 * DEADLINE),
         Case("trick", "c"): Outcome(room=2**32),
         Case("trick", "d"): Outcome(seconds=1.4 * DEADLINE, room=2**30, grown=2**30),
+        Case("trick", "e"): Outcome(seconds=1.6 * DEADLINE, waited=0.2 * DEADLINE),
     }
     summary = command.summary_of(outcomes, 4, 1)
     assert summary == {
-        "files": 4,
+        "files": 5,
         "accepted": 1,
         "tracebacks": 1,
         "escapes": 4,
