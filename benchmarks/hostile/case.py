@@ -41,6 +41,7 @@ class Outcome:
         accepted: Whether it was taken for what it is not.
         traceback: What came that was none of our errors; empty when nothing did.
         seconds: Wall time.
+        waited: Seconds of these in which it could have run, and others did: of a busy machine.
         grown: Bytes by which our own process grew, at the most.
         room: Resident bytes of the processes that it started, at the most.
         left: Processes that were still there afterwards.
@@ -52,6 +53,7 @@ class Outcome:
     accepted: bool = False
     traceback: str = ""
     seconds: float = 0.0
+    waited: float = 0.0
     grown: int = 0
     room: int = 0
     left: int = 0
@@ -61,7 +63,7 @@ class Outcome:
     @property
     def over_time(self) -> bool:
         """Whether it took more than half as much again as the deadline."""
-        return self.seconds > _MOST_SECONDS
+        return self.seconds - self.waited > _MOST_SECONDS
 
     @property
     def over_memory(self) -> bool:

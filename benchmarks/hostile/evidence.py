@@ -43,8 +43,15 @@ def _packed(entries: Entries, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in entries.items():
-            archive.writestr(name, content)
+            archive.writestr(_member(name, method), content)
     return buffer.getvalue()
+
+
+def _member(name: str, method: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    """Of a date that is the same every time."""
+    member = zipfile.ZipInfo(name)
+    member.compress_type = method
+    return member
 
 
 def _mended(entries: Entries) -> Entries:
@@ -118,9 +125,9 @@ def _doubled(entries: Entries, random: Random) -> bytes:
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
         warnings.simplefilter("ignore")
         for name, content in entries.items():
-            archive.writestr(name, content)
+            archive.writestr(_member(name), content)
         name = random.choice(sorted(entries))
-        archive.writestr(name, random.choice((entries[name], b"", b"x")))
+        archive.writestr(_member(name), random.choice((entries[name], b"", b"x")))
     return buffer.getvalue()
 
 

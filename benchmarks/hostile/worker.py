@@ -58,14 +58,15 @@ def _measured(reader: "Reader", case: Case, out: Path, asked: list[str]) -> Outc
         path = reader.made(case, place)
         asked.clear()
         before = _start_of_peak()
-        started = time.monotonic()
+        started, waiting = time.monotonic(), _waited()
         said, accepted, traceback = reader.read(case, path)
-        seconds = time.monotonic() - started
+        seconds, waited = time.monotonic() - started, _waited() - waiting
         outcome = Outcome(
             said=said,
             accepted=accepted,
             traceback=traceback,
             seconds=seconds,
+            waited=waited,
             grown=_peak() - before,
             lookups=len(asked),
             left=_left(),
@@ -110,6 +111,13 @@ def _peak() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _waited() -> float:
+    """Seconds in which the process could have run, and others did."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 def _kept(path: Path, case: Case, out: Path) -> list[str]:

@@ -298,7 +298,7 @@ def _scales(written: Sequence[tuple[Rows, Rows]], joined: Integers) -> Floats:
     logarithms = np.zeros(len(joined))
     for ours, theirs in written:
         mine = ours.norms[np.maximum(joined, 0)].astype(np.float64)
-        known &= (mine > 0) & (theirs.norms > 0)
+        known &= (mine > 0) & (theirs.norms > 0) & np.isfinite(theirs.norms)
         ratio = np.divide(theirs.norms, mine, out=np.ones(len(joined)), where=known)
         logarithms += np.log(ratio) / len(written)
     if not known.any():

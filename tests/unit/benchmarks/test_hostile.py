@@ -37,7 +37,10 @@ def test_the_seeds_are_models_that_can_be_read_unless_they_branch(owner: Path) -
         assert not accepted
         assert not traceback
         said.append(words.partition(":")[0])
-    assert said == ["absent"] * 5 + ["CouldNotCheckError"] * 2
+    assert said[0] == "absent"
+    # Of another network nobody can say where the tap is.
+    assert set(said[1:5]) <= {"absent", "undecided"}
+    assert said[5:] == ["CouldNotCheckError"] * 2
 
 
 def test_mutants_are_many_and_the_same_again(owner: Path) -> None:
@@ -92,10 +95,11 @@ def test_faults_are_counted_by_their_names() -> None:
         Case("trick", "b"): Outcome(traceback="x", left=3, seconds=1.6 * DEADLINE),
         Case("trick", "c"): Outcome(room=2**32),
         Case("trick", "d"): Outcome(seconds=1.4 * DEADLINE, room=2**30, grown=2**30),
+        Case("trick", "e"): Outcome(seconds=1.6 * DEADLINE, waited=0.2 * DEADLINE),
     }
     summary = command.summary_of(outcomes, 4, 1)
     assert summary == {
-        "files": 4,
+        "files": 5,
         "accepted": 1,
         "tracebacks": 1,
         "escapes": 4,
