@@ -122,7 +122,7 @@ def test_descendants_are_found() -> None:
 
 def test_there_are_enough() -> None:
     assert len(TRICKS) >= 60
-    counts = {kind: 0 for kind in ("mutant", "trick", "evidence")}
+    counts = dict.fromkeys(("mutant", "trick", "evidence"), 0)
     for case in command.cases_of(quick=False):
         counts[case.kind] += 1
     assert counts["mutant"] >= 1000

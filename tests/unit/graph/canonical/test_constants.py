@@ -1,6 +1,7 @@
 """What depends on constants alone becomes one, and nothing else of it is kept."""
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from deepsigns_registry.graph.canonical.constants import folded_constants
@@ -16,7 +17,10 @@ def doublings(count: int) -> list[NodeProto]:
 def test_what_only_constants_were_made_of_is_let_go() -> None:
     """A file of a few kilobytes may double a constant until the last fills the memory."""
     reader = helper.make_node("Add", ["x", "c10"], ["y"])
-    given = {"c0": np.ones(3, np.float32), "other": np.zeros(2, np.float32)}
+    given: dict[str, NDArray[np.generic]] = {
+        "c0": np.ones(3, np.float32),
+        "other": np.zeros(2, np.float32),
+    }
     left, known = folded_constants([*doublings(10), reader], given)
     assert left == [reader]
     assert set(known) == {"c10", "other"}
