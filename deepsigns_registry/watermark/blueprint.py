@@ -280,9 +280,7 @@ def sketched(weight: Floats) -> tuple[Floats, Floats]:
         stop = start + len(chunk)
         np.divide(sketch, lengths, out=units[start:stop], where=lengths > 0)
         norms[start:stop] = np.linalg.norm(chunk, axis=1)
-    # The norm of a stranger's row may be larger than float32 holds: infinite, then.
-    with np.errstate(over="ignore"):
-        return units.astype(np.float32), norms.astype(np.float32)
+    return units.astype(np.float32), norms.astype(np.float32)
 
 
 def _mixing(columns: int) -> csr_array:

@@ -52,6 +52,9 @@ class Extraction:
     alignments: int = 1
 
 
+# A suspect may hold what is no number or too large a one; it stays what it is, and numpy's warnings
+# of our sums are for nobody who asks.
+@np.errstate(all="ignore")
 def extract(
     record: WatermarkRecord, suspect: Suspect, *, schemes: Iterable[Scheme] | None = None
 ) -> Extraction:

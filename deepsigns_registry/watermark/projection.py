@@ -54,6 +54,4 @@ def class_means(activation: NDArray[np.float32], classes: int) -> NDArray[np.flo
         classes: Number of carrier classes.
     """
     grouped = activation.reshape(classes, -1, activation.shape[-1]).astype(np.float64)
-    # A suspect's may be no numbers, or larger than float32; they stay what they are.
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(grouped.mean(axis=1), dtype=np.float32)
+    return np.asarray(grouped.mean(axis=1), dtype=np.float32)

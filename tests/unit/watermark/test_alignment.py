@@ -290,7 +290,7 @@ def test_convolution_channels_are_undone(marked: "Marked", tmp_path: Path) -> No
         assert (read.level, matched(read).errors, word) == ("c", 0, "present")
 
 
-@pytest.mark.parametrize("value", [np.nan, 0.0, np.inf])
+@pytest.mark.parametrize("value", [np.nan, 0.0, np.inf, 3e38])
 def test_weights_without_meaning_are_never_absent(
     marked: "Marked", record: WatermarkRecord, tmp_path: Path, value: float
 ) -> None:
@@ -315,6 +315,15 @@ def test_a_spare_copy_takes_no_other_neuron_s_place() -> None:
     match = match_rows([(Rows(*sketched(ours)), Rows(*sketched(theirs)))])
     assert match.assignment.tolist() == [0, 1]
     assert match.joined.tolist() == [0, 1, 0]
+
+
+def test_rows_of_infinite_length_say_nothing_of_the_scale() -> None:
+    ours = np.eye(3, 4, dtype=np.float32)
+    theirs = 2 * ours
+    units, norms = sketched(theirs)
+    norms[:2] = np.inf
+    match = match_rows([(Rows(*sketched(ours)), Rows(units, norms))])
+    assert np.isfinite(match.scale).all()
 
 
 def test_an_activation_of_another_width_is_not_read() -> None:
