@@ -7,16 +7,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Escapes", "tried"]
+__all__ = ["NOBODY", "Escapes", "outside", "probed", "reachable_interpreter", "tried"]
 
 _PROJECT = Path(__file__).parents[2]
 _PROBES = _PROJECT / "tests" / "sandbox"
-_NOBODY = 65534
+NOBODY = 65534
+"""An ordinary user that owns nothing."""
+
 _PLACES = ("/usr/local/bin/python3", "/usr/bin/python3")
 
 
@@ -44,7 +47,13 @@ def tried() -> Escapes:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tried_in(folder: Path) -> Escapes:
+@contextmanager
+def outside(folder: Path) -> Iterator[dict[str, Any]]:
+    """What a key store and a machine look like to the probes, readable by everybody.
+
+    Args:
+        folder: Empty; the probes and a copy of the package are put beside the keys.
+    """
     folder.chmod(0o777)
     for name in ("probes.py", "prober.py"):
         shutil.copy(_PROBES / name, folder / name)
@@ -70,7 +79,8 @@ def _tried_in(folder: Path) -> Escapes:
         (folder / "local").chmod(0o777)
         abstract.bind(f"\0deepsigns-{os.getpid()}")
         abstract.listen()
-        world = {
+        yield {
+            "folder": str(folder),
             "key": str(key),
             "port": server.getsockname()[1],
             "local": str(folder / "local"),
@@ -78,12 +88,18 @@ def _tried_in(folder: Path) -> Escapes:
             "secret": "DEEPSIGNS_TEST_SECRET",
             "shared": 0x5EC,
             "inode": os.fstat(opened.fileno()).st_ino,
+            "handle": opened.fileno(),
         }
+
+
+def _tried_in(folder: Path) -> Escapes:
+    with outside(folder) as world:
         users: list[tuple[str, tuple[str, ...]]] = [(sys.executable, ())]
         if os.getuid() == 0:
-            users.append((_interpreter(), (str(_NOBODY),)))
-        found = [_tried_as(folder, world, opened.fileno(), *user) for user in users]
-    planted = [path.name for path in keys.iterdir() if path.name != key.name]
+            users.append((reachable_interpreter(), (str(NOBODY),)))
+        found = [probed(world, *user) for user in users]
+    key = Path(world["key"])
+    planted = [path.name for path in key.parent.iterdir() if path.name != key.name]
     return Escapes(
         sum(each["probes"] for each in found),
         tuple(
@@ -96,16 +112,27 @@ def _tried_in(folder: Path) -> Escapes:
     )
 
 
-def _tried_as(
-    folder: Path, world: Mapping[str, object], handle: int, interpreter: str, user: tuple[str, ...]
+def probed(
+    world: Mapping[str, Any], interpreter: str, user: tuple[str, ...] = ()
 ) -> dict[str, Any]:
+    """What the probes could do in a room.
+
+    Args:
+        world: From `outside`.
+        interpreter: That opens the room.
+        user: Number of the user to become before, none to stay this one.
+
+    Returns:
+        `probes`, `got_out`, `open` doors and `user`.
+    """
+    folder = Path(world["folder"])
     done = subprocess.run(
         [
             *(interpreter, "-I", "-B", str(folder / "prober.py"), str(folder / "project")),
             *(str(folder / "probes.py"), json.dumps(world), *user),
         ],
         env={"DEEPSIGNS_TEST_SECRET": "x", "PATH": os.environ.get("PATH", "")},
-        pass_fds=[handle],
+        pass_fds=[world["handle"]],
         capture_output=True,
         check=False,
     )
@@ -118,7 +145,7 @@ def _tried_as(
     return found
 
 
-def _interpreter() -> str:
+def reachable_interpreter() -> str:
     """One that an ordinary user can reach: root's own may lie in root's home."""
     for place in (sys.executable, *_PLACES):
         real = Path(place).resolve()

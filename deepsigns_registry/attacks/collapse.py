@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from deepsigns_registry.attacks.attack import Progress, parse_number
 from deepsigns_registry.attacks.layers import Layers
+from deepsigns_registry.attacks.lessons import part_of
 from deepsigns_registry.attacks.losses import Goal, task_goal
 from deepsigns_registry.attacks.retap import retapped
 from deepsigns_registry.attacks.training import Training, as_tensor, trainable
@@ -102,8 +103,7 @@ class Collapse:
         parameters = trainable(attacked, self.name)
         device = parameters[0].device
         goal = task_goal(attacked, data, device, attack=self.name, smoothing=0.0)
-        total = self._decaying + self._epochs
-        report = progress or (lambda _share, _words: None)
+        decayed = self._decaying / (self._decaying + self._epochs)
         self._decayed.run(
             attacked,
             parameters,
@@ -113,7 +113,7 @@ class Collapse:
             epochs=self._decaying,
             seed=seed,
             attack=self.name,
-            progress=lambda share, words: report(share * self._decaying / total, words),
+            progress=part_of(progress, 0.0, decayed),
         )
         examples = as_tensor(data.inputs[:_EXAMPLES], np.float32).to(device)
         try:
@@ -128,9 +128,7 @@ class Collapse:
                     epochs=self._epochs,
                     seed=seed,
                     attack=self.name,
-                    progress=lambda share, words: report(
-                        min(1.0, (self._decaying + share * self._epochs) / total), words
-                    ),
+                    progress=part_of(progress, decayed, 1 - decayed),
                 )
         except UnmarkableError as error:
             raise CouldNotCheckError(

@@ -15,7 +15,7 @@ from deepsigns_registry.attacks.training import Training, as_tensor, trainable
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel
 
-__all__ = ["Lesson", "TrainingAttack", "Victim"]
+__all__ = ["Lesson", "TrainingAttack", "Victim", "part_of"]
 
 _EXAMPLES = 16
 
@@ -105,7 +105,7 @@ class TrainingAttack(ABC):
                 epochs=lesson.epochs,
                 seed=seed,
                 attack=self.name,
-                progress=_part(progress, done / total, lesson.epochs / total),
+                progress=part_of(progress, done / total, lesson.epochs / total),
                 after_step=lesson.after_step,
             )
             done += lesson.epochs
@@ -116,8 +116,14 @@ class TrainingAttack(ABC):
         """Changes the copy as far as the attack does before it trains, and gives the training."""
 
 
-def _part(progress: Progress | None, before: float, share: float) -> Progress | None:
-    """The progress of one part of the whole."""
+def part_of(progress: Progress | None, before: float, share: float) -> Progress | None:
+    """The progress of one part of the whole.
+
+    Args:
+        progress: Of the whole.
+        before: Share of it that is done before this part.
+        share: Of the whole that this part is.
+    """
     if progress is None:
         return None
 

@@ -68,7 +68,15 @@ class LocalEngine:
             self._idle.pop().finish()
 
     def _started(self) -> "_Child":
-        return _started(self._hidden, keeps=self._keeps)
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        scratch = None if self._hidden is None else Path(tempfile.mkdtemp(prefix="deepsigns-"))
+        job = theirs, self._keeps, self._hidden, scratch
+        process = context.Process(target=_serve, args=job, daemon=True)
+        process.start()
+        # Only the child may hold this end, or its death would never be seen as an end of file.
+        theirs.close()
+        return _Child(process, ours, scratch)
 
     def run(
         self,
@@ -161,17 +169,6 @@ def _death(exit_code: int | None) -> DeepSignsError:
         advice = "it may have run out of memory" if name == "SIGKILL" else ""
         return CouldNotCheckError(f"a job was ended by {name}", advice=advice)
     return CouldNotCheckError(f"a job ended without a result, exit code {exit_code}")
-
-
-def _started(hidden: tuple[Path, ...] | None, *, keeps: bool) -> _Child:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    scratch = None if hidden is None else Path(tempfile.mkdtemp(prefix="deepsigns-"))
-    process = context.Process(target=_serve, args=(theirs, keeps, hidden, scratch), daemon=True)
-    process.start()
-    # Only the child may hold this end, or its death would never be seen as an end of file.
-    theirs.close()
-    return _Child(process, ours, scratch)
 
 
 def _serve(

@@ -47,7 +47,6 @@ class Running:
     def __init__(self, where: str, providers: Sequence[str], limits: Limits) -> None:
         self._where, self._wanted, self._limits = where, list(providers), limits
         self._room: Room | HereInside | None = None
-        self._finalizer: weakref.finalize[[], Running] | None = None
         self._spent = 0.0
         self._written: ModelProto | None = None
         self._number = 0
@@ -95,7 +94,7 @@ class Running:
     def _opened(self) -> Room | HereInside:
         if self._room is None:
             self._room = HereInside() if is_inside() else self._new_room()
-            self._finalizer = weakref.finalize(self, self._room.close)
+            weakref.finalize(self, self._room.close)
             self.doors = self._room.doors
         return self._room
 

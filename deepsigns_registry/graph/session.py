@@ -79,7 +79,7 @@ class OnnxSuspect:
         self._wanted = [_CUDA, _CPU] if providers == "auto" else list(providers)
         self._model = read_model(Path(path), limits=self._limits)
         self._running = Running(self._where, self._wanted, self._limits)
-        self._tapped: dict[tuple[int, tuple[str, ...]], ModelProto] = {}
+        self._last: tuple[ModelProto, list[str], ModelProto] | None = None
         self._forms: tuple[Form, ...] | None = None
         self._row: tuple[int, ...] | None = None
         self.providers: tuple[str, ...] = ()
@@ -187,18 +187,17 @@ class OnnxSuspect:
             del model.graph.output[:]
             model.graph.output.append(entry)
             other = copy.copy(self)
-            vars(other).update(_model=model, _forms=None, _tapped={})
+            vars(other).update(_model=model, _forms=None, _last=None)
             found.append(other)
         return tuple(found)
 
     def _run(
         self, source: ModelProto, inputs: NDArray[np.float32], taps: Sequence[str]
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32] | None]]:
-        known = self._tapped.get((id(source), tuple(taps)))
-        model = with_taps(source, taps) if known is None else known
         # One at a time: a session for other taps is another one.
-        self._tapped = {(id(source), tuple(taps)): model}
-        found = self._running.run(model, inputs, taps)
+        if self._last is None or self._last[0] is not source or self._last[1] != list(taps):
+            self._last = source, list(taps), with_taps(source, taps)
+        found = self._running.run(self._last[2], inputs, taps)
         self.providers, self.doors = self._running.providers, self._running.doors
         return found
 

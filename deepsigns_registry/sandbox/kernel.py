@@ -4,16 +4,7 @@ import ctypes
 import os
 from collections.abc import Callable
 
-__all__ = ["call", "function"]
-
-
-def function(name: str) -> Callable[..., int] | None:
-    """A function of the C library, None where it has none of this name; see `call`."""
-    try:
-        found: Callable[..., int] = getattr(ctypes.CDLL(None, use_errno=True), name)
-    except (AttributeError, OSError, TypeError):
-        return None
-    return found
+__all__ = ["call"]
 
 
 def call(name: str, *arguments: object) -> int:
@@ -26,9 +17,10 @@ def call(name: str, *arguments: object) -> int:
     Raises:
         OSError: It failed, or there is no such function.
     """
-    found = function(name)
-    if found is None:
-        raise OSError(f"this system has no {name}")
+    try:
+        found: Callable[..., int] = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except (AttributeError, TypeError):
+        raise OSError(f"this system has no {name}") from None
     result = found(*arguments)
     if result < 0:
         number = ctypes.get_errno()

@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from deepsigns_registry.sandbox.kernel import call, function
+from deepsigns_registry.sandbox.kernel import call
+from deepsigns_registry.sandbox.seccomp import number_of
 
 __all__ = ["move_into"]
 
@@ -55,19 +56,12 @@ def move_into(
     old = root / ".old"
     old.mkdir()
     os.chdir(root)
-    if function("pivot_root") is not None:
-        call("pivot_root", b".", b".old")
-    else:
-        call("syscall", _pivot_root(), b".", b".old")
+    call("syscall", number_of("pivot_root"), b".", b".old")
     os.chdir("/")
     call("umount2", b"/.old", _DETACH)
     Path("/.old").rmdir()
     _mount(None, "/", _BIND | _REMOUNT | _READ_ONLY | _NO_SETUID | _NO_DEVICES)
     os.chdir(here)
-
-
-def _pivot_root() -> int:
-    return {"x86_64": 155, "aarch64": 41}[os.uname().machine]
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:

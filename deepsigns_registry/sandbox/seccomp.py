@@ -15,7 +15,7 @@ from collections.abc import Collection
 
 from deepsigns_registry.sandbox.kernel import call
 
-__all__ = ["DENIED", "deny", "is_known_here"]
+__all__ = ["DENIED", "deny", "is_known_here", "number_of"]
 
 # Of each call its number on x86-64 and on aarch64; -1 where there is none.
 DENIED = {
@@ -129,6 +129,15 @@ def is_known_here() -> bool:
     return os.name == "posix" and os.uname().machine in _ARCHITECTURES
 
 
+def number_of(name: str) -> int:
+    """The number of a call of `DENIED` on this machine.
+
+    Raises:
+        OSError: This machine's calls are not known.
+    """
+    return DENIED[name][_architecture()[1]]
+
+
 def deny(*, allowed: Collection[str] = ()) -> None:
     """From now on this thread and what it starts gets EPERM for every call of `DENIED`.
 
@@ -140,13 +149,18 @@ def deny(*, allowed: Collection[str] = ()) -> None:
     Raises:
         OSError: The kernel refuses, or this machine's calls are not known.
     """
-    if not is_known_here():
-        raise OSError(f"calls of {os.uname().machine} are not known")
-    name, column = _ARCHITECTURES[os.uname().machine]
+    name, column = _architecture()
     content = ctypes.create_string_buffer(_filter(name, column, allowed))
     instructions = ctypes.cast(content, ctypes.c_void_p)
     program = _Program((len(content) - 1) // 8, instructions)
     call("prctl", _SET_SECCOMP, _FILTER, ctypes.byref(program), 0, 0)
+
+
+def _architecture() -> tuple[int, int]:
+    """Its name for the kernel, and the column of its numbers."""
+    if not is_known_here():
+        raise OSError(f"calls of {os.uname().machine} are not known")
+    return _ARCHITECTURES[os.uname().machine]
 
 
 def _filter(architecture: int, column: int, allowed: Collection[str]) -> bytes:
