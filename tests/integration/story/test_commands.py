@@ -146,7 +146,7 @@ class TestWithoutAServer:
         assert "give the attestation as you knew it before" in done.out
         known.write_bytes(known.read_bytes() + b"\n")
         done = deepsigns(*check, "--attestation", str(known), folder=tmp_path)
-        assert "its statement is not the attestation in" in one_line(done, 4)
+        assert f"{known}: is not spelled as it was written" in one_line(done, 4)
 
     def test_evidence_about_an_unmarked_file_is_refused(
         self, demo: Demo, deepsigns: Deepsigns, tmp_path: Path
