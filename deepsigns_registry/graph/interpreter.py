@@ -202,7 +202,8 @@ class OnnxTappedModel(TappedModel):
         def values(name: str) -> Tensor:
             return self._constant(name).to(device=weight.device, dtype=torch.float32)
 
-        return behind.rows(weight if weight.is_floating_point() else weight.float(), values)
+        floats = weight if weight.is_floating_point() else weight.float()
+        return behind.rows(floats, values, torch.rsqrt)
 
     def tap_layout(self) -> Layout | None:
         """Where the tap's channels stand; see `TappedModel.tap_layout`.

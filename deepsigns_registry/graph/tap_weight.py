@@ -105,12 +105,18 @@ class TapWeight:
     variance: str = ""
     epsilon: float = 0.0
 
-    def rows(self, weight: Values, values: Callable[[str], Values]) -> Values:
+    def rows(
+        self,
+        weight: Values,
+        values: Callable[[str], Values],
+        inverse_root: Callable[[Values], Values],
+    ) -> Values:
         """The weight as float [neurons, ...], one row a neuron; of numpy's arrays and torch's.
 
         Args:
             weight: The constant `self.weight`, as floats.
             values: Gives another constant of the graph by its name, as float32.
+            inverse_root: One divided by the square root.
         """
         rows: Values = weight.swapaxes(0, self.neurons) if self.neurons else weight
 
@@ -125,9 +131,8 @@ class TapWeight:
         if self.alpha != 1:
             rows = rows * self.alpha
         if self.variance:
-            # Both take the power of one half as a square root, which rounds to the nearest.
-            deviation = (by_row(self.variance) + self.epsilon) ** 0.5
-            rows = rows * (1 / deviation) * by_row(self.factor)
+            variance = by_row(self.variance) + self.epsilon
+            rows = rows * inverse_root(variance) * by_row(self.factor)
         return rows
 
 
@@ -199,7 +204,7 @@ class WeightReader:
             weight = _array(self.constants[found.weight])
             # A file may hold what overflows: it stays what it is.
             with np.errstate(all="ignore"):
-                rows = found.rows(weight, lambda name: _single(self.constants[name]))
+                rows = found.rows(weight, lambda name: _single(self.constants[name]), _inverse_root)
                 return np.ascontiguousarray(rows, np.float32)
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise self._unreadable(error) from error
@@ -401,3 +406,7 @@ def _array(tensor: TensorProto) -> NDArray[np.floating]:
 
 def _single(tensor: TensorProto) -> NDArray[np.floating]:
     return _array(tensor).astype(np.float32, copy=False)
+
+
+def _inverse_root(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(1 / np.sqrt(values))
