@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.audit.columns import columns
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress
@@ -23,7 +24,7 @@ def audit() -> None:
     """Re-verify deployed ONNX files, now or when they are due."""
 
 
-@audit.command()
+@audit.command(cls=ExtraCommand, extra="worker")
 @click.argument("deployments", nargs=-1)
 @config_option
 @json_option
@@ -35,7 +36,7 @@ def run(deployments: tuple[str, ...], config: Path | None, *, as_json: bool) -> 
     _finish(lambda progress: run_audits(settings, deployments, progress=progress), as_json=as_json)
 
 
-@audit.command("run-due")
+@audit.command("run-due", cls=ExtraCommand, extra="worker")
 @click.argument("deployments", nargs=-1)
 @config_option
 @json_option

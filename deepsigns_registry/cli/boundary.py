@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from deepsigns_registry.cli.extras import not_installed
 from deepsigns_registry.cli.printing import keep_logs_plain
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 
@@ -41,6 +42,9 @@ class BoundaryGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(CouldNotCheckError.exit_code)
         except Exception as error:
+            lacking = not_installed(error) if isinstance(error, ModuleNotFoundError) else None
+            if lacking is not None:
+                _fail(lacking)
             if os.environ.get("DEEPSIGNS_DEBUG"):
                 raise
             logging.getLogger(__name__).debug("internal error", exc_info=True)

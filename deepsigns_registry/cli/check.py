@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress, duration
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-@click.command()
+@click.command(cls=ExtraCommand, extra="worker")
 @click.argument("uri")
 @click.option("--model", help="For a folder: its [models.NAME] section, when there are several.")
 @config_option

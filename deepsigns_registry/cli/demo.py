@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from deepsigns_registry.cli.extras import ExtraCommand
+
 __all__ = ["demo"]
 
 
-@click.command()
+@click.command(cls=ExtraCommand, extra="worker", plugin=True)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

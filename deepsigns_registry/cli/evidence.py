@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.audit.results import EXIT_CODES
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import (
     config_option,
     echo_json,
@@ -28,7 +29,7 @@ def evidence() -> None:
     """Prove a mark to a third party who trusts nobody."""
 
 
-@evidence.command()
+@evidence.command(cls=ExtraCommand, extra="verify")
 @click.argument("suspect", type=_FILE)
 @click.option("--out", type=_FILE, required=True, help="The evidence file to write.")
 @click.option("--model", help="Look for the marks of this registered model only.")
@@ -101,7 +102,7 @@ def export(
         echo(f"    {owner}")
 
 
-@evidence.command()
+@evidence.command(cls=ExtraCommand, extra="verify")
 @click.argument("file", type=_FILE)
 @click.argument("suspect", type=_FILE)
 @click.option(

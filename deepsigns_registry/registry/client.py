@@ -35,6 +35,8 @@ _ANSWER = re.compile(r"\[deepsigns:(?P<code>[a-z-]+)\] (?P<text>.*)", re.DOTALL)
 _BY_CODE: dict[str, type[DeepSignsError]] = {
     kind.code: kind for kind in (RefusedError, TamperedError, CouldNotCheckError)
 }
+# Of PostgreSQL; SQLAlchemy imports it for `postgresql://`.
+_DRIVER = "psycopg2"
 _WRONG = "INVALID_PARAMETER_VALUE"
 _MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"})
 
@@ -58,7 +60,9 @@ def make_client(tracking_uri: str) -> MlflowClient:
     with translated(tracking_uri):
         try:
             return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        except (ImportError, UnsupportedModelRegistryStoreURIException):
+        except (ImportError, UnsupportedModelRegistryStoreURIException) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == _DRIVER:
+                raise
             raise ConfigurationError(
                 f"tracking_uri '{tracking_uri}' cannot be opened here",
                 advice="name an http:// address, or install mlflow for a database",
