@@ -16,7 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *_VERIFY, "torch", "onnxscript", "great_expectations", "pandas", "pyarrow", "matplotlib",
         "sklearn", "apscheduler",
     ),
-    "postgres": ("psycopg2",),
+    "postgres": ("psycopg",),
     "ray": ("ray",),
 }  # fmt: skip
 """The modules that each extra brings, where a command needs them; the lightest extra first."""
@@ -57,8 +57,8 @@ def not_installed(error: ModuleNotFoundError) -> ConfigurationError | None:
         None where no extra brings what is missing: then something is wrong with this package.
 
     Examples:
-        >>> str(not_installed(ModuleNotFoundError(name="psycopg2")))
-        "this needs psycopg2, which is not installed; pip install 'deepsigns-registry[postgres]'"
+        >>> str(not_installed(ModuleNotFoundError(name="psycopg")))
+        "this needs psycopg, which is not installed; pip install 'deepsigns-registry[postgres]'"
         >>> not_installed(ModuleNotFoundError(name="deepsigns_registry.nothing"))
     """
     module = (error.name or "").partition(".")[0]

@@ -36,7 +36,7 @@ _BY_CODE: dict[str, type[DeepSignsError]] = {
     kind.code: kind for kind in (RefusedError, TamperedError, CouldNotCheckError)
 }
 # Of PostgreSQL; SQLAlchemy imports it for `postgresql://`.
-_DRIVER = "psycopg2"
+_DRIVER = "psycopg"
 _WRONG = "INVALID_PARAMETER_VALUE"
 _MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"})
 
