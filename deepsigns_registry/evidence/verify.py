@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from deepsigns_registry.attestation.chain import Chain
-from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.files import read_small
 from deepsigns_registry.attestation.keys import (
     key_hint,
@@ -38,7 +37,7 @@ from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
 from deepsigns_registry.evidence.price import Price, place_of, price_of
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.session import OnnxSuspect
-from deepsigns_registry.graph.structure import read_model
+from deepsigns_registry.graph.structure import read_file
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, commit, key_version, scheme_key
 from deepsigns_registry.watermark.record import (
@@ -175,7 +174,8 @@ def verify_evidence(
         passed("known attestation", f"the statement is {known_attestation}, {how}")
     owner_key = _check_owner(evidence, predicate)
     passed("owner", f"the owner's key has the identity {predicate.owner} of the statement")
-    if sha256_file(suspect) != evidence.suspect:
+    content = read_file(suspect)
+    if hashlib.sha256(content).hexdigest() != evidence.suspect:
         raise TamperedError(
             f"{suspect}: is not the file that this evidence is about",
             advice=f"give the file with SHA-256 {evidence.suspect}",
@@ -200,7 +200,8 @@ def verify_evidence(
         passed(f"commitment: {scheme.name}", "key and secret open the signed commitment")
         _derive(scheme.name, _check_secret, scheme, revealed, evidence, predicate)
         passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
-    verdict = _read(evidence, predicate, suspect, price.tries)
+    with OnnxSuspect(suspect, content=content) as session:
+        verdict = _read(evidence, predicate, session, price.tries)
     passed("extraction", "; ".join(verdict.reasons))
     if verdict.word == "present" and known_attestation is None:
         verdict = replace(verdict, word="undecided", reasons=(*verdict.reasons, _NOT_OLDER))
@@ -354,7 +355,9 @@ def _derive(what: str, check: Callable[[*Given], None], *given: *Given) -> None:
         ) from None
 
 
-def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path, price: int) -> Verdict:
+def _read(
+    evidence: Evidence, predicate: WatermarkPredicate, session: OnnxSuspect, price: int
+) -> Verdict:
     # Reading a mark needs neither the root key, which stays with its owner, nor the salts.
     record = WatermarkRecord(
         root=RootKey(bytes(32), bytes.fromhex(predicate.owner)),
@@ -365,13 +368,12 @@ def _read(evidence: Evidence, predicate: WatermarkPredicate, suspect: Path, pric
         tap=evidence.tap,
         blueprint=evidence.blueprint,
     )
-    with OnnxSuspect(suspect) as session:
-        extraction = extract(record, session)
+    extraction = extract(record, session)
     if not extraction.evidence:
         raise CouldNotCheckError("; ".join(extraction.incomplete) or "no scheme could be read")
     # The tap's name is not committed to, so every tensor of the file counts as one that the
     # owner may have tried; all committed schemes count, revealed or not.
-    taps = possible_taps(read_model(suspect)) if evidence.tap else 1
+    taps = possible_taps(session.model) if evidence.tap else 1
     asked = questions(len(predicate.commitments))
     tries = price * asked * taps * extraction.alignments
     return judge(
