@@ -77,6 +77,10 @@ class _Deferred(ModuleType):
 
 
 def _run(module: ModuleType) -> None:
+    package = sys.modules.get(module.__name__.rpartition(".")[0])
+    if isinstance(package, _Deferred):
+        # As an import would, which runs packages first.
+        _run(package)
     spec = module.__spec__
     later = None if spec is None else spec.loader
     # Whoever asks while it runs is run by it, and sees as much of it as there is.

@@ -31,7 +31,10 @@ def gate(uri: str, config: Path | None, *, as_json: bool) -> None:
 
         attestation = verify_folder(Path(uri), Policy.from_settings(settings))
     else:
-        from deepsigns_registry.registry.gate import gate as check
+        from deepsigns_registry.registry.light import light_mlflow
+
+        with light_mlflow():
+            from deepsigns_registry.registry.gate import gate as check
 
         attestation = check(settings, uri).attestation
     _report("allowed", uri, attestation, as_json=as_json)
@@ -49,7 +52,10 @@ def gate(uri: str, config: Path | None, *, as_json: bool) -> None:
 @json_option
 def fetch(uri: str, out: Path, config: Path | None, *, as_json: bool) -> None:
     """Download the model version at URI, and deliver the bytes that were verified."""
-    from deepsigns_registry.registry.fetch import fetch as deliver
+    from deepsigns_registry.registry.light import light_mlflow
+
+    with light_mlflow():
+        from deepsigns_registry.registry.fetch import fetch as deliver
 
     result = deliver(settings_of(config), uri, out)
     _report(f"fetched to {out}", uri, result.attestation, as_json=as_json)

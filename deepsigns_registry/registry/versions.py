@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.attestation.digests import DOWNLOAD_NOTE, is_download_note
 from deepsigns_registry.attestation.scratch import scratch_folder
@@ -21,8 +19,11 @@ from deepsigns_registry.errors import (
     TamperedError,
 )
 from deepsigns_registry.registry.client import translated
-from deepsigns_registry.registry.preflight import new_logged_model
 from deepsigns_registry.registry.protocol import is_reserved
+from deepsigns_registry.registry.reader import Reader
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 __all__ = [
     "ModelName",
@@ -111,7 +112,7 @@ def parse_name(text: str) -> ModelName:
     return ModelName(name, parts["version"] or "", parts["alias"] or "")
 
 
-def is_model(client: MlflowClient, name: str) -> bool:
+def is_model(client: "MlflowClient", name: str) -> bool:
     """Whether a model of this name is registered.
 
     Raises:
@@ -125,7 +126,7 @@ def is_model(client: MlflowClient, name: str) -> bool:
     return True
 
 
-def resolve(client: MlflowClient, uri: str) -> VersionRef:
+def resolve(client: Reader, uri: str) -> VersionRef:
     """Finds a version by its name.
 
     Args:
@@ -149,7 +150,7 @@ def resolve(client: MlflowClient, uri: str) -> VersionRef:
 
 
 def download_version(
-    client: MlflowClient, ref: VersionRef, out: Path, *, progress: Progress | None = None
+    client: Reader, ref: VersionRef, out: Path, *, progress: Progress | None = None
 ) -> Path:
     """Downloads a version's files; they appear at `out` completely, or not at all.
 
@@ -188,7 +189,7 @@ def download_version(
 
 
 def register_marked(
-    client: MlflowClient,
+    client: "MlflowClient",
     ref: VersionRef,
     folder: Path,
     *,
@@ -212,6 +213,8 @@ def register_marked(
         RefusedError: The registry does not take it.
         CouldNotCheckError: The server does not answer.
     """
+    from deepsigns_registry.registry.preflight import new_logged_model
+
     tell = progress or (lambda _fraction, _message: None)
     with translated(f"a marked version of {ref}"):
         logged = new_logged_model(client, ref)
@@ -240,7 +243,9 @@ def nearest(path: Path) -> Path:
     return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
-def _fetch(client: MlflowClient, ref: VersionRef, folder: Path) -> None:
+def _fetch(client: Reader, ref: VersionRef, folder: Path) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
     with translated(f"files of {ref}"):
         location = client.get_model_version_download_uri(ref.name, ref.version)
     if location.startswith("mlflow-artifacts:") and not client.tracking_uri.startswith("http"):
