@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deepsigns_registry.attestation.keystore import Marking
 from deepsigns_registry.audit.verify import Candidate, Candidates, verify_onnx
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
@@ -23,7 +24,9 @@ Floats = NDArray[np.float32]
 class Failing:
     """A suspect whose runtime names the tensor that it fails at."""
 
-    digest, providers, doors = "3f" * 32, (), None
+    digest: str = "3f" * 32
+    providers: tuple[str, ...] = ()
+    doors: Doors | None = None
 
     def run(self, inputs: Floats, *, tap: str | None) -> tuple[Floats, Floats | None]:
         raise CouldNotCheckError(
