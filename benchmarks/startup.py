@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, timed in found.items():
             imported = ", ".join(timed.imports) or f"none of {', '.join(_HEAVY)}"
             print(
-                f"{name:<16}{timed.seconds:>7.3f} s{timed.ratio:>7.1f} x   goal {timed.goal:.0f} x   "
-                f"imports {imported}"
+                f"{name:<16}{timed.seconds:>7.3f} s{timed.ratio:>7.1f} x   goal {timed.goal:.0f} x"
+                f"   imports {imported}"
             )
     missed = any(timed.ratio > timed.goal or timed.imports for timed in found.values())
     return int(missed)
