@@ -39,6 +39,7 @@ from deepsigns_registry.evidence.price import Price, place_of, price_of
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_model
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, commit, key_version, scheme_key
 from deepsigns_registry.watermark.record import (
@@ -194,12 +195,14 @@ def verify_evidence(
     )
     _derive("manifest", _check_manifest, evidence, predicate)
     passed("manifest", f"its root is the one committed to, over {len(evidence.manifest)} samples")
-    for scheme in named_schemes(sorted(evidence.schemes)):
+    schemes = named_schemes(sorted(evidence.schemes))
+    for scheme in schemes:
         revealed = evidence.schemes[scheme.name]
         _derive(scheme.name, _check_commitment, scheme, revealed, evidence, predicate)
         passed(f"commitment: {scheme.name}", "key and secret open the signed commitment")
         _derive(scheme.name, _check_secret, scheme, revealed, evidence, predicate)
         passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
+    _check_unread(evidence, schemes)
     verdict = _read(evidence, predicate, suspect, price.tries)
     passed("extraction", "; ".join(verdict.reasons))
     if verdict.word == "present" and known_attestation is None:
@@ -310,6 +313,17 @@ def _archived(paths: Sequence[Path], policy: Policy) -> dict[Path, WatermarkPred
 def _check_manifest(evidence: Evidence, predicate: WatermarkPredicate) -> None:
     if evidence.manifest.root != predicate.manifest_root:
         raise TamperedError("evidence: the manifest is not the one committed to")
+
+
+def _check_unread(evidence: Evidence, schemes: Sequence[Scheme]) -> None:
+    """What no revealed scheme reads is committed to by none, so it has to be empty."""
+    if any(reads_hidden(scheme) for scheme in schemes):
+        return
+    if evidence.tap or evidence.blueprint.digest() != Blueprint.empty().digest():
+        raise TamperedError(
+            "evidence: it describes a hidden layer that none of its schemes reads",
+            advice="ask for the evidence file again",
+        )
 
 
 def _check_commitment(
