@@ -10,6 +10,7 @@ import click
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress, duration
+from deepsigns_registry.registry.figures import STEALTH_COST
 
 if TYPE_CHECKING:
     from deepsigns_registry.config import Settings
@@ -108,6 +109,7 @@ def _echo(uri: str, found: "Examination") -> None:
         ("parameters", f"{found.parameters:,}" if found.parameters else ""),
         ("candidates", _widths(found.candidates)),
         ("schemes", ", ".join(found.schemes)),
+        ("stealth", STEALTH_COST if found.stealth else ""),
         ("data", _data(found)),
         ("marking", _effort(found.effort, found.seconds)),
     ]
