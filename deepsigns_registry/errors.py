@@ -16,6 +16,7 @@ __all__ = [
     "InapplicableError",
     "NotConvergedError",
     "NotFoundError",
+    "QueuedError",
     "RefusedError",
     "TamperedError",
     "UnmarkableError",
@@ -113,6 +114,12 @@ class RefusedError(DeepSignsError):
 
     code = "refused"
     exit_code = 1
+
+
+class QueuedError(RefusedError):
+    """Not yet: the version is queued for marking, and is promoted by itself when that is done."""
+
+    code = "queued"
 
 
 class NotConvergedError(RefusedError):

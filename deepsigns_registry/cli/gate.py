@@ -7,6 +7,7 @@ import click
 
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
+from deepsigns_registry.naming import folder_in
 
 if TYPE_CHECKING:
     from deepsigns_registry.attestation.bundle import Attestation
@@ -21,15 +22,17 @@ __all__ = ["fetch", "gate"]
 def gate(uri: str, config: Path | None, *, as_json: bool) -> None:
     """Check that the model version at URI is marked and attested.
 
-    URI is models:/NAME@ALIAS, models:/NAME/VERSION, NAME/VERSION, or a folder that was fetched
-    (write ./FOLDER). A version's files are downloaded and hashed again; a tag convinces nobody.
+    URI is models:/NAME@ALIAS, models:/NAME/VERSION, NAME/VERSION, or a folder that was fetched;
+    write ./FOLDER where it could be a version's name. A version's files are downloaded and hashed
+    again; a tag convinces nobody.
     """
     settings = settings_of(config)
-    if uri.startswith((".", "/")):
+    folder = folder_in(uri)
+    if folder is not None:
         from deepsigns_registry.attestation.bundle import verify_folder
         from deepsigns_registry.attestation.policy import Policy
 
-        attestation = verify_folder(Path(uri), Policy.from_settings(settings))
+        attestation = verify_folder(folder, Policy.from_settings(settings))
     else:
         from deepsigns_registry.registry.gate import gate as check
 

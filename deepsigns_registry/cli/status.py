@@ -12,6 +12,7 @@ import click
 from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
 from deepsigns_registry.cli.printing import echo, shown
 from deepsigns_registry.cli.progress import time_left
+from deepsigns_registry.naming import parse_name
 from deepsigns_registry.registry.figures import spoken
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _look(version: str | None, config: Path | None) -> "Callable[[], list[Promot
     from deepsigns_registry.errors import NotFoundError
     from deepsigns_registry.registry.client import make_client
     from deepsigns_registry.registry.requests import status as list_requests
-    from deepsigns_registry.registry.versions import is_model, parse_name, resolve
+    from deepsigns_registry.registry.versions import is_model, resolve
 
     asked = None if version is None else parse_name(version)
     client = make_client(settings_of(config).tracking_uri)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.naming import command
 from deepsigns_registry.quiet import OPTED_OUT
 
 __all__ = ["Commands"]
@@ -71,12 +71,12 @@ class Commands:
 
     @staticmethod
     def _show(arguments: tuple[str, ...]) -> None:
-        click.echo(f"\n$ {shlex.join(['deepsigns', *arguments])}")
+        click.echo(f"\n$ {command('deepsigns', *arguments)}")
 
     @staticmethod
     def _expected(arguments: tuple[str, ...], code: int, expected: set[int]) -> None:
         if code not in expected:
             raise CouldNotCheckError(
-                f"the demo stopped: '{shlex.join(['deepsigns', *arguments])}' ended with {code}",
+                f"the demo stopped: '{command('deepsigns', *arguments)}' ended with {code}",
                 advice="read what it printed above",
             )

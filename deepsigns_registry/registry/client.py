@@ -16,6 +16,7 @@ from deepsigns_registry.errors import (
     CouldNotCheckError,
     DeepSignsError,
     NotFoundError,
+    QueuedError,
     RefusedError,
     TamperedError,
 )
@@ -33,7 +34,7 @@ _PATIENCE = {
 }
 _ANSWER = re.compile(r"\[deepsigns:(?P<code>[a-z-]+)\] (?P<text>.*)", re.DOTALL)
 _BY_CODE: dict[str, type[DeepSignsError]] = {
-    kind.code: kind for kind in (RefusedError, TamperedError, CouldNotCheckError)
+    kind.code: kind for kind in (RefusedError, QueuedError, TamperedError, CouldNotCheckError)
 }
 _WRONG = "INVALID_PARAMETER_VALUE"
 _MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"})
@@ -101,7 +102,7 @@ def translated(what: str) -> Iterator[None]:
     Raises:
         NotFoundError: It does not exist.
         ConfigurationError: MLflow does not take a name or value that was given.
-        RefusedError: The registry's gate said no.
+        RefusedError: The registry's gate said no; a `QueuedError` when it said not yet.
         TamperedError: The registry's gate found a signature or digest that does not match.
         CouldNotCheckError: The server is down, or answered something else.
     """
