@@ -28,9 +28,15 @@ class TrustedKey:
 
 @dataclass(frozen=True)
 class Policy:
-    """The keys somebody trusts. An empty policy trusts nobody, and says so when it is used."""
+    """The keys somebody trusts. An empty policy trusts nobody, and says so when it is used.
+
+    Attributes:
+        keys: Whose signatures count.
+        ignore: Names of unsigned files that do not; see `sections.PolicySettings`.
+    """
 
     keys: tuple[TrustedKey, ...] = ()
+    ignore: tuple[str, ...] = ()
 
     @classmethod
     def trusting(cls, public_keys: Iterable[Path], *purposes: Purpose) -> "Policy":
@@ -55,7 +61,8 @@ class Policy:
                     load_public_key(settings.file(rule.public_key)), frozenset(rule.may_sign)
                 )
                 for rule in settings.policy.keys
-            )
+            ),
+            settings.policy.ignore,
         )
 
     def keys_for(self, purpose: Purpose) -> tuple[ec.EllipticCurvePublicKey, ...]:

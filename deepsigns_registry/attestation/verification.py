@@ -1,6 +1,7 @@
 """Verification, in the order of the DSSE protocol: signature, payload type, then parsing."""
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ def verify_model_bundle(
     *,
     what: str = "model bundle",
     either_form: bool = False,
+    ignored: Iterable[str] = (),
 ) -> None:
     """Verifies a folder against its OpenSSF Model Signing bundle.
 
@@ -137,6 +139,7 @@ def verify_model_bundle(
         key: The key that must have signed it.
         what: Name of the bundle, for messages.
         either_form: Take either form of the signature, as for a bundle from before there was one.
+        ignored: Paths beside the signed ones that do not count.
 
     Raises:
         TamperedError: Anything is wrong with the bundle, or a file was changed, added or removed.
@@ -151,7 +154,7 @@ def verify_model_bundle(
     from model_signing import hashing, verifying
 
     config = hashing.Config().set_ignored_paths(
-        paths=[BUNDLE_FOLDER, DOWNLOAD_NOTE], ignore_git_paths=True
+        paths=[BUNDLE_FOLDER, DOWNLOAD_NOTE, *ignored], ignore_git_paths=True
     )
     with tempfile.TemporaryDirectory(prefix="deepsigns-") as scratch:
         public, copy = Path(scratch) / "key.pem", Path(scratch) / "bundle.json"

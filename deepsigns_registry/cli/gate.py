@@ -67,6 +67,7 @@ def _report(word: str, uri: str, attestation: "Attestation", *, as_json: bool) -
                 "answer": word,
                 "exit_code": 0,
                 "digest": attestation.combined_digest,
+                "ignored": dict(attestation.ignored),
                 "predicate": predicate.model_dump(mode="json", by_alias=True),
             }
         )
@@ -76,3 +77,5 @@ def _report(word: str, uri: str, attestation: "Attestation", *, as_json: bool) -
     echo(f"  owner   {predicate.owner}")
     echo(f"  digest  {attestation.combined_digest}")
     echo(f"  marked  {predicate.created_at:%Y-%m-%d %H:%M:%S %Z}, from {parent}")
+    for name, why in attestation.ignored.items():
+        echo(f"  ignored {name}: {why}")
