@@ -78,12 +78,13 @@ def other_source(model: Path) -> None:
     py_compile.compile(str(path), str(model / CACHED), dfile=str(model / "code" / "features.py"))
 
 
-def compile_to(name: str, **options: int) -> Callable[[Path], object]:
+def compile_to(name: str, *, optimize: int = -1) -> Callable[[Path], object]:
     def act(model: Path) -> None:
         target = model / name
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            py_compile.compile(str(model / "code" / "features.py"), str(target), **options)  # type: ignore[arg-type]
+            source = str(model / "code" / "features.py")
+            py_compile.compile(source, str(target), optimize=optimize)
 
     return act
 

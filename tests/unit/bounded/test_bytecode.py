@@ -28,12 +28,23 @@ class Scale:
 '''
 
 
-def compiled(folder: Path, source: str, level: int = 0, **options: object) -> bytes:
+def compiled(
+    folder: Path,
+    source: str,
+    level: int = 0,
+    mode: py_compile.PycInvalidationMode = py_compile.PycInvalidationMode.TIMESTAMP,
+) -> bytes:
     folder.mkdir(exist_ok=True)
     (folder / "m.py").write_text(source, encoding="utf-8")
-    target = folder / "m.pyc"
-    py_compile.compile(str(folder / "m.py"), str(target), optimize=level, doraise=True, **options)  # type: ignore[arg-type]
-    return target.read_bytes()
+    made = py_compile.compile(
+        str(folder / "m.py"),
+        str(folder / "m.pyc"),
+        doraise=True,
+        optimize=level,
+        invalidation_mode=mode,
+    )
+    assert made is not None
+    return Path(made).read_bytes()
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -41,7 +52,7 @@ def compiled(folder: Path, source: str, level: int = 0, **options: object) -> by
 def test_what_python_compiles_a_source_to_is_the_source(
     tmp_path: Path, level: int, mode: py_compile.PycInvalidationMode
 ) -> None:
-    content = compiled(tmp_path / "anywhere", SOURCE, level, invalidation_mode=mode)
+    content = compiled(tmp_path / "anywhere", SOURCE, level, mode)
     assert code_digest(content) == compiled_digest(SOURCE.encode(), level)
     others = {compiled_digest(SOURCE.encode(), other) for other in {0, 1, 2} - {level}}
     assert code_digest(content) not in others
