@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress, duration
 from deepsigns_registry.naming import folder_in
@@ -42,7 +43,7 @@ def check(uri: str, model: str | None, config: Path | None, *, as_json: bool) ->
             found = _examine_version(settings, uri, progress)
     code = 0 if found.refusal is None else 1
     if as_json:
-        echo_json({"uri": uri, **found.to_json(), "exit_code": code})
+        echo_json({"uri": uri, **found.to_json()}, code)
     else:
         _echo(uri, found)
     raise click.exceptions.Exit(code)

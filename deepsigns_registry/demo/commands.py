@@ -40,7 +40,7 @@ class Commands:
         return code
 
     def answer(self, *arguments: str, expect: set[int]) -> Any:
-        """Runs a command with `--json` and returns the document that it printed.
+        """Runs a command with `--json` and returns its answer.
 
         Raises:
             CouldNotCheckError: It ended with another exit code than the story expects.
@@ -55,7 +55,7 @@ class Commands:
             text=True,
         )
         self._expected(arguments, done.returncode, expect)
-        return json.loads(done.stdout)
+        return json.loads(done.stdout)["answer"]
 
     def _line(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "deepsigns_registry", *arguments]
