@@ -20,6 +20,7 @@ __all__ = [
     "RefusedError",
     "TamperedError",
     "UnmarkableError",
+    "UntrustedSignerError",
     "in_a_line",
     "worst_exit_code",
 ]
@@ -146,6 +147,12 @@ class TamperedError(DeepSignsError):
 
     code = "tampered"
     exit_code = 4
+
+
+class UntrustedSignerError(TamperedError):
+    """Signed with another key than those that are trusted: a wrong key was named, or forged."""
+
+    code = "untrusted-signer"
 
 
 def worst_exit_code(codes: Iterable[int]) -> int:

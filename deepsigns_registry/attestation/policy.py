@@ -33,10 +33,12 @@ class Policy:
     Attributes:
         keys: Whose signatures count.
         ignore: Names of unsigned files that do not; see `sections.PolicySettings`.
+        advice: What to do about what is signed by nobody of them.
     """
 
     keys: tuple[TrustedKey, ...] = ()
     ignore: tuple[str, ...] = ()
+    advice: str = "do not use it; compare the signer with [[policy.keys]] in deepsigns.toml"
 
     @classmethod
     def trusting(cls, public_keys: Iterable[Path], *purposes: Purpose) -> "Policy":
@@ -46,7 +48,11 @@ class Policy:
             ConfigurationError: A file is missing or holds no P-256 public key.
         """
         may_sign = frozenset(purposes)
-        return cls(tuple(TrustedKey(load_public_key(path), may_sign) for path in public_keys))
+        return cls(
+            tuple(TrustedKey(load_public_key(path), may_sign) for path in public_keys),
+            advice="name the public key of the signer, from a source of your own; if that is the "
+            "one you named, do not use it",
+        )
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "Policy":

@@ -80,7 +80,7 @@ def verify_statement(
         raise ConfigurationError(f"purpose '{purpose}': statements are signed for another one")
     keys = policy.keys_for(purpose)
     signed = open_bundle(bundle, what)
-    key = _check(signed, keys, what)
+    key = _check(signed, keys, what, policy.advice)
     _check_type(signed, STATEMENT_PAYLOAD, what)
     document = _parse(signed.payload, what)
     if document["predicateType"] != _PREDICATES[purpose]:
@@ -117,7 +117,7 @@ def verify_command(envelope: str, policy: Policy) -> bytes:
     """
     keys = policy.keys_for("command")
     signed = open_envelope(envelope, "command")
-    signed.verify(keys, "command")
+    signed.verify(keys, "command", advice=policy.advice)
     _check_type(signed, COMMAND_PAYLOAD, "command")
     return signed.payload
 
@@ -146,7 +146,7 @@ def verify_model_bundle(
         CouldNotCheckError: A file cannot be read.
     """
     signed = open_bundle(bundle, what)
-    _check(signed, (key,), what)
+    _check(signed, (key,), what, "do not use these files; fetch them again")
     _check_type(signed, STATEMENT_PAYLOAD, what)
     if not either_form:
         _check_form(signed, what)
@@ -175,9 +175,9 @@ def verify_model_bundle(
 
 
 def _check(
-    signed: SignedPayload, keys: tuple[ec.EllipticCurvePublicKey, ...], what: str
+    signed: SignedPayload, keys: tuple[ec.EllipticCurvePublicKey, ...], what: str, advice: str
 ) -> ec.EllipticCurvePublicKey:
-    key = signed.verify(keys, what)
+    key = signed.verify(keys, what, advice=advice)
     # The hint chose nothing above; a wrong one still means that somebody edited the bundle.
     if signed.hint != key_hint(key):
         raise TamperedError(f"{what}: its key hint is not that of the key that signed it")

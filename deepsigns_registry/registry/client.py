@@ -20,6 +20,7 @@ from deepsigns_registry.errors import (
     RefusedError,
     TamperedError,
 )
+from deepsigns_registry.registry.unreachable import unreached
 
 __all__ = ["make_client", "make_server_client", "translated"]
 
@@ -112,7 +113,9 @@ def translated(what: str) -> Iterator[None]:
         raise _translate(error, what) from None
     except OSError as error:
         # requests' connection errors are OSErrors too.
-        raise CouldNotCheckError(f"{what}: {_first_line(error)}") from None
+        raise (
+            unreached(str(error), what) or CouldNotCheckError(f"{what}: {_first_line(error)}")
+        ) from None
 
 
 def _translate(error: MlflowException, what: str) -> DeepSignsError:
@@ -120,17 +123,16 @@ def _translate(error: MlflowException, what: str) -> DeepSignsError:
     if answer and answer["code"] in _BY_CODE:
         message, _, advice = answer["text"].strip().rpartition("; ")
         return _BY_CODE[answer["code"]](message or advice, advice=advice if message else "")
+    # What a server says of itself is no fault of the way to it.
+    on_the_way = None if isinstance(error, RestException) else unreached(error.message, what)
+    if on_the_way is not None:
+        return on_the_way
     line = _first_line(error.message)
     missing_alias = "alias" in line and line.endswith("not found.")
     if error.error_code in _MISSING or missing_alias:
         return NotFoundError(
             f"{what}: {line.removeprefix(f'{error.error_code}: ').rstrip('.')}",
             advice="see what there is with: deepsigns status",
-        )
-    if not isinstance(error, RestException) and "Max retries exceeded" in error.message:
-        return CouldNotCheckError(
-            f"{what}: the MLflow server does not answer",
-            advice="start it, or correct tracking_uri in deepsigns.toml",
         )
     if error.error_code == _WRONG:
         return ConfigurationError(

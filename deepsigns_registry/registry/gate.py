@@ -90,7 +90,7 @@ def verified(folder: Path, policy: Policy, ref: VersionRef) -> Attestation:
             + command("deepsigns", "status", version_name(ref.name, ref.version)),
         ) from None
     except TamperedError as error:
-        raise TamperedError(
+        raise type(error)(
             f"{ref}: {error.message.replace(f'{folder}/', '').replace(str(folder), 'model')}",
             advice=error.advice or "do not deploy it; find out who changed it",
         ) from None

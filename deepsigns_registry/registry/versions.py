@@ -15,6 +15,7 @@ from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
+    DeepSignsError,
     NotFoundError,
     TamperedError,
 )
@@ -22,6 +23,7 @@ from deepsigns_registry.naming import parse_version
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.preflight import new_logged_model
 from deepsigns_registry.registry.protocol import is_reserved
+from deepsigns_registry.registry.unreachable import unreached
 
 __all__ = [
     "VersionRef",
@@ -207,7 +209,10 @@ def _fetch(client: MlflowClient, ref: VersionRef, folder: Path) -> None:
         raise CouldNotCheckError(f"{ref} has no files", advice="look at its artifacts in MLflow")
 
 
-def _unreadable(ref: VersionRef, error: Exception) -> CouldNotCheckError:
+def _unreadable(ref: VersionRef, error: Exception) -> DeepSignsError:
+    on_the_way = unreached(str(error), f"files of {ref}")
+    if on_the_way is not None:
+        return on_the_way
     first = (str(error).splitlines() or [""])[0][:300]
     return CouldNotCheckError(f"files of {ref} cannot be fetched: {type(error).__name__}: {first}")
 
