@@ -17,9 +17,10 @@ from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.graph.limits import limits_of
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.structure import read_model
+from deepsigns_registry.guests import reading_schemes
 from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.watermark.record import reads_hidden
-from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
+from deepsigns_registry.watermark.schemes import known_schemes
 from deepsigns_registry.watermark.verdict import PRESENT_AT, Verdict
 
 __all__ = ["Claim", "export_for_suspect", "sufficient_schemes"]
@@ -65,7 +66,8 @@ def sufficient_schemes(verdict: Verdict, *, taps: int = 1) -> tuple[str, ...]:
         ('blackbox',)
     """
     names = [item.scheme for item in verdict.evidence]
-    hidden = {scheme.name for scheme in named_schemes(names) if reads_hidden(scheme)}
+    with reading_schemes(names) as schemes:
+        hidden = {scheme.name for scheme in schemes if reads_hidden(scheme)}
     enough = {
         name
         for name in names

@@ -1,6 +1,7 @@
 """The forms in which a file's network is read: normal forms of what it computes, and its own."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -35,7 +36,11 @@ class Form:
 
 
 def read_forms(
-    model: ModelProto, *, where: str, row: tuple[int, ...] | None = None
+    model: ModelProto,
+    *,
+    where: str,
+    row: tuple[int, ...] | None = None,
+    until: float = math.inf,
 ) -> tuple[Form, ...]:
     """All forms of a checked model that differ, normal forms first, then the file's own.
 
@@ -43,6 +48,7 @@ def read_forms(
         model: The model; see `graph.structure.read_model`.
         where: What to call it in errors.
         row: Shape of one sample, where the caller knows it better than the file says.
+        until: When no further normal form is begun, by `time.monotonic`.
 
     Raises:
         CouldNotCheckError: None can be read: too many layers, or constants that do not fit.
@@ -51,7 +57,8 @@ def read_forms(
     refused: list[CouldNotCheckError] = []
     layers: list[frozenset[bytes]] = []
     for part in _one_output_each(model):
-        found = _forms_of(part, where, row, refused, partial=len(model.graph.output) > 1)
+        partial = len(model.graph.output) > 1
+        found = _forms_of(part, where, row, refused, partial=partial, until=until)
         own = _digests(found[0].network)
         apart = bool(own) and all(not own & other for other in layers)
         layers.append(own)
@@ -74,6 +81,7 @@ def _forms_of(
     refused: list[CouldNotCheckError],
     *,
     partial: bool,
+    until: float,
 ) -> list[Form]:
     """The forms of a file with one output, its own first; why that cannot be read is noted."""
     try:
@@ -88,7 +96,9 @@ def _forms_of(
         if opened and not gates:
             break
         try:
-            normal = normal_form(model, where=where, row=row, merged=merged, opened=opened)
+            normal = normal_form(
+                model, where=where, row=row, merged=merged, opened=opened, until=until
+            )
             network = read_network(normal.model, where=where)
         except CouldNotCheckError:
             # The file can still be read as it is.

@@ -346,6 +346,7 @@ class _Session:
         progress: "MarkingProgress",
     ) -> "tuple[WatermarkRecord, int]":
         """The record, sealed and committed to, and the index of its commitment."""
+        from deepsigns_registry.guests import reading_schemes
         from deepsigns_registry.watermark.record import WatermarkRecord
 
         vault = Vault(self._settings, self._keystore, marking, self._owner)
@@ -357,7 +358,8 @@ class _Session:
         record = WatermarkRecord.from_bytes(content)
         if record.root.owner != vault.owner:
             raise TamperedError("the sealed record belongs to another owner")
-        record.check()
+        with reading_schemes(record.secrets) as schemes:
+            record.check(schemes)
         vault.seal_root(record.root.secret)
         return record, vault.commit(record.commitments())
 

@@ -34,11 +34,12 @@ Deepsigns = Callable[..., Done]
 
 @dataclass(frozen=True)
 class Demo:
-    """A finished demo."""
+    """A finished demo, and what it asked of the network, as the kernel counted it."""
 
     folder: Path
     summary: dict[str, Any]
     printed: str
+    counted: dict[str, int]
 
 
 def one_line(done: Done, code: int) -> str:

@@ -1,5 +1,7 @@
 """The normal form of a graph: all rewrites, until none changes anything."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ from deepsigns_registry.graph.canonical.branches import (
 from deepsigns_registry.graph.canonical.chains import fold_chains, pass_averages, pass_flattening
 from deepsigns_registry.graph.canonical.circuit import Circuit, Shape
 from deepsigns_registry.graph.canonical.functions import name_functions, write_places_as_rows
-from deepsigns_registry.graph.canonical.gates import find_gates, open_gates
+from deepsigns_registry.graph.canonical.gates import Gate, find_gates, open_gates
 from deepsigns_registry.graph.canonical.identities import drop_dead, drop_identities, join_reshapes
 from deepsigns_registry.graph.canonical.reading import read_circuit
 from deepsigns_registry.graph.canonical.shapes import ODD
@@ -66,6 +68,7 @@ def normal_form(
     row: Shape | None = None,
     merged: bool = False,
     opened: bool = False,
+    until: float = math.inf,
 ) -> NormalForm:
     """Rewrites a model into its normal form.
 
@@ -76,13 +79,20 @@ def normal_form(
         merged: Also drop and merge units that have no effect or the same one: widths become
             those of the function, but a pruned layer loses units that nothing reads any more.
         opened: Also open all gates, which gives the network that they guard.
+        until: When to give up, by `time.monotonic`.
 
     Raises:
         CouldNotCheckError: It holds too much, constants that cannot be read, or a node of a form
-            that no file has.
+            that no file has; or it took too long.
     """
+    rewrites = (*_ALWAYS, merge_units) if merged else _ALWAYS
     try:
-        return _rewritten(model, where, row, (*_ALWAYS, merge_units) if merged else _ALWAYS, opened)
+        circuit = read_circuit(model, where=where, row=row)
+        gates = find_gates(circuit)
+        if opened:
+            open_gates(circuit)
+        _rewrite(circuit, rewrites, where, until)
+        return NormalForm(write_model(circuit, model), len(gates), tuple(map(_remark, gates)))
     except ODD as error:
         raise CouldNotCheckError(
             f"{where}: a node of it has no form that is known ({type(error).__name__})",
@@ -90,19 +100,20 @@ def normal_form(
         ) from None
 
 
-def _rewritten(
-    model: ModelProto, where: str, row: Shape | None, rewrites: Sequence[Rewrite], opened: bool
-) -> NormalForm:
-    circuit = read_circuit(model, where=where, row=row)
-    gates = find_gates(circuit)
-    remarks = tuple(
-        f"'{gate.passed}' passes a gate that is computed from the input beside it" for gate in gates
-    )
-    if opened:
-        open_gates(circuit)
+def _rewrite(circuit: Circuit, rewrites: Sequence[Rewrite], where: str, until: float) -> None:
+    """Applies all rewrites until none changes anything; each has its turn in every round."""
     for _ in range(_MOST_ROUNDS):
-        # Each of them has its turn, whatever those before it did.
-        changes = [rewrite(circuit) for rewrite in rewrites]
-        if not any(changes):
+        changed = False
+        for rewrite in rewrites:
+            if time.monotonic() > until:
+                raise CouldNotCheckError(
+                    f"{where}: its normal form was not found in time",
+                    advice="raise seconds in [sandbox] if the file is meant to be that large",
+                )
+            changed |= rewrite(circuit)
+        if not changed:
             break
-    return NormalForm(write_model(circuit, model), len(gates), remarks)
+
+
+def _remark(gate: Gate) -> str:
+    return f"'{gate.passed}' passes a gate that is computed from the input beside it"

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepsigns_registry.audit.attack_job import attack_onnx
+from deepsigns_registry.audit.attack_job import attack_onnx, strength_of
+from deepsigns_registry.errors import ConfigurationError
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import LabelledData
@@ -92,6 +93,29 @@ class Melt:
 def test_third_party_may_raise_what_it_likes(
     model: bytes, attack: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _install(tmp_path, monkeypatch)
+    result = attack_onnx(
+        progress=lambda _fraction, _message: None, model=model, attack=attack, train=DATA, seed=0
+    )
+    strength = strength_of(attack)
+    # It ran in the room, and nowhere else.
+    assert "melting" not in sys.modules
+    assert strength == float(attack.partition(":")[2])
+    assert (result.model, result.error, result.error_code) == (b"", error, "could-not-check")
+
+
+@pytest.mark.parametrize(
+    ("strength", "error"), [("nan", "said nothing that could be understood"), ("hot", "ValueError")]
+)
+def test_third_party_may_call_strong_what_it_likes(
+    strength: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path, monkeypatch)
+    with pytest.raises(ConfigurationError, match=error):
+        strength_of(f"melt:{strength}")
+
+
+def _install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "melting-1.dist-info").mkdir()
     (tmp_path / "melting.py").write_text(_PLUGIN)
     (tmp_path / "melting-1.dist-info/METADATA").write_text("Name: melting\nVersion: 1\n")
@@ -99,9 +123,3 @@ def test_third_party_may_raise_what_it_likes(
         "[deepsigns_registry.attacks]\nmelt = melting:Melt\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    result = attack_onnx(
-        progress=lambda _fraction, _message: None, model=model, attack=attack, train=DATA, seed=0
-    )
-    # It ran in the room, and nowhere else.
-    assert "melting" not in sys.modules
-    assert (result.model, result.error, result.error_code) == (b"", error, "could-not-check")
