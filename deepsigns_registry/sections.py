@@ -13,6 +13,7 @@ __all__ = [
     "KeyRule",
     "KeystoreSettings",
     "ModelSettings",
+    "Note",
     "OwnerSettings",
     "PolicySettings",
     "RegistrySettings",
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 Purpose = Literal["watermark", "audit", "command"]
+Note = Literal[".DS_Store", "._*", ".directory", ".nfs*", "Thumbs.db", "desktop.ini"]
+"""Names of files that systems and file managers leave behind, and that no loader reads."""
 
 
 class _Section(BaseModel):
@@ -70,6 +73,8 @@ class PolicySettings(_Section):
     """Whose signatures count. An empty policy trusts nobody."""
 
     keys: tuple[KeyRule, ...] = ()
+    # Unsigned files beside a model that do not count.
+    ignore: tuple[Note, ...] = ()
 
 
 class KeystoreSettings(_Section):

@@ -1,7 +1,7 @@
 """From a stranger's file to an evidence file: which mark it carries, and what proves it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,6 +89,7 @@ def export_for_suspect(
     scanned: int = 1,
     sign_with: Path | None = None,
     other_keystores: Sequence[Path] = (),
+    agree: Callable[[Marking, Sequence[str]], None] | None = None,
 ) -> Claim:
     """Writes the evidence file about a suspect that carries one of the owner's marks.
 
@@ -103,6 +104,8 @@ def export_for_suspect(
             under a signature, and multiplies every p-value.
         sign_with: The private key that signs the claim; `[owner] signing_key` by default.
         other_keystores: Folders of the claimant's other key stores: their commitments count.
+        agree: Told which mark and which schemes, before a key is revealed and anything is
+            written; stops the export by raising.
 
     Raises:
         ConfigurationError: `out` exists, a scheme is not part of the mark, the claim cannot be
@@ -130,6 +133,8 @@ def export_for_suspect(
     taps = possible_taps(read_model(suspect))
     chosen = tuple(schemes) or sufficient_schemes(examination.verdict, taps=taps)
     attested = gate(settings, f"{marking.model}/{marking.marked_version}")
+    if agree is not None:
+        agree(marking, chosen)
     claim = export_evidence(
         bundle=attested.attestation.bundle,
         policy=Policy.from_settings(settings),

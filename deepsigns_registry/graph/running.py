@@ -17,6 +17,7 @@ from deepsigns_registry.graph import sandbox_child
 from deepsigns_registry.graph.arrays import read_matrix
 from deepsigns_registry.graph.inside import HereInside
 from deepsigns_registry.graph.limits import Limits
+from deepsigns_registry.graph.runtime_words import in_short
 from deepsigns_registry.graph.sizes import without_weights
 from deepsigns_registry.sandbox.channel import is_inside
 from deepsigns_registry.sandbox.doors import Doors
@@ -183,7 +184,7 @@ class Running:
                 advice="raise memory_mib in [sandbox] if the file is meant to be that large",
             )
         if "error" in report:
-            raise self._failure(f"onnxruntime: {str(report['error'])[:500]}")
+            raise self._failure(f"onnxruntime: {in_short(str(report['error']))}")
         if not isinstance(report.get("providers"), list):
             self.close()
             raise self._failure("the process that ran it said nothing that could be understood")

@@ -17,6 +17,7 @@ from deepsigns_registry.attestation.bundle import write_bundles
 from deepsigns_registry.attestation.digests import combined_digest, digest_folder, sha256_file
 from deepsigns_registry.attestation.keys import owner_identity
 from deepsigns_registry.attestation.keystore import Marking, open_keystore
+from deepsigns_registry.attestation.leftovers import drop_leftovers
 from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.attestation.statement import (
     Fidelity,
@@ -136,6 +137,7 @@ def mark_version(
     with scratch_folder("deepsigns-worker-") as work:
         progress(0.0, f"downloading {source}")
         folder = download_version(client, source, work / "source")
+        drop_leftovers(folder)
         session = _Session(settings, client, source, folder=folder, request=request, signer=signer)
         return session.marked(still_ours, progress)
 

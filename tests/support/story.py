@@ -20,6 +20,14 @@ class Done:
     def document(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def answer(self) -> Any:
+        """Of a command with `--json` that did not end in an error."""
+        document = self.document
+        assert document["error"] is None
+        assert document["exit_code"] == self.code
+        return document["answer"]
+
 
 Deepsigns = Callable[..., Done]
 
