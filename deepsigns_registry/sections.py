@@ -178,6 +178,13 @@ class SandboxSettings(_Section):
     # Of all readings of one file together.
     seconds: float = Field(default=300.0, gt=0)
     memory_mib: int = Field(default=4096, ge=256)
+    file_mib: int = Field(default=2047, ge=1, le=2047)
+    output_mib: int = Field(default=2048, ge=1)
+    nodes: int = Field(default=50_000, ge=1)
+    # Of one deployment: its file, and everything that is done to copies of it.
+    audit_seconds: float = Field(default=14_400.0, gt=0)
+    # None: three quarters of the machine's.
+    attack_memory_mib: int | None = Field(default=None, ge=256)
 
 
 class EngineSettings(_Section):

@@ -22,10 +22,8 @@ from deepsigns_registry.plugins import plugin_folders
 from deepsigns_registry.sandbox.room import Bounds, Room, RoomError
 from deepsigns_registry.watermark.data import LabelledData
 
-__all__ = ["CPU_SECONDS", "Attacked", "attack_onnx", "strength_of"]
+__all__ = ["Attacked", "attack_onnx", "strength_of"]
 
-# The deployed file comes from a stranger and may be made to never end.
-CPU_SECONDS = 4 * 3600
 _CHILD = Path(attack_child.__file__)
 _GROUP = "deepsigns_registry.attacks"
 _MOST_FILE = 2**31
@@ -81,6 +79,8 @@ def attack_onnx(
     attack: str,
     train: LabelledData,
     seed: int,
+    seconds: float,
+    memory_bytes: int | None = None,
 ) -> Attacked:
     """Attacks a copy of an ONNX file; a failing attack is an answer, not a crash.
 
@@ -90,6 +90,9 @@ def attack_onnx(
         attack: As in the settings, `prune:0.5`.
         train: The owner's training data, the strongest that an attacker could have.
         seed: Of the attack's randomness.
+        seconds: After so many it is stopped: the file is a stranger's, and may be made to never
+            end.
+        memory_bytes: What it may hold; None for most of the machine's memory.
     """
     started = time.monotonic()
 
@@ -99,7 +102,7 @@ def attack_onnx(
             progress(float(share), str(words)[:200])
 
     try:
-        with _room(train) as room:
+        with _room(train, seconds, memory_bytes) as room:
             (room.folder / "model.onnx").write_bytes(model)
             np.save(room.folder / "inputs.npy", train.inputs, allow_pickle=False)
             np.save(room.folder / "labels.npy", train.labels, allow_pickle=False)
@@ -119,14 +122,14 @@ def attack_onnx(
     return Attacked(b"", time.monotonic() - started, what, code)
 
 
-def _room(train: LabelledData) -> Room:
+def _room(train: LabelledData, seconds: float, memory_bytes: int | None) -> Room:
     handed_over = train.inputs.nbytes + train.labels.nbytes
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     bounds = Bounds(
-        seconds=CPU_SECONDS,
-        memory_bytes=int(_MOST_MEMORY * physical),
+        seconds=seconds,
+        memory_bytes=memory_bytes or int(_MOST_MEMORY * physical),
         folder_bytes=2 * _MOST_FILE + 2 * handed_over,
-        limits={"core": 0, "cpu": CPU_SECONDS, "fsize": _MOST_FILE},
+        limits={"core": 0, "fsize": _MOST_FILE},
     )
     threads = os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
     return Room(

@@ -12,6 +12,7 @@ from deepsigns_registry.cli.options import config_option, json_option, settings_
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress, duration
 from deepsigns_registry.naming import folder_in
+from deepsigns_registry.registry.figures import STEALTH_COST
 
 if TYPE_CHECKING:
     from deepsigns_registry.config import Settings
@@ -112,6 +113,7 @@ def _echo(uri: str, found: "Examination") -> None:
         ("parameters", f"{found.parameters:,}" if found.parameters else ""),
         ("candidates", _widths(found.candidates)),
         ("schemes", ", ".join(found.schemes)),
+        ("stealth", STEALTH_COST if found.stealth else ""),
         ("data", _data(found)),
         ("marking", _effort(found.effort, found.seconds)),
     ]

@@ -14,7 +14,7 @@ from deepsigns_registry.cli.options import config_option, json_option, settings_
 from deepsigns_registry.cli.printing import echo, shown
 from deepsigns_registry.cli.progress import time_left
 from deepsigns_registry.naming import parse_name
-from deepsigns_registry.registry.figures import spoken
+from deepsigns_registry.registry.figures import STEALTH, STEALTH_COST, spoken
 
 if TYPE_CHECKING:
     from deepsigns_registry.registry.protocol import PromotionRequest
@@ -125,6 +125,8 @@ def _lines(request: "PromotionRequest") -> list[str]:
         measured = spoken(progress.figures)
         if measured:
             lines.append(f"  evidence  {measured}")
+        if progress.figures.get(STEALTH):
+            lines.append(f"  stealth   {STEALTH_COST}")
     if request.judgement is not None:
         lines.append(f"  data      {request.judgement.spoken()}")
     return lines

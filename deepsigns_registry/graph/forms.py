@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from onnx import ModelProto
@@ -91,20 +92,27 @@ def _forms_of(
         refused.append(error)
         network = unread_network(model)
     forms = [Form(replace(network, partial=partial), model)]
-    gates = 0
-    for merged, opened in ((False, False), (True, False), (False, True), (True, True)):
-        if opened and not gates:
-            break
+    gates = bounds = 0
+    for opened, unbounded, merged in product((False, True), repeat=3):
+        if (opened and not gates) or (unbounded and not bounds):
+            continue
         try:
             normal = normal_form(
-                model, where=where, row=row, merged=merged, opened=opened, until=until
+                model,
+                where=where,
+                row=row,
+                merged=merged,
+                opened=opened,
+                unbounded=unbounded,
+                until=until,
             )
             network = read_network(normal.model, where=where)
         except CouldNotCheckError:
             # The file can still be read as it is.
             continue
-        gates = normal.gates
-        network = replace(network, rewritten=True, partial=partial or opened)
+        gates, bounds = normal.gates, normal.bounds
+        partially = partial or opened or unbounded
+        network = replace(network, rewritten=True, partial=partially)
         forms.append(Form(network, normal.model, normal.remarks))
     return forms
 

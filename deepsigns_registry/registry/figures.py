@@ -1,7 +1,8 @@
 """Figures: what a marking has measured so far, as numbers by their names.
 
 `whitebox_errors` of `whitebox_bits`, `blackbox_matches` of `blackbox_queries`, the task's score
-under its own name, and `step`. None of them tells where the mark sits.
+under its own name, `step`, and `stealth`, which is 1 where the mark is hidden. None of them tells
+where the mark sits.
 """
 
 import math
@@ -10,10 +11,25 @@ from collections.abc import Mapping
 
 from deepsigns_registry.errors import in_a_line
 
-__all__ = ["LONGEST_NAME", "MOST_FIGURES", "kept_figures", "plain", "spoken", "stage_of"]
+__all__ = [
+    "LONGEST_NAME",
+    "MOST_FIGURES",
+    "STEALTH",
+    "STEALTH_COST",
+    "kept_figures",
+    "plain",
+    "spoken",
+    "stage_of",
+]
 
 MOST_FIGURES = 32
 LONGEST_NAME = 60
+STEALTH = "stealth"
+STEALTH_COST = (
+    "weights alone, nothing to ask a service; log10 p of a perceptron on 4,000 samples -53 instead "
+    "of -236, -22 instead of -86 after pruning 90%, -46 instead of -193 after ten epochs"
+)
+"""What `stealth` costs in strength; measured, see `docs/method.md`."""
 
 _PAIRS = (
     ("white box", "whitebox_errors", "whitebox_bits", "bits wrong"),
@@ -22,7 +38,7 @@ _PAIRS = (
 )
 _WEIGHTS = "spread_deviations"
 _UNSPOKEN = {
-    *("step", "spread_trials", "spread_parts", "cells_bound", "changed", _WEIGHTS),
+    *("step", "spread_trials", "spread_parts", "cells_bound", "changed", STEALTH, _WEIGHTS),
     *(name for _, *pair, _ in _PAIRS for name in pair),
 }
 

@@ -66,6 +66,7 @@ class Examination:
     Attributes:
         model: Name of its `[models.<name>]` section.
         task: What it is trained for, by the settings.
+        stealth: Whether the mark would be hidden, and weaker.
         refusal: Why it would not be marked; None when it would.
         flavour: How its PyTorch program is stored.
         inputs: What it takes.
@@ -82,6 +83,7 @@ class Examination:
 
     model: str
     task: str
+    stealth: bool = False
     refusal: Refusal | None = None
     flavour: str = ""
     inputs: TensorForm | None = None
@@ -102,6 +104,7 @@ class Examination:
         return {
             "model": self.model,
             "task": self.task,
+            "stealth": self.stealth,
             "markable": self.refusal is None,
             "refusal": self.refusal._asdict() if self.refusal else None,
             "flavour": self.flavour,
@@ -144,7 +147,7 @@ def examine_version(
     """
     started = time.monotonic()
     section = load_settings(config).model(model)
-    found = Examination(model=model, task=section.task)
+    found = Examination(model=model, task=section.task, stealth=section.stealth)
     progress(0.0, "loading the model")
     try:
         program = load_program(source)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.errors import CheckpointError, CouldNotCheckError
+from deepsigns_registry.registry.figures import STEALTH
 from deepsigns_registry.retraining.checkpoints import Checkpoints
 from deepsigns_registry.retraining.data import data_digest
 from deepsigns_registry.retraining.names import MarkingNames
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from deepsigns_registry.config import Settings
     from deepsigns_registry.engine.jobs import JobProgress
     from deepsigns_registry.retraining.fitness import Judgement
+    from deepsigns_registry.sections import ModelSettings
     from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
     from deepsigns_registry.watermark.fidelity import Cost
     from deepsigns_registry.watermark.record import WatermarkRecord
@@ -222,7 +224,7 @@ def mark_model(
         device=device,
         tries=tries,
         progress=lambda fraction, message, figures: progress(
-            0.05 + 0.85 * fraction, message, figures or None
+            0.05 + 0.85 * fraction, message, _told(figures, section)
         ),
         checkpoint=saved.save,
     )
@@ -247,6 +249,13 @@ def mark_model(
         device=device_name(device),
         samples=data.validation.inputs[:_COMPARED],
     )
+
+
+def _told(figures: "Mapping[str, float]", section: "ModelSettings") -> dict[str, float] | None:
+    """The figures, and whether they are those of a weaker mark that is hidden."""
+    if not figures:
+        return None
+    return {STEALTH: 1.0, **figures} if section.stealth else dict(figures)
 
 
 def _opened(

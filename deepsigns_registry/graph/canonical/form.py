@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onnx import ModelProto
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.canonical.bounds import drop_bounds, find_bounds
 from deepsigns_registry.graph.canonical.branches import (
     drop_silent,
     merge_branches,
@@ -19,6 +20,11 @@ from deepsigns_registry.graph.canonical.functions import name_functions, write_p
 from deepsigns_registry.graph.canonical.gates import Gate, find_gates, open_gates
 from deepsigns_registry.graph.canonical.identities import drop_dead, drop_identities, join_reshapes
 from deepsigns_registry.graph.canonical.reading import read_circuit
+from deepsigns_registry.graph.canonical.reorders import (
+    fold_reorders,
+    join_transposes,
+    pass_transposes,
+)
 from deepsigns_registry.graph.canonical.shapes import ODD
 from deepsigns_registry.graph.canonical.units import merge_units
 from deepsigns_registry.graph.canonical.writing import write_model
@@ -30,6 +36,9 @@ Rewrite = Callable[[Circuit], bool]
 _ALWAYS: tuple[Rewrite, ...] = (
     drop_identities,
     join_reshapes,
+    join_transposes,
+    pass_transposes,
+    fold_reorders,
     name_functions,
     write_places_as_rows,
     fold_chains,
@@ -50,14 +59,16 @@ class NormalForm:
 
     Attributes:
         model: The model: it gives what the one that it was made of gives, up to the rounding of
-            its type, unless gates were opened. Tensors that it still has have the names that
-            they had.
+            its type, unless gates were opened or bounds dropped. Tensors that it still has have the
+            names that they had.
         gates: How many gates there are; see `gates`.
+        bounds: How many bounds there are that values may never reach; see `bounds`.
         remarks: What was noticed, a sentence each.
     """
 
     model: ModelProto
     gates: int
+    bounds: int
     remarks: tuple[str, ...]
 
 
@@ -68,6 +79,7 @@ def normal_form(
     row: Shape | None = None,
     merged: bool = False,
     opened: bool = False,
+    unbounded: bool = False,
     until: float = math.inf,
 ) -> NormalForm:
     """Rewrites a model into its normal form.
@@ -79,6 +91,8 @@ def normal_form(
         merged: Also drop and merge units that have no effect or the same one: widths become
             those of the function, but a pruned layer loses units that nothing reads any more.
         opened: Also open all gates, which gives the network that they guard.
+        unbounded: Also drop the bounds, which gives the network that computes the same where no
+            value reaches one.
         until: When to give up, by `time.monotonic`.
 
     Raises:
@@ -88,11 +102,14 @@ def normal_form(
     rewrites = (*_ALWAYS, merge_units) if merged else _ALWAYS
     try:
         circuit = read_circuit(model, where=where, row=row)
-        gates = find_gates(circuit)
+        gates, bounds = find_gates(circuit), len(find_bounds(circuit))
         if opened:
             open_gates(circuit)
+        if unbounded:
+            drop_bounds(circuit)
         _rewrite(circuit, rewrites, where, until)
-        return NormalForm(write_model(circuit, model), len(gates), tuple(map(_remark, gates)))
+        remarks = tuple(map(_remark, gates))
+        return NormalForm(write_model(circuit, model), len(gates), bounds, remarks)
     except ODD as error:
         raise CouldNotCheckError(
             f"{where}: a node of it has no form that is known ({type(error).__name__})",
