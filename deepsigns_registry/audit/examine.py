@@ -43,6 +43,7 @@ from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.retraining.data import load_apart
 from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.data import LabelledData, Task, TrainingData
+from deepsigns_registry.watermark.evidence import Correlation
 from deepsigns_registry.watermark.task import SCORES, task_score
 from deepsigns_registry.watermark.verdict import Verdict
 
@@ -324,6 +325,7 @@ def _with_evidence(row: Row, verdict: Verdict) -> Row:
             score=evidence.score,
             log10_p=evidence.log10_p,
             log10_p_adjusted=verdict.log10_p_adjusted(evidence.scheme),
+            measured=isinstance(evidence, Correlation),
         )
         for evidence in verdict.evidence
     )

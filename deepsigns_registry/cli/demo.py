@@ -4,13 +4,15 @@ from pathlib import Path
 
 import click
 
+from deepsigns_registry.cli.options import OnDisk
+
 __all__ = ["demo"]
 
 
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OnDisk(file_okay=False),
     required=True,
     help="New folder for everything the demo makes.",
 )
@@ -22,7 +24,7 @@ __all__ = ["demo"]
 )
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OnDisk(file_okay=False),
     help="Folder of the four IDX files of Fashion-MNIST.",
 )
 @click.option("--replace", is_flag=True, help="Replace an earlier demo in that folder.")

@@ -7,6 +7,7 @@ import click
 
 from deepsigns_registry.audit.results import EXIT_CODES
 from deepsigns_registry.cli.options import (
+    OnDisk,
     config_option,
     echo_json,
     json_option,
@@ -15,12 +16,14 @@ from deepsigns_registry.cli.options import (
 from deepsigns_registry.cli.printing import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deepsigns_registry.evidence.verify import EvidenceResult, Step
 
 __all__ = ["evidence"]
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = OnDisk(file_okay=False)
+_FILE = OnDisk(dir_okay=False)
 
 
 @click.group()
@@ -75,9 +78,9 @@ def export(
 ) -> None:
     """Write the evidence file about SUSPECT, an ONNX file that carries the mark.
 
-    The file reveals the keys of the schemes named, and training samples. Hand it to nobody
-    who must not see those. It states, under your signature, how many suspects were looked at
-    and all your owner keys.
+    The file reveals the keys of the schemes named, the training samples that they ask about,
+    and a fingerprint of all others. Hand it to nobody who must not see those. It states, under
+    your signature, how many suspects were looked at and all your owner keys.
     """
     from deepsigns_registry.evidence.dispute import export_for_suspect
 
@@ -94,11 +97,26 @@ def export(
     marking = claim.marking
     echo(f"written: {out}")
     echo(f"  proves the mark of {marking.model}/{marking.marked_version} in {suspect}")
-    echo(f"  reveals: {', '.join(claim.schemes)} (key and training samples; now spent)")
+    echo(f"  reveals: {_revealed(claim.schemes, claim.samples)}")
     echo(f"  states, signed: {claim.scanned} suspects scanned, this one included")
     echo(f"  states, signed: {claim.commitments} commitments by {len(claim.owners)} owner keys")
     for owner in claim.owners:
         echo(f"    {owner}")
+
+
+def _revealed(schemes: "Sequence[str]", samples: int) -> str:
+    """What whoever has the evidence file knows.
+
+    Examples:
+        >>> _revealed(["spread"], 0)
+        'spread (key, now spent); digest and class of every training sample, and none itself'
+        >>> _revealed(["blackbox", "spread"], 400)
+        'blackbox, spread (keys, now spent); 400 samples; digest and class of every training sample'
+    """
+    keys = f"{', '.join(schemes)} ({'key' if len(schemes) == 1 else 'keys'}, now spent)"
+    if not samples:
+        return f"{keys}; digest and class of every training sample, and none itself"
+    return f"{keys}; {samples} samples; digest and class of every training sample"
 
 
 @evidence.command()

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.options import (
+    OnDisk,
+    config_option,
+    echo_json,
+    json_option,
+    settings_of,
+)
 from deepsigns_registry.cli.printing import echo
 
 if TYPE_CHECKING:
@@ -41,7 +47,7 @@ def gate(uri: str, config: Path | None, *, as_json: bool) -> None:
 @click.argument("uri")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OnDisk(),
     required=True,
     help="New folder for the verified files.",
 )

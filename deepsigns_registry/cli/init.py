@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from deepsigns_registry.cli.options import OnDisk
 from deepsigns_registry.cli.printing import echo
 
 __all__ = ["init"]
@@ -12,7 +13,7 @@ __all__ = ["init"]
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OnDisk(file_okay=False),
     default=Path(),
     show_default="this folder",
     help="Folder for deepsigns.toml and keys/.",

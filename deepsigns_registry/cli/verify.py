@@ -7,6 +7,7 @@ import click
 
 from deepsigns_registry.audit.results import EXIT_CODES
 from deepsigns_registry.cli.options import (
+    OnDisk,
     config_option,
     echo_json,
     json_option,
@@ -27,7 +28,7 @@ _MEANINGS = {
 
 
 @click.command()
-@click.argument("onnx", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("onnx", type=OnDisk(dir_okay=False))
 @click.option("--model", help="Look for the marks of this registered model only.")
 @config_option
 @json_option

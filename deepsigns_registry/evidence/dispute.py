@@ -32,6 +32,7 @@ class Claim:
     Attributes:
         marking: The mark that was found in the suspect.
         schemes: Names of the schemes whose keys the file reveals.
+        samples: How many samples the file holds that these ask about; none for weights alone.
         scanned: How many suspects were looked at, as the file states.
         commitments: How many commitments the claimant made, as its chains show.
         owners: Identities (hex) of all owner keys that the file states.
@@ -39,6 +40,7 @@ class Claim:
 
     marking: Marking
     schemes: tuple[str, ...]
+    samples: int
     scanned: int
     commitments: int
     owners: tuple[str, ...]
@@ -140,7 +142,10 @@ def export_for_suspect(
         chains=chains,
         scanned=scanned,
     )
-    return Claim(marking, chosen, claim.scanned, claim.commitments, claim.owners)
+    secrets = candidate.record.secrets
+    asked = (scheme.probes(secrets[scheme.name]).inputs for scheme in named_schemes(chosen))
+    samples = sum(map(len, asked))
+    return Claim(marking, chosen, samples, claim.scanned, claim.commitments, claim.owners)
 
 
 def _signer(settings: Settings, path: Path | None) -> FileSigner:
