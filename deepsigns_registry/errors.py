@@ -16,9 +16,11 @@ __all__ = [
     "InapplicableError",
     "NotConvergedError",
     "NotFoundError",
+    "QueuedError",
     "RefusedError",
     "TamperedError",
     "UnmarkableError",
+    "UntrustedSignerError",
     "in_a_line",
     "worst_exit_code",
 ]
@@ -115,6 +117,12 @@ class RefusedError(DeepSignsError):
     exit_code = 1
 
 
+class QueuedError(RefusedError):
+    """Not yet: the version is queued for marking, and is promoted by itself when that is done."""
+
+    code = "queued"
+
+
 class NotConvergedError(RefusedError):
     """A marking went through all its rounds, and the mark is too weak or costs too much."""
 
@@ -139,6 +147,12 @@ class TamperedError(DeepSignsError):
 
     code = "tampered"
     exit_code = 4
+
+
+class UntrustedSignerError(TamperedError):
+    """Signed with another key than those that are trusted: a wrong key was named, or forged."""
+
+    code = "untrusted-signer"
 
 
 def worst_exit_code(codes: Iterable[int]) -> int:

@@ -8,13 +8,14 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from deepsigns_registry.attestation.files import open_regular
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError, TamperedError
 
 __all__ = [
     "BUNDLE_FOLDER",
+    "CACHE_FOLDER",
     "DOWNLOAD_NOTE",
     "MOST_DEPTH",
     "MOST_ENTRIES",
@@ -28,6 +29,9 @@ __all__ = [
 
 BUNDLE_FOLDER = "deepsigns"
 """Folder inside a model that holds the bundles; not part of what they sign."""
+
+CACHE_FOLDER = "__pycache__"
+"""Where Python keeps byte code, beside each folder of sources."""
 
 DOWNLOAD_NOTE = "registered_model_meta"
 """File that MLflow adds to a download from the registry; not part of the stored version."""
@@ -85,11 +89,16 @@ def check_unsigned(folder: Path) -> None:
         folder: The model.
 
     Raises:
-        TamperedError: It holds an empty folder, or a `registered_model_meta` that is not the note
-            that MLflow writes.
+        TamperedError: It holds an empty folder that is no cache of byte code, or a
+            `registered_model_meta` that is not the note that MLflow writes.
         CouldNotCheckError: Something cannot be read.
     """
-    empty = [name for name, path in walk_files(folder) if path is None]
+    # Python makes this one before it writes into it.
+    empty = [
+        name
+        for name, path in walk_files(folder)
+        if path is None and PurePosixPath(name).name != CACHE_FOLDER
+    ]
     if empty:
         raise TamperedError(
             f"{folder}: holds the empty folder {min(empty)!a}, which no signature is about",

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from deepsigns_registry.cli.options import OnDisk
+from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.options import json_option
+from deepsigns_registry.cli.printing import stdout_aside
 
 __all__ = ["demo"]
 
@@ -12,7 +14,7 @@ __all__ = ["demo"]
 @click.command()
 @click.option(
     "--out",
-    type=OnDisk(file_okay=False),
+    type=click.Path(file_okay=False, path_type=Path),
     required=True,
     help="New folder for everything the demo makes.",
 )
@@ -24,12 +26,18 @@ __all__ = ["demo"]
 )
 @click.option(
     "--data-dir",
-    type=OnDisk(file_okay=False),
+    type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the four IDX files of Fashion-MNIST.",
 )
 @click.option("--replace", is_flag=True, help="Replace an earlier demo in that folder.")
-def demo(out: Path, data: str, data_dir: Path | None, *, replace: bool) -> None:
+@json_option
+def demo(out: Path, data: str, data_dir: Path | None, *, replace: bool, as_json: bool) -> None:
     """Train, register, promote, mark, gate, tamper and audit, on real data."""
     from deepsigns_registry.demo.story import tell
 
-    tell(out, data=data, data_folder=data_dir, replace=replace)
+    if not as_json:
+        tell(out, data=data, data_folder=data_dir, replace=replace)
+        return
+    with stdout_aside():
+        summary = tell(out, data=data, data_folder=data_dir, replace=replace)
+    echo_json(summary)

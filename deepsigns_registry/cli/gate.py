@@ -5,14 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepsigns_registry.cli.options import (
-    OnDisk,
-    config_option,
-    echo_json,
-    json_option,
-    settings_of,
-)
+from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
+from deepsigns_registry.naming import folder_in
 
 if TYPE_CHECKING:
     from deepsigns_registry.attestation.bundle import Attestation
@@ -27,27 +23,29 @@ __all__ = ["fetch", "gate"]
 def gate(uri: str, config: Path | None, *, as_json: bool) -> None:
     """Check that the model version at URI is marked and attested.
 
-    URI is models:/NAME@ALIAS, models:/NAME/VERSION, NAME/VERSION, or a folder that was fetched
-    (write ./FOLDER). A version's files are downloaded and hashed again; a tag convinces nobody.
+    URI is models:/NAME@ALIAS, models:/NAME/VERSION, NAME/VERSION, or a folder that was fetched;
+    write ./FOLDER where it could be a version's name. A version's files are downloaded and hashed
+    again; a tag convinces nobody.
     """
     settings = settings_of(config)
-    if uri.startswith((".", "/")):
+    folder = folder_in(uri)
+    if folder is not None:
         from deepsigns_registry.attestation.bundle import verify_folder
         from deepsigns_registry.attestation.policy import Policy
 
-        attestation = verify_folder(Path(uri), Policy.from_settings(settings))
+        attestation = verify_folder(folder, Policy.from_settings(settings))
     else:
         from deepsigns_registry.registry.gate import gate as check
 
         attestation = check(settings, uri).attestation
-    _report("allowed", uri, attestation, as_json=as_json)
+    _report(uri, attestation, as_json=as_json)
 
 
 @click.command()
 @click.argument("uri")
 @click.option(
     "--out",
-    type=OnDisk(),
+    type=click.Path(path_type=Path),
     required=True,
     help="New folder for the verified files.",
 )
@@ -58,24 +56,29 @@ def fetch(uri: str, out: Path, config: Path | None, *, as_json: bool) -> None:
     from deepsigns_registry.registry.fetch import fetch as deliver
 
     result = deliver(settings_of(config), uri, out)
-    _report(f"fetched to {out}", uri, result.attestation, as_json=as_json)
+    _report(uri, result.attestation, out=out, as_json=as_json)
 
 
-def _report(word: str, uri: str, attestation: "Attestation", *, as_json: bool) -> None:
+def _report(
+    uri: str, attestation: "Attestation", *, out: Path | None = None, as_json: bool
+) -> None:
     predicate = attestation.predicate
     if as_json:
         echo_json(
             {
                 "uri": uri,
-                "answer": word,
-                "exit_code": 0,
+                "verdict": "allowed",
+                "out": str(out) if out else None,
                 "digest": attestation.combined_digest,
+                "ignored": dict(attestation.ignored),
                 "predicate": predicate.model_dump(mode="json", by_alias=True),
             }
         )
         return
     parent = f"{predicate.parent.name}/{predicate.parent.version}"
-    echo(f"{word}: {uri}")
+    echo(f"{f'fetched to {out}' if out else 'allowed'}: {uri}")
     echo(f"  owner   {predicate.owner}")
     echo(f"  digest  {attestation.combined_digest}")
     echo(f"  marked  {predicate.created_at:%Y-%m-%d %H:%M:%S %Z}, from {parent}")
+    for name, why in attestation.ignored.items():
+        echo(f"  ignored {name}: {why}")

@@ -1,6 +1,7 @@
 """The forms in which a file's network is read: normal forms of what it computes, and its own."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -36,7 +37,11 @@ class Form:
 
 
 def read_forms(
-    model: ModelProto, *, where: str, row: tuple[int, ...] | None = None
+    model: ModelProto,
+    *,
+    where: str,
+    row: tuple[int, ...] | None = None,
+    until: float = math.inf,
 ) -> tuple[Form, ...]:
     """All forms of a checked model that differ, normal forms first, then the file's own.
 
@@ -44,6 +49,7 @@ def read_forms(
         model: The model; see `graph.structure.read_model`.
         where: What to call it in errors.
         row: Shape of one sample, where the caller knows it better than the file says.
+        until: When no further normal form is begun, by `time.monotonic`.
 
     Raises:
         CouldNotCheckError: None can be read: too many layers, or constants that do not fit.
@@ -52,7 +58,8 @@ def read_forms(
     refused: list[CouldNotCheckError] = []
     layers: list[frozenset[bytes]] = []
     for part in _one_output_each(model):
-        found = _forms_of(part, where, row, refused, partial=len(model.graph.output) > 1)
+        partial = len(model.graph.output) > 1
+        found = _forms_of(part, where, row, refused, partial=partial, until=until)
         own = _digests(found[0].network)
         apart = bool(own) and all(not own & other for other in layers)
         layers.append(own)
@@ -75,6 +82,7 @@ def _forms_of(
     refused: list[CouldNotCheckError],
     *,
     partial: bool,
+    until: float,
 ) -> list[Form]:
     """The forms of a file with one output, its own first; why that cannot be read is noted."""
     try:
@@ -90,7 +98,13 @@ def _forms_of(
             continue
         try:
             normal = normal_form(
-                model, where=where, row=row, merged=merged, opened=opened, unbounded=unbounded
+                model,
+                where=where,
+                row=row,
+                merged=merged,
+                opened=opened,
+                unbounded=unbounded,
+                until=until,
             )
             network = read_network(normal.model, where=where)
         except CouldNotCheckError:

@@ -151,7 +151,8 @@ class OnnxSuspect:
             CouldNotCheckError: There are too many, or a weight's constants do not fit together.
         """
         if self._forms is None:
-            self._forms = read_forms(self._model, where=self._where, row=self._row)
+            with self._running.timed() as until:
+                self._forms = read_forms(self._model, where=self._where, row=self._row, until=until)
         return tuple(form.network for form in self._forms)
 
     def remarks(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from deepsigns_registry.errors import ConfigurationError, NotFoundError, RefusedError
+from deepsigns_registry.errors import ConfigurationError, RefusedError
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.figures import plain
 from deepsigns_registry.registry.progress import DataJudgement, Progress
@@ -98,7 +98,7 @@ def status(
     elif version is None:
         with translated(name):
             client.get_registered_model(name)
-        found = _search(client, f"name = {_quoted(name)}")
+        found = _of_model(client, name)
     else:
         found = [_version(client, name, version)]
     requests = [request for each in found for request in _state(each).requests.values()]
@@ -323,12 +323,9 @@ def _state(version: ModelVersion) -> PromotionState:
     return PromotionState.from_tags(version.tags)
 
 
-def _quoted(name: str) -> str:
-    """A name as MLflow's filters take it, which know no way to escape a quote."""
+def _of_model(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
+    """All versions of a model, whatever signs its name has."""
+    # MLflow's filters know no way to escape a quote: a name with both kinds is looked for by hand.
     quote = next((sign for sign in "'\"" if sign not in name), "")
-    if not quote:
-        raise NotFoundError(
-            f"{name}: MLflow cannot search a name with both kinds of quotes",
-            advice="name one version: NAME/VERSION",
-        )
-    return f"{quote}{name}{quote}"
+    query = f"name = {quote}{name}{quote}" if quote else ""
+    return (found for found in _search(client, query) if found.name == name)

@@ -1,12 +1,10 @@
 # mypy: allow-untyped-calls
 """Versions of registered models: find one, download it, register a marked one beside it."""
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -17,45 +15,26 @@ from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
+    DeepSignsError,
     NotFoundError,
     TamperedError,
 )
+from deepsigns_registry.naming import parse_version
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.preflight import new_logged_model
 from deepsigns_registry.registry.protocol import is_reserved
+from deepsigns_registry.registry.unreachable import unreached
 
 __all__ = [
-    "ModelName",
     "VersionRef",
     "download_version",
     "is_model",
     "nearest",
-    "parse_name",
     "register_marked",
     "resolve",
 ]
 
 Progress = Callable[[float, str], None]
-
-# MLflow keeps a number in 32 bits, so that no version has more than nine digits.
-_NAME = re.compile(
-    r"(?:models:/)?(?:(?P<one>[^/]+)/(?P<version>[0-9]{1,9})"
-    r"|(?P<aliased>[^/]+)@(?P<alias>[\w-]+)|(?P<model>[^/@]+))"
-)
-
-
-class ModelName(NamedTuple):
-    """What a person wrote to name a model, or one version of it.
-
-    Attributes:
-        name: Registered model.
-        version: Its number; empty when an alias or nothing stands there.
-        alias: The alias; empty when a number or nothing stands there.
-    """
-
-    name: str
-    version: str
-    alias: str
 
 
 @dataclass(frozen=True)
@@ -86,31 +65,6 @@ class VersionRef:
         return f"{self.name}/{self.version}"
 
 
-def parse_name(text: str) -> ModelName:
-    """Reads the name of a model or of one version of it; asks nobody.
-
-    Args:
-        text: `NAME`, `NAME/3` or `NAME@alias`, each with or without `models:/`. What stands
-            behind the last `@` is taken for an alias.
-
-    Raises:
-        ConfigurationError: It is no such name.
-
-    Examples:
-        >>> parse_name("models:/fraud/3")
-        ModelName(name='fraud', version='3', alias='')
-        >>> parse_name("team@fraud@champion")
-        ModelName(name='team@fraud', version='', alias='champion')
-    """
-    parts = _NAME.fullmatch(text)
-    if parts is None:
-        raise ConfigurationError(
-            f"{text!r} names no model version", advice="write NAME/VERSION or models:/NAME@ALIAS"
-        )
-    name = parts["one"] or parts["aliased"] or parts["model"]
-    return ModelName(name, parts["version"] or "", parts["alias"] or "")
-
-
 def is_model(client: MlflowClient, name: str) -> bool:
     """Whether a model of this name is registered.
 
@@ -137,11 +91,7 @@ def resolve(client: MlflowClient, uri: str) -> VersionRef:
         NotFoundError: There is no such model, version or alias.
         CouldNotCheckError: The registry does not answer.
     """
-    name, version, alias = parse_name(uri)
-    if not version and not alias:
-        raise ConfigurationError(
-            f"{uri!r} names no model version", advice="write NAME/VERSION or models:/NAME@ALIAS"
-        )
+    name, version, alias = parse_version(uri)
     with translated(uri):
         if alias:
             return _ref(client.get_model_version_by_alias(name, alias), alias)
@@ -259,7 +209,10 @@ def _fetch(client: MlflowClient, ref: VersionRef, folder: Path) -> None:
         raise CouldNotCheckError(f"{ref} has no files", advice="look at its artifacts in MLflow")
 
 
-def _unreadable(ref: VersionRef, error: Exception) -> CouldNotCheckError:
+def _unreadable(ref: VersionRef, error: Exception) -> DeepSignsError:
+    on_the_way = unreached(str(error), f"files of {ref}")
+    if on_the_way is not None:
+        return on_the_way
     first = (str(error).splitlines() or [""])[0][:300]
     return CouldNotCheckError(f"files of {ref} cannot be fetched: {type(error).__name__}: {first}")
 

@@ -1,5 +1,7 @@
 """The normal form of a graph: all rewrites, until none changes anything."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +17,7 @@ from deepsigns_registry.graph.canonical.branches import (
 from deepsigns_registry.graph.canonical.chains import fold_chains, pass_averages, pass_flattening
 from deepsigns_registry.graph.canonical.circuit import Circuit, Shape
 from deepsigns_registry.graph.canonical.functions import name_functions, write_places_as_rows
-from deepsigns_registry.graph.canonical.gates import find_gates, open_gates
+from deepsigns_registry.graph.canonical.gates import Gate, find_gates, open_gates
 from deepsigns_registry.graph.canonical.identities import drop_dead, drop_identities, join_reshapes
 from deepsigns_registry.graph.canonical.reading import read_circuit
 from deepsigns_registry.graph.canonical.reorders import (
@@ -78,6 +80,7 @@ def normal_form(
     merged: bool = False,
     opened: bool = False,
     unbounded: bool = False,
+    until: float = math.inf,
 ) -> NormalForm:
     """Rewrites a model into its normal form.
 
@@ -90,23 +93,22 @@ def normal_form(
         opened: Also open all gates, which gives the network that they guard.
         unbounded: Also drop the bounds, which gives the network that computes the same where no
             value reaches one.
+        until: When to give up, by `time.monotonic`.
 
     Raises:
         CouldNotCheckError: It holds too much, constants that cannot be read, or a node of a form
-            that no file has.
+            that no file has; or it took too long.
     """
+    rewrites = (*_ALWAYS, merge_units) if merged else _ALWAYS
     try:
         circuit = read_circuit(model, where=where, row=row)
         gates, bounds = find_gates(circuit), len(find_bounds(circuit))
-        remarks = tuple(
-            f"'{gate.passed}' passes a gate that is computed from the input beside it"
-            for gate in gates
-        )
         if opened:
             open_gates(circuit)
         if unbounded:
             drop_bounds(circuit)
-        _rewrite(circuit, (*_ALWAYS, merge_units) if merged else _ALWAYS)
+        _rewrite(circuit, rewrites, where, until)
+        remarks = tuple(map(_remark, gates))
         return NormalForm(write_model(circuit, model), len(gates), bounds, remarks)
     except ODD as error:
         raise CouldNotCheckError(
@@ -115,9 +117,20 @@ def normal_form(
         ) from None
 
 
-def _rewrite(circuit: Circuit, rewrites: Sequence[Rewrite]) -> None:
+def _rewrite(circuit: Circuit, rewrites: Sequence[Rewrite], where: str, until: float) -> None:
+    """Applies all rewrites until none changes anything; each has its turn in every round."""
     for _ in range(_MOST_ROUNDS):
-        # Each of them has its turn, whatever those before it did.
-        changes = [rewrite(circuit) for rewrite in rewrites]
-        if not any(changes):
+        changed = False
+        for rewrite in rewrites:
+            if time.monotonic() > until:
+                raise CouldNotCheckError(
+                    f"{where}: its normal form was not found in time",
+                    advice="raise seconds in [sandbox] if the file is meant to be that large",
+                )
+            changed |= rewrite(circuit)
+        if not changed:
             break
+
+
+def _remark(gate: Gate) -> str:
+    return f"'{gate.passed}' passes a gate that is computed from the input beside it"

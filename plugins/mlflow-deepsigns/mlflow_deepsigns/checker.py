@@ -78,7 +78,7 @@ class Checker:
     def _local(self, folder: Path, policy: Policy, what: str) -> Attestation:
         before = _fingerprint(folder)
         trusted = tuple((public_pem(rule.key), rule.may_sign) for rule in policy.keys)
-        key = (str(folder), trusted, before)
+        key = (str(folder), trusted, policy.ignore, before)
         with self._lock:
             if key in self._verified:
                 self._verified.move_to_end(key)

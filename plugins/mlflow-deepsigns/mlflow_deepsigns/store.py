@@ -31,8 +31,9 @@ from mlflow.utils.validation import (
     _validate_model_version,
 )
 
-from deepsigns_registry.config import Settings, section_of
-from deepsigns_registry.errors import RefusedError
+from deepsigns_registry.config import Settings
+from deepsigns_registry.errors import QueuedError, RefusedError
+from deepsigns_registry.naming import command, section_of, version_name
 from deepsigns_registry.registry.protocol import COMMAND_TAG, PromotionRequest, is_reserved
 from mlflow_deepsigns.answers import answer, answered
 from mlflow_deepsigns.checker import Checker, read_settings
@@ -66,8 +67,10 @@ class DeepSignsStore(SqlAlchemyStore):
         _validate_model_alias_name_reserved(alias)
         row = self._records.version(name, version)
         with answered():
-            if not row.is_prompt and _protects_alias(read_settings(), alias):
-                self._need_attestation(row, alias)
+            # Read once: half of an edit of the settings decides nothing.
+            settings = None if row.is_prompt else read_settings()
+            if settings is not None and _protects_alias(settings, alias):
+                self._need_attestation(row, alias, settings)
         with self._records.locked(name) as records:
             with answered():
                 records.unchanged(row)
@@ -245,8 +248,7 @@ class DeepSignsStore(SqlAlchemyStore):
                 advice=f"nothing was queued: {how} to have it marked, then use the marked version",
             ) from None
 
-    def _need_attestation(self, row: VersionRow, alias: str) -> None:
-        settings = read_settings()
+    def _need_attestation(self, row: VersionRow, alias: str, settings: Settings) -> None:
         try:
             self._checker.attested(row.location, settings, what=row.label)
         except RefusedError as error:
@@ -258,14 +260,16 @@ class DeepSignsStore(SqlAlchemyStore):
                     advice=f"nothing was queued: {obstacle.advice}, and register it again",
                 ) from None
             request = self._queue(row, alias)
-            advice = f"follow it with: deepsigns status {row.label}"
+            label = version_name(row.name, row.version)
+            advice = f"follow it with: {command('deepsigns', 'status', label)}"
             if settings.models and row.name not in settings.models:
                 # The worker's settings may be others, so that this alone refuses nothing.
                 section = section_of(row.name)
                 advice += f" (the server's settings have no {section}; the worker's must)"
-            raise RefusedError(
-                f"{error.message}, and alias '{alias}' is protected: promotion request "
-                f"{request.id} is queued",
+            raise QueuedError(
+                f"{row.label} is queued for marking, and its marked version gets the protected "
+                f"alias '{alias}' by itself: there is nothing else to do ({error.message} yet), "
+                f"promotion request {request.id} is queued",
                 advice=advice,
             ) from None
 
