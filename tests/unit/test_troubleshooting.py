@@ -1,4 +1,4 @@
-"""Every error code has its entry in the troubleshooting page, and every text there is a real one."""
+"""Every error code has its entry in the page on troubleshooting, and its texts are real ones."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 SOURCES = [ROOT / "deepsigns_registry", *(ROOT / "plugins").iterdir()]
 ENTRY = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 ENTRIES = dict(ENTRY.findall(PAGE))
-TEXTS = [text for entry in ENTRIES.values() for text in re.findall(r"^\| `(.+?)` \|", entry, re.M)]
+TEXTS = re.findall(r"^\| `(.+?)` \|", PAGE, re.MULTILINE)
 
 
 def codes() -> Iterator[tuple[str, int]]:
