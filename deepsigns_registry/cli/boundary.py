@@ -103,7 +103,9 @@ class BoundaryGroup(WholeSummaries):
         said = ConfigurationError(error.format_message().rstrip("."), advice=f"see: {path} --help")
         return self._said(said, code=_USAGE)
 
-    def _said(self, error: DeepSignsError, reports: Reports | None = None, *, code: str = "") -> int:
+    def _said(
+        self, error: DeepSignsError, reports: Reports | None = None, *, code: str = ""
+    ) -> int:
         reports = reports or Reports()
         finding = Finding.of_error(reports.subject, error, code=code, settings=reports.settings)
         if self._format != "text":

@@ -24,11 +24,12 @@ _MOST_IGNORED = 20
 def render(finding: Finding) -> str:
     """A heading and a list."""
     subject = f" {_code(finding.subject)}" if finding.subject else ""
+    meaning = _MEANINGS.get(finding.exit_code, _MEANINGS[3])
+    kind = "" if finding.code == finding.word else f"{finding.code}, "
     lines = [
         f"### deepsigns gate: {finding.word}{subject}",
         "",
-        f"- **answer**: {finding.word} (exit code {finding.exit_code}): "
-        f"{_MEANINGS.get(finding.exit_code, _MEANINGS[3])}",
+        f"- **answer**: {finding.word} ({kind}exit code {finding.exit_code}): {meaning}",
     ]
     if not finding.allowed:
         lines.append(f"- **reason**: {_code(finding.message)}")
