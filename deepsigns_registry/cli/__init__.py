@@ -13,6 +13,7 @@ from deepsigns_registry.cli import (
     promote,
     sandbox,
     status,
+    up,
     verify,
     worker,
 )
@@ -32,6 +33,7 @@ def main() -> None:
 
 for command in (
     init.init,
+    up.up,
     demo.demo,
     check.check,
     promote.promote,

@@ -235,7 +235,7 @@ def release(state: PromotionState, command: Release) -> PromotionState:
         RefusedError: Another worker has it.
     """
     lease = state.lease
-    if lease is None and command.fence == state.fence:
+    if lease is None and 0 < command.fence == state.fence:
         return state
     if lease is None or lease.fence != command.fence or lease.worker != command.worker:
         raise _lost(command)

@@ -177,10 +177,8 @@ class LockedRecords:
 
     def _tell(self, name: str, version: str | int, line: str | None) -> None:
         before = self._tags(name, version).get(LINE_TAG)
-        found = next(
-            (row for row in _alive(self._store, self._session, name) if row.version == int(version)),
-            None,
-        )
+        alive = _alive(self._store, self._session, name)
+        found = next((row for row in alive if row.version == int(version)), None)
         if found is None or before == line:
             return
         text = with_line(found.description, before, line)

@@ -23,6 +23,7 @@ FIGURES = {"whitebox_errors": 0, "whitebox_bits": 128, "blackbox_matches": 40}
 
 @pytest.fixture
 def promoted(
+    *,
     client: MlflowClient,
     signer: FileSigner,
     register: Register,
@@ -48,7 +49,7 @@ def promoted(
         judgement=DataJudgement(score=0.98, score_name="accuracy"),
     )
     during = client.get_model_version(name, "1")
-    assert during.description.startswith("Trained on May's data.\n\ndeepsigns: waits since ")
+    assert str(during.description).startswith("Trained on May's data.\n\ndeepsigns: waits since ")
     assert during.tags["deepsigns.percent"] == "50"
     assert during.tags["deepsigns.reason"] == "marking, step 450 of 900"
     marked = register_marked(client, resolve(client, f"{name}/1"), attested_model).version
@@ -62,9 +63,10 @@ def test_both_versions_tell_what_happened_and_nothing_for_machines(
     server: Server, client: MlflowClient, promoted: str, tmp_path: Path
 ) -> None:
     source, marked = (client.get_model_version(promoted, version) for version in "12")
-    assert source.description.startswith("Trained on May's data.\n\ndeepsigns: marked as v2 on ")
-    assert source.description.endswith("; deploy v2, not this version")
-    assert "proof: white box 0 of 128 bits wrong, black box 40 of 40" in marked.description
+    told = str(source.description)
+    assert told.startswith("Trained on May's data.\n\ndeepsigns: marked as v2 on ")
+    assert told.endswith("; deploy v2, not this version")
+    assert "proof: white box 0 of 128 bits wrong, black box 40 of 40" in str(marked.description)
     assert not [key for tags in (source.tags, marked.tags) for key in tags if "lease" in key]
     for version, line in (("1", "deploy v2, not this version"), ("2", "bits wrong, black box")):
         address = f"{server.uri}/#/models/{promoted}/versions/{version}"

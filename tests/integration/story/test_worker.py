@@ -14,8 +14,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.registry.client import make_client
-from deepsigns_registry.registry.transitions import PromotionState
 from deepsigns_registry.registry.server import start_server
+from deepsigns_registry.registry.transitions import PromotionState
 from tests.support.patience import HANG
 from tests.support.story import Deepsigns, Demo, changed
 
