@@ -157,8 +157,9 @@ def _service(
     finally:
         with _uninterrupted():
             stop_group(process)
-            reader.join()
-            output.close()
+            reader.join(timeout=5)
+            if not reader.is_alive():
+                output.close()
 
 
 @contextmanager
