@@ -14,6 +14,7 @@ from deepsigns_registry.cli import (
     promote,
     sandbox,
     status,
+    up,
     verify,
     worker,
 )
@@ -33,6 +34,7 @@ def main() -> None:
 
 for command in (
     init.init,
+    up.up,
     demo.demo,
     check.check,
     promote.promote,

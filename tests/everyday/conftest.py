@@ -1,21 +1,21 @@
 """One real MLflow server with the gate, and everyday models to register in it."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.signing import FileSigner
+from deepsigns_registry.cli import main
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.server import Server, start_server
 from tests.support.attested import sign_folder
-from tests.support.patience import HANG
 from tests.support.story import Deepsigns, Done
 
 CONFIG = """[registry]
@@ -110,27 +110,14 @@ def signed(model: Path, home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def deepsigns(home: Path) -> Deepsigns:
-    """Runs the command in the folder of the settings."""
+def deepsigns(home: Path, server: Server) -> Deepsigns:
+    """Runs the command in the folder of the settings; in this process, which has loaded MLflow."""
+    del server
 
-    def run(*arguments: str, folder: Path = home, **environment: str) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "deepsigns_registry", *arguments],
-            cwd=folder,
-            env=cleaned() | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=HANG,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+    def run(*arguments: str, folder: Path = home) -> Done:
+        with chdir(folder):
+            done = CliRunner().invoke(main, list(arguments), prog_name="deepsigns")
+        assert done.exception is None or isinstance(done.exception, SystemExit)
+        return Done(done.exit_code, done.stdout, done.stderr)
 
     return run
-
-
-def cleaned() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("DEEPSIGNS_", "MLFLOW_"))
-    }

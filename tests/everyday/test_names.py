@@ -8,6 +8,7 @@ import pytest
 from mlflow.exceptions import RestException
 from mlflow.tracking import MlflowClient
 
+from deepsigns_registry.errors import in_a_line
 from tests.everyday.conftest import Register
 from tests.support.story import Deepsigns
 
@@ -37,7 +38,7 @@ def test_an_unmarked_version(
     said = caught.value.message
     # First of all that it goes on by itself.
     assert said.startswith(
-        f"RESOURCE_CONFLICT: [deepsigns:queued] {name}/{version} is queued for marking"
+        f"RESOURCE_CONFLICT: [deepsigns:queued] {in_a_line(name)}/{version} is queued for marking"
     )
     assert "gets the protected alias 'champion' by itself" in said
     words = advised(said)
@@ -59,6 +60,7 @@ def test_an_unmarked_version(
 
 @pytest.mark.parametrize("name", ["driver's model", "team@fraud v2"])
 def test_a_signed_version(
+    *,
     client: MlflowClient,
     register: Register,
     signed: Path,
