@@ -38,8 +38,8 @@ def ask(
     uri: str,
     path: str,
     *,
-    method: Literal["GET", "DELETE"] = "GET",
-    body: Mapping[str, str] | None = None,
+    method: Literal["GET", "POST", "DELETE"] = "GET",
+    body: Mapping[str, str | bool] | None = None,
 ) -> Answer:
     """Asks a server once; follows no redirection.
 
