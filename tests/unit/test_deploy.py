@@ -84,7 +84,9 @@ def parsed(group: click.Command, words: list[str], name: str) -> None:
         return
     context = group.make_context(name, list(words))
     if isinstance(group, click.Group):
-        found, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+        found, command, rest = group.resolve_command(
+            context, [*context._protected_args, *context.args]
+        )
         assert command is not None
         parsed(command, rest, str(found))
 
@@ -151,7 +153,11 @@ def test_the_targets_are_built_from_extras_that_exist_and_the_light_ones_without
 
 def test_compose_builds_the_targets_and_gives_private_keys_to_the_worker_alone() -> None:
     services = yaml.safe_load(COMPOSE.read_text())["services"]
-    built = {service["image"]: service["build"]["target"] for service in services.values() if "build" in service}
+    built = {
+        service["image"]: service["build"]["target"]
+        for service in services.values()
+        if "build" in service
+    }
     assert built.items() <= OURS.items()
     mounted = " ".join(services["server"]["volumes"])
     assert not re.search(r"worker\.pem|sealing\.key|/settings:", mounted)
