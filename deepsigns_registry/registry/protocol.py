@@ -2,11 +2,11 @@
 
 All state of a promotion is tags of the model version that somebody wanted to promote. Only the
 server's plugin writes them. What people read are short tags that begin with `deepsigns.`; what
-machines read are tags that begin with `mlflow.deepsigns.`: a version's page in MLflow shows no tag of
-MLflow's own, and a search has them in its answer only when it asks as `WITH_HIDDEN_TAGS`. Once both stood under `deepsigns.`; such requests are still
-read, and get their new names when they change. A worker asks for a change with a
-*command*: JSON, signed, sent as the value of the tag `deepsigns.command`. The plugin executes it in
-one database transaction.
+machines read are tags that begin with `mlflow.deepsigns.`: a version's page in MLflow shows no tag
+of MLflow's own, and a search has them in its answer only when it asks as `WITH_HIDDEN_TAGS`. Once
+both stood under `deepsigns.`; such requests are still read, and get their new names when they
+change. A worker asks for a change with a *command*: JSON, signed, sent as the value of the tag
+`deepsigns.command`. The plugin executes it in one database transaction.
 
 Times are milliseconds since 1970 by the clock of the database.
 """
