@@ -7,6 +7,7 @@ from deepsigns_registry.cli import (
     audit,
     check,
     demo,
+    doctor,
     evidence,
     gate,
     init,
@@ -43,6 +44,7 @@ for command in (
     gate.fetch,
     verify.verify,
     sandbox.sandbox,
+    doctor.doctor,
     audit.audit,
     evidence.evidence,
 ):
