@@ -159,6 +159,8 @@ class UntrustedSignerError(TamperedError):
 class LeftoverError(TamperedError):
     """An unsigned file that a loader or a file manager may have left; says how to be rid of it."""
 
+    code = "leftover"
+
 
 def worst_exit_code(codes: Iterable[int]) -> int:
     """Exit code of several answers together: 4 over 1 over 3 over 2 over 0.
