@@ -114,7 +114,7 @@ class BoundaryGroup(WholeSummaries):
 
 
 def _internal(error: Exception) -> CouldNotCheckError:
-    logging.getLogger(__name__).debug("internal error", exc_info=True)
+    logging.getLogger(__name__).debug("internal error", exc_info=error)
     text = (str(error).strip().splitlines() or [""])[0]
     return CouldNotCheckError(
         f"internal error: {type(error).__name__}: {text}",
