@@ -5,11 +5,13 @@ One file configures everything. An environment variable wins over the file:
 relative to the file's folder, so that a command works from anywhere.
 """
 
+import hashlib
 import json
 import os
 import re
 import tomllib
 import unicodedata
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -178,6 +180,25 @@ class Settings:
         self.audit = document.audit
         self.engine = document.engine
         self.sandbox = document.sandbox
+        self._values = document.model_dump(mode="json")
+
+    def __str__(self) -> str:
+        """The file, and what was read from it and from the environment, as one short text."""
+        content = json.dumps(self._values, sort_keys=True).encode()
+        return f"{self.path} {hashlib.sha256(content).hexdigest()}"
+
+    def changed_since(self, earlier: "Settings") -> tuple[str, ...]:
+        """Names of the settings that are not what they were, without their values.
+
+        Examples:
+            >>> from pathlib import Path
+            >>> before = Settings(Path("a"), _Document())
+            >>> Settings(Path("a"), _Document(owner={"name": "A"})).changed_since(before)
+            ('owner.name',)
+        """
+        now, then = dict(_leaves(self._values)), dict(_leaves(earlier._values))  # noqa: SLF001
+        names = sorted(now.keys() | then.keys())
+        return tuple(key_of(*name) for name in names if now.get(name) != then.get(name))
 
     @property
     def tracking_uri(self) -> str:
@@ -244,17 +265,31 @@ class Settings:
         return any(fnmatchcase(name, pattern) for pattern in self.registry.protected_models)
 
 
-def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
+def _leaves(
+    values: dict[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def load_settings(path: "str | os.PathLike[str] | Settings | None" = None) -> Settings:
     """Reads the settings file.
 
     Args:
         path: The file; by default `$DEEPSIGNS_CONFIG`, else `deepsigns.toml` in this folder.
+            Settings that were read already stay what they are: so a job is given those of whoever
+            started it, and not what the file says by then.
 
     Raises:
         NotFoundError: There is no such file.
         ConfigurationError: It is not TOML, a setting is unknown or invalid, or a variable of the
             environment cannot be read.
     """
+    if isinstance(path, Settings):
+        return path
     file = Path(path or os.environ.get("DEEPSIGNS_CONFIG") or "deepsigns.toml").absolute()
     try:
         text = read_regular(file, most_bytes=_MOST_BYTES).decode()

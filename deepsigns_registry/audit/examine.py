@@ -37,6 +37,7 @@ from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError, Tamper
 from deepsigns_registry.graph.limits import Limits, limits_of
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.sandbox.doors import Doors
+from deepsigns_registry.watermark.evidence import Correlation
 from deepsigns_registry.watermark.verdict import Verdict
 
 __all__ = ["TOOL", "examine"]
@@ -313,6 +314,7 @@ def _with_evidence(row: Row, verdict: Verdict) -> Row:
             score=evidence.score,
             log10_p=evidence.log10_p,
             log10_p_adjusted=verdict.log10_p_adjusted(evidence.scheme),
+            measured=isinstance(evidence, Correlation),
         )
         for evidence in verdict.evidence
     )

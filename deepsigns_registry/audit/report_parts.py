@@ -117,10 +117,9 @@ def _tile(column: Column, row: Row) -> str:
     reading = row.reading(column.scheme)
     if reading is None:
         return _cell(column.title, "not read", "the step could not run")
-    of = escape(f"of {reading.trials} {column.unit}")
     return _cell(
         column.title,
-        f"{column.count(reading)} <small>{of}</small>",
+        f"{column.count(reading)} <small>{escape(column.beside(reading))}</small>",
         f"by chance: {chance(reading.log10_p_adjusted)}",
     )
 
@@ -152,4 +151,6 @@ def _cells(row: Row, column: Column) -> tuple[str, str]:
     reading = row.reading(column.scheme)
     if reading is None:
         return "-", "-"
-    return f"{column.count(reading)} / {reading.trials}", chance(reading.log10_p_adjusted)
+    # Standard deviations are no share of the values that they are over.
+    of = "" if reading.measured else f" / {reading.trials}"
+    return f"{column.count(reading)}{of}", chance(reading.log10_p_adjusted)

@@ -89,7 +89,7 @@ def _examine(
     settings.model(model)
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder", advice="name the folder of a model")
-    job = {"source": folder, "config": settings.path, "model": model, "metrics": dict(metrics)}
+    job = {"source": folder, "config": settings, "model": model, "metrics": dict(metrics)}
     (found,) = LocalEngine(hidden=settings.secrets).run(
         examine_version,
         [job],

@@ -86,15 +86,16 @@ def export(
 ) -> None:
     """Write the evidence file about SUSPECT, an ONNX file that carries the mark.
 
-    The file reveals the keys of the schemes named, and training samples. Hand it to nobody
-    who must not see those. On a terminal it asks first. It states, under your signature, how
-    many suspects were looked at and all your owner keys.
+    The file reveals the keys of the schemes named, the training samples that they ask about,
+    and a fingerprint of all others. Hand it to nobody who must not see those. On a terminal it
+    asks first. It states, under your signature, how many suspects were looked at and all your
+    owner keys.
     """
     from deepsigns_registry.evidence.dispute import export_for_suspect
 
-    def agree(marking: "Marking", schemes: "Sequence[str]") -> None:
+    def agree(marking: "Marking", schemes: "Sequence[str]", samples: int) -> None:
         version = f"{marking.model}/{marking.marked_version}"
-        spent = f"{', '.join(schemes)} (key and training samples)"
+        spent = _revealed(schemes, samples)
         if dry_run:
             if as_json:
                 echo_json({"written": None, "version": version, "schemes": list(schemes)})
@@ -134,11 +135,25 @@ def export(
         return
     echo(f"written: {out}")
     echo(f"  proves the mark of {marking.model}/{marking.marked_version} in {suspect}")
-    echo(f"  reveals: {', '.join(claim.schemes)} (key and training samples; now spent)")
+    echo(f"  reveals, and has spent: {_revealed(claim.schemes, claim.samples)}")
     echo(f"  states, signed: {claim.scanned} suspects scanned, this one included")
     echo(f"  states, signed: {claim.commitments} commitments by {len(claim.owners)} owner keys")
     for owner in claim.owners:
         echo(f"    {owner}")
+
+
+def _revealed(schemes: "Sequence[str]", samples: int) -> str:
+    """What whoever has the evidence file knows.
+
+    Examples:
+        >>> _revealed(["spread"], 0)
+        'spread (key), digest and class of every training sample'
+        >>> _revealed(["blackbox", "spread"], 400)
+        'blackbox, spread (keys and 400 samples), digest and class of every training sample'
+    """
+    keys = "key" if len(schemes) == 1 else "keys"
+    given = f"{keys} and {samples} samples" if samples else keys
+    return f"{', '.join(schemes)} ({given}), digest and class of every training sample"
 
 
 @evidence.command()

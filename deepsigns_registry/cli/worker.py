@@ -40,7 +40,12 @@ def worker(interval: float, config: Path | None, *, once: bool, as_json: bool) -
         raise click.UsageError("--json needs --once")
     settings = settings_of(config)
     with Progress("worker") as progress:
-        work = Worker(settings, progress=progress)
+
+        def say(line: str) -> None:
+            progress.clear()
+            echo(line, err=True)
+
+        work = Worker(settings, progress=progress, say=say)
         if once:
             outcomes = []
             for outcome in work.run_once():

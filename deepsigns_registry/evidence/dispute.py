@@ -19,7 +19,7 @@ from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.guests import reading_schemes
 from deepsigns_registry.registry.gate import gate
-from deepsigns_registry.watermark.record import reads_hidden
+from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
 from deepsigns_registry.watermark.schemes import known_schemes
 from deepsigns_registry.watermark.verdict import PRESENT_AT, Verdict
 
@@ -33,6 +33,7 @@ class Claim:
     Attributes:
         marking: The mark that was found in the suspect.
         schemes: Names of the schemes whose keys the file reveals.
+        samples: How many samples the file holds that these ask about; none for weights alone.
         scanned: How many suspects were looked at, as the file states.
         commitments: How many commitments the claimant made, as its chains show.
         owners: Identities (hex) of all owner keys that the file states.
@@ -40,6 +41,7 @@ class Claim:
 
     marking: Marking
     schemes: tuple[str, ...]
+    samples: int
     scanned: int
     commitments: int
     owners: tuple[str, ...]
@@ -89,7 +91,7 @@ def export_for_suspect(
     scanned: int = 1,
     sign_with: Path | None = None,
     other_keystores: Sequence[Path] = (),
-    agree: Callable[[Marking, Sequence[str]], None] | None = None,
+    agree: Callable[[Marking, Sequence[str], int], None] | None = None,
 ) -> Claim:
     """Writes the evidence file about a suspect that carries one of the owner's marks.
 
@@ -104,8 +106,8 @@ def export_for_suspect(
             under a signature, and multiplies every p-value.
         sign_with: The private key that signs the claim; `[owner] signing_key` by default.
         other_keystores: Folders of the claimant's other key stores: their commitments count.
-        agree: Told which mark and which schemes, before a key is revealed and anything is
-            written; stops the export by raising.
+        agree: Told which mark, which schemes and how many samples, before a key is revealed and
+            anything is written; stops the export by raising.
 
     Raises:
         ConfigurationError: `out` exists, a scheme is not part of the mark, the claim cannot be
@@ -133,8 +135,9 @@ def export_for_suspect(
     taps = possible_taps(read_model(suspect))
     chosen = tuple(schemes) or sufficient_schemes(examination.verdict, taps=taps)
     attested = gate(settings, f"{marking.model}/{marking.marked_version}")
+    samples = _samples(candidate.record, chosen)
     if agree is not None:
-        agree(marking, chosen)
+        agree(marking, chosen, samples)
     claim = export_evidence(
         bundle=attested.attestation.bundle,
         policy=Policy.from_settings(settings),
@@ -147,7 +150,14 @@ def export_for_suspect(
         chains=chains,
         scanned=scanned,
     )
-    return Claim(marking, chosen, claim.scanned, claim.commitments, claim.owners)
+    return Claim(marking, chosen, samples, claim.scanned, claim.commitments, claim.owners)
+
+
+def _samples(record: WatermarkRecord, schemes: Sequence[str]) -> int:
+    """How many samples schemes ask about; an unknown name is refused by the export."""
+    secrets = record.secrets
+    with reading_schemes([name for name in schemes if name in secrets]) as known:
+        return sum(len(scheme.probes(secrets[scheme.name]).inputs) for scheme in known)
 
 
 def _signer(settings: Settings, path: Path | None) -> FileSigner:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from deepsigns_registry.config import load_settings
+from deepsigns_registry.config import Settings, load_settings
 from deepsigns_registry.errors import DataError, DeepSignsError, UnmarkableError
 from deepsigns_registry.retraining.effort import Effort, measured_effort
 from deepsigns_registry.retraining.options import mark_settings, tap_choices, training_device
@@ -123,7 +123,7 @@ def examine_version(
     *,
     progress: "JobProgress",
     source: Path,
-    config: Path,
+    config: Path | Settings,
     model: str,
     metrics: "Mapping[str, float]",
 ) -> Examination:
@@ -132,7 +132,7 @@ def examine_version(
     Args:
         progress: Told how far it is.
         source: Folder of the version.
-        config: The settings file.
+        config: The settings, or their file.
         model: Name of the registered model.
         metrics: What was logged with the version; may be empty.
 

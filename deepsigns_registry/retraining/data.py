@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepsigns_registry.config import Settings, load_settings
+from deepsigns_registry.config import Settings
 from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.engine.local import LocalEngine
 from deepsigns_registry.errors import ConfigurationError, DataError, NotFoundError
@@ -102,13 +102,13 @@ def load_apart(settings: Settings, model: str) -> TrainingData:
     if settings.model(model).data.endswith((".npz", ".parquet")):
         return load_training_data(settings, model)
     engine = LocalEngine(hidden=settings.secrets)
-    (data,) = engine.run(_loaded, [{"config": settings.path, "model": model}])
+    (data,) = engine.run(_loaded, [{"config": settings, "model": model}])
     return data
 
 
-def _loaded(*, progress: JobProgress, config: Path, model: str) -> TrainingData:
+def _loaded(*, progress: JobProgress, config: Settings, model: str) -> TrainingData:
     progress(0.0, "loading the training data")
-    return load_training_data(load_settings(config), model)
+    return load_training_data(config, model)
 
 
 def data_digest(data: TrainingData) -> str:

@@ -173,9 +173,9 @@ class _Session:
             self._parent.name,
             self._parent.digest,
             settings.model(source.name).model_dump_json(),
-            settings.policy.model_dump_json(),
+            settings.policy.model_dump_json(exclude={"ignore"}),
         )
-        self._job = {"source": folder, "config": settings.path, "model": source.name}
+        self._job = {"source": folder, "config": settings, "model": source.name}
 
     def marked(self, still_ours: "Callable[[], None]", progress: "MarkingProgress") -> Marked:
         """Marks at one hidden activation after the other, until one carries the mark."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from deepsigns_registry.config import Settings
     from deepsigns_registry.engine.jobs import JobProgress
     from deepsigns_registry.retraining.fitness import Judgement
     from deepsigns_registry.sections import ModelSettings
@@ -106,7 +107,7 @@ def prepare_mark(
     progress: "JobProgress",
     kept: dict[str, Unmarked] | None = None,
     source: Path,
-    config: Path,
+    config: "Path | Settings",
     model: str,
     root: bytes,
     owner: bytes,
@@ -123,7 +124,7 @@ def prepare_mark(
         progress: Told how far it is.
         kept: Where the loaded model and data are left for the next job of one marking.
         source: Folder of the unmarked version.
-        config: The settings file.
+        config: The settings, or their file.
         model: Name of the registered model.
         root: The root key, 32 bytes.
         owner: The owner's identity, 32 bytes.
@@ -165,7 +166,7 @@ def mark_model(
     progress: "JobProgress",
     kept: dict[str, Unmarked] | None = None,
     source: Path,
-    config: Path,
+    config: "Path | Settings",
     model: str,
     record: bytes,
     checkpoints: Path,
@@ -182,7 +183,7 @@ def mark_model(
         kept: What `prepare_mark` left there is not loaded again: a loader need not give the same
             data twice.
         source: Folder of the unmarked version.
-        config: The settings file.
+        config: The settings, or their file.
         model: Name of the registered model.
         record: From `prepare_mark`.
         checkpoints: Folder of unfinished trainings.
@@ -257,7 +258,9 @@ def _told(figures: "Mapping[str, float]", section: "ModelSettings") -> dict[str,
     return {STEALTH: 1.0, **figures} if section.stealth else dict(figures)
 
 
-def _opened(kept: dict[str, Unmarked], source: Path, config: Path, model: str) -> Unmarked:
+def _opened(
+    kept: dict[str, Unmarked], source: Path, config: "Path | Settings", model: str
+) -> Unmarked:
     name = "\n".join(map(str, (source, config, model)))
     if name not in kept:
         kept[name] = Unmarked.opened(source, config, model)
