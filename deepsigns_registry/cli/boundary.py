@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.formats import FORMATS, asked_format
+from deepsigns_registry.cli.formats.finding import Finding
+from deepsigns_registry.cli.formats.reports import Reports
 from deepsigns_registry.cli.printing import echo, keep_logs_plain
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, DeepSignsError
 
@@ -35,7 +37,7 @@ class WholeSummaries(click.Group):
 class BoundaryGroup(WholeSummaries):
     """A command group whose errors end as one clear line on standard error.
 
-    With `--json` the same error also goes to standard output, for machines.
+    With `--json` or another `--format` the same error also goes to standard output, for machines.
     """
 
     def main(
@@ -48,7 +50,7 @@ class BoundaryGroup(WholeSummaries):
     ) -> Any:
         """Runs the command line; a mistake in it ends like every other error."""
         words = list(sys.argv[1:] if args is None else args)
-        self._as_json = "--json" in words[: words.index("--") if "--" in words else None]
+        self._format = asked_format(words)
         if not standalone_mode:
             return super().main(words, prog_name, complete_var, standalone_mode=False, **extra)
         try:
@@ -74,9 +76,9 @@ class BoundaryGroup(WholeSummaries):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except DeepSignsError as error:
-            code = self._said(error)
+            code = self._said(error, Reports.of(ctx.meta))
         except KeyboardInterrupt:
-            code = self._said(CouldNotCheckError("interrupted"))
+            code = self._said(CouldNotCheckError("interrupted"), Reports.of(ctx.meta))
         except BrokenPipeError:
             # The reader of our output went away; Python would complain again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,7 +92,8 @@ class BoundaryGroup(WholeSummaries):
                 CouldNotCheckError(
                     f"internal error: {type(error).__name__}: {text}",
                     advice="run again with DEEPSIGNS_DEBUG=1 and report what it prints",
-                )
+                ),
+                Reports.of(ctx.meta),
             )
         raise click.exceptions.Exit(code)
 
@@ -100,10 +103,17 @@ class BoundaryGroup(WholeSummaries):
         said = ConfigurationError(error.format_message().rstrip("."), advice=f"see: {path} --help")
         return self._said(said, code=_USAGE)
 
-    def _said(self, error: DeepSignsError, *, code: str = "") -> int:
-        code = code or error.code
-        if self._as_json:
-            document = {"code": code, "message": error.message, "advice": error.advice}
-            echo_json(None, error.exit_code, document)
-        echo(f"error ({code}): {error}", err=True)
+    def _said(
+        self, error: DeepSignsError, reports: Reports | None = None, *, code: str = ""
+    ) -> int:
+        reports = reports or Reports()
+        finding = Finding.of_error(reports.subject, error, code=code, settings=reports.settings)
+        if self._format != "text":
+            click.echo(FORMATS[self._format](finding))
+        try:
+            reports.write(finding)
+        except CouldNotCheckError as failed:
+            # Of two errors the first one counts.
+            echo(f"warning: {failed}", err=True)
+        echo(f"error ({finding.code}): {error}", err=True)
         return error.exit_code

@@ -16,6 +16,7 @@ __all__ = [
     "MOST_FIGURES",
     "STEALTH",
     "STEALTH_COST",
+    "evidence",
     "kept_figures",
     "plain",
     "spoken",
@@ -79,13 +80,25 @@ def kept_figures(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def spoken(figures: Mapping[str, float]) -> str:
-    """The evidence among the figures, in one line for people; empty when there is none.
+    """The figures in one line for people, the evidence first; empty when there are none.
 
     Examples:
         >>> spoken({"whitebox_errors": 3, "whitebox_bits": 128, "accuracy": 0.98333, "step": 40})
         'white box 3 of 128 bits wrong, accuracy 0.9833'
         >>> spoken({"spread_trials": 12160, "spread_parts": 3, "spread_deviations": 12.53})
         'weights 12.5 standard deviations'
+    """
+    parts = [evidence(figures)]
+    parts += [f"{name} {value:.4f}" for name, value in figures.items() if name not in _UNSPOKEN]
+    return ", ".join(part for part in parts if part)
+
+
+def evidence(figures: Mapping[str, float]) -> str:
+    """How well the mark is read, in a line for people; empty when nothing of it was measured.
+
+    Examples:
+        >>> evidence({"blackbox_matches": 39, "blackbox_queries": 40, "accuracy": 0.98333})
+        'black box 39 of 40 queries match'
     """
     parts = [
         f"{scheme} {figures[count]:.0f} of {figures[whole]:.0f} {what}"
@@ -94,5 +107,4 @@ def spoken(figures: Mapping[str, float]) -> str:
     ]
     if _WEIGHTS in figures:
         parts.append(f"weights {figures[_WEIGHTS]:.1f} standard deviations")
-    parts += [f"{name} {value:.4f}" for name, value in figures.items() if name not in _UNSPOKEN]
     return ", ".join(parts)

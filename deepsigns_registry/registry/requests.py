@@ -106,7 +106,7 @@ def status(
 
 
 def lease_of(client: MlflowClient, name: str, version: str) -> Lease | None:
-    """The last lease of a version, live or not; compare `expires_at` with the time.
+    """The lease of a version that was not given back; compare `expires_at` with the time.
 
     Raises:
         NotFoundError: There is no such version.
@@ -136,13 +136,13 @@ def claim(
         RefusedError: Another worker holds it, or the request is no longer queued.
         CouldNotCheckError: The registry does not answer, or does not take this key.
     """
-    last = lease_of(client, request.model, request.version)
+    last = _state(_version(client, request.model, request.version)).fence
     command = Claim(
         model=request.model,
         version=request.version,
         request=request.id,
         worker=worker,
-        fence=(last.fence if last else 0) + 1,
+        fence=last + 1,
         ttl=ttl,
     )
     lease = _state(_send(client, signer, command)).lease

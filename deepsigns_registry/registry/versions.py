@@ -22,7 +22,8 @@ from deepsigns_registry.errors import (
 from deepsigns_registry.naming import parse_version
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.preflight import new_logged_model
-from deepsigns_registry.registry.protocol import is_reserved
+from deepsigns_registry.registry.protocol import LINE_TAG, is_reserved
+from deepsigns_registry.registry.shown import with_line
 from deepsigns_registry.registry.unreachable import unreached
 
 __all__ = [
@@ -178,7 +179,8 @@ def register_marked(
             f"models:/{logged.model_id}",
             run_id=logged.source_run_id or None,
             tags={**kept, **(tags or {})},
-            description=ref.description or None,
+            # Our own line there is about the version that was marked.
+            description=with_line(ref.description, ref.tags.get(LINE_TAG), None) or None,
             model_id=logged.model_id,
         )
     tell(1.0, f"registered {created.name}/{created.version}")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["data_digest", "load_apart", "load_training_data"]
+__all__ = ["data_digest", "find_function", "load_apart", "load_training_data"]
 
 _SPLITS = ("train", "validation")
 # What numpy raises on headers that are no header; it reads them with Python's own parser.
@@ -259,7 +259,7 @@ def _is_label(column: str, task: Task) -> bool:
 
 
 def _from_function(reference: str, base: Path, task: Task) -> tuple[_Pair, _Pair]:
-    function = _function(reference, base)
+    function = find_function(reference, base)
     try:
         returned = function()
     except DataError:
@@ -288,7 +288,17 @@ def _failed(reference: str, error: BaseException) -> DataError:
     )
 
 
-def _function(reference: str, base: Path) -> Callable[[], Any]:
+def find_function(reference: str, base: Path) -> Callable[[], Any]:
+    """Imports a module of the owner's, and finds the function in it that loads the data.
+
+    Args:
+        reference: `package.module:function`.
+        base: Folder in which modules are found besides.
+
+    Raises:
+        NotFoundError: There is no such module, or no such function in it.
+        DataError: The module raises while it is imported.
+    """
     module_name, _, function_name = reference.partition(":")
     with _importable(base):
         try:

@@ -34,7 +34,13 @@ from mlflow.utils.validation import (
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import QueuedError, RefusedError
 from deepsigns_registry.naming import command, section_of, version_name
-from deepsigns_registry.registry.protocol import COMMAND_TAG, PromotionRequest, is_reserved
+from deepsigns_registry.registry.protocol import (
+    COMMAND_TAG,
+    LINE_TAG,
+    PromotionRequest,
+    is_reserved,
+)
+from deepsigns_registry.registry.shown import with_line
 from mlflow_deepsigns.answers import answer, answered
 from mlflow_deepsigns.checker import Checker, read_settings
 from mlflow_deepsigns.commands import Commands
@@ -111,8 +117,14 @@ class DeepSignsStore(SqlAlchemyStore):
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> ModelVersion:
-        """Creates a version without deepsigns' tags; a protected name takes attested files only."""
+        """Creates a version without deepsigns' tags; a protected name takes attested files only.
+
+        What a copy brings along of ours, line and tags, was about the other version.
+        """
         kept = [tag for tag in tags or () if not is_reserved(tag.key)]
+        line = next((tag.value for tag in tags or () if tag.key == LINE_TAG), None)
+        if line:
+            description = with_line(description, line, None) or None
         more: dict[str, Any] = {
             "run_id": run_id,
             "tags": kept,
@@ -132,7 +144,9 @@ class DeepSignsStore(SqlAlchemyStore):
         location = self._location_of(source)
         with answered():
             try:
-                self._checker.attested(location, settings, what=f"the model at {source}")
+                attestation = self._checker.attested(
+                    location, settings, what=f"the model at {source}"
+                )
             except RefusedError as error:
                 raise RefusedError(
                     f"{error.message}, and the name '{name}' is protected",
@@ -143,7 +157,19 @@ class DeepSignsStore(SqlAlchemyStore):
             created = super().create_model_version(name, source, **more)
             with answered():
                 records.is_at(name, created.version, location)
-            return created
+                records.tell_marked(
+                    VersionRow(name, int(created.version), location, is_prompt=False),
+                    attestation.predicate,
+                    None,
+                )
+            return self.get_model_version(name, created.version)
+
+    def update_model_version(
+        self, name: str, version: str, description: str | None = None
+    ) -> ModelVersion:
+        """Writes a description; under the lock, so that a line of ours replaces none of it."""
+        with self._records.locked(name):
+            return super().update_model_version(name, version, description)
 
     # What takes a promotion back
 
