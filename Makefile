@@ -6,7 +6,7 @@ JOBS ?= 2
 FUZZ_SECONDS ?= 60
 COVERED := $(CURDIR)/build/coverage
 
-.PHONY: setup demo test test-deep fuzz coverage lint clean
+.PHONY: setup demo test test-deep fuzz coverage lint docs clean
 
 setup: $(VENV)/.installed
 
@@ -46,11 +46,17 @@ coverage: setup
 fuzz: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
-lint: setup
+lint: setup docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# The documentation as a site, in site/: open site/index.html. Strict, and every link is followed;
+# nothing is fetched.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/python -m ci.site.links site
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) site

@@ -16,8 +16,8 @@ import torch
 
 from benchmarks import help_time
 from benchmarks.bars import judged
+from benchmarks.catalogue import KINDS, store_of
 from benchmarks.hostile import command as hostile
-from benchmarks.kinds import KINDS
 from benchmarks.kinds.timing import timed_settings
 from benchmarks.measurement import rows_of
 from benchmarks.options import CLASSIFIERS, at_least, common_options, names_of, processor, run_of
@@ -64,7 +64,7 @@ def _criteria(options: argparse.Namespace) -> None:
             "--docs is for a run of every criterion", advice="leave --quick and --only out"
         )
     _check_replaceable(run.out / _RESULTS, options)
-    _check_models(Workshop(run), options.models)
+    _check_models(Workshop(run, store_of(run)), options.models)
     outcomes = run_units(run, units, options.workers)
     rows = rows_of(item for measurements in outcomes.values() for item in measurements)
     wanted = [row for row in rows if row.criterion in options.only]
@@ -82,7 +82,7 @@ def _criteria(options: argparse.Namespace) -> None:
 
 def _speed(options: argparse.Namespace) -> None:
     run = run_of(options, _scale(options))
-    workshop = Workshop(run)
+    workshop = Workshop(run, store_of(run))
     _check_models(workshop, options.models)
     measurements = []
     for name in options.models:

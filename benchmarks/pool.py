@@ -10,6 +10,7 @@ from dataclasses import asdict
 from multiprocessing import get_context, parent_process
 from threading import Thread
 
+from benchmarks.catalogue import KINDS, store_of
 from benchmarks.measurement import Measurement
 from benchmarks.units import Unit, ordered
 from benchmarks.workshop import Run, Workshop
@@ -38,7 +39,7 @@ def run_units(run: Run, units: Sequence[Unit], workers: int) -> dict[Unit, list[
     Raises:
         Failure: A unit failed; the others were done all the same.
     """
-    store = run.store()
+    store = store_of(run)
     everything = ordered(units)
     done = {unit for unit in everything if store.outcome(unit) is not None}
     waiting = sorted(set(everything) - done, key=lambda unit: (unit.cost, unit.name))
@@ -112,7 +113,7 @@ class _UnitError(Exception):
 
 
 def _start(run: Run) -> None:
-    _workshop.append(Workshop(run))
+    _workshop.append(Workshop(run, store_of(run)))
     Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -125,8 +126,6 @@ def _end_with_parent() -> None:
 
 
 def _do(unit: Unit) -> float:
-    from benchmarks.kinds import KINDS
-
     workshop = _workshop[0]
     # Processor time: what a unit costs, however busy the machine is.
     started = time.process_time()

@@ -56,34 +56,21 @@ class Run:
     device: str
     scale: Scale
 
-    def store(self) -> Store:
-        """The kept outcomes of this run, and of earlier ones with the same meaning."""
-        from benchmarks.kinds import KINDS
-
-        common = {
-            "data": self.data,
-            "device": torch.device(self.device).type,
-            "training": self.scale.training,
-            "validation": self.scale.validation,
-            "share": self.scale.share,
-        }
-        meaning = {name: common | kind.meaning(self.scale) for name, kind in KINDS.items()}
-        return Store(self.out / "units" / self.scale.name, meaning)
-
 
 class Workshop:
     """What a process works with.
 
     Args:
         run: The run.
+        store: Its kept outcomes.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, store: Store) -> None:
         torch.set_num_threads(1 if run.device == "cpu" else max(1, (os.cpu_count() or 1) // 2))
         self.run = run
         self.scale = run.scale
         self.device = torch.device(run.device)
-        self.store = run.store()
+        self.store = store
 
     @cached_property
     def data(self) -> TrainingData:

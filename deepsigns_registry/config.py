@@ -5,10 +5,13 @@ One file configures everything. An environment variable wins over the file:
 relative to the file's folder, so that a command works from anywhere.
 """
 
+import hashlib
 import json
 import os
 import re
 import tomllib
+import unicodedata
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from pydantic_settings import (
 from deepsigns_registry.bounded.regular import read_regular
 from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import ConfigurationError, NotFoundError
+from deepsigns_registry.naming import key_of, section_of
 from deepsigns_registry.sections import (
     AuditSettings,
     Deployment,
@@ -38,14 +42,15 @@ from deepsigns_registry.sections import (
     WorkerSettings,
 )
 
-__all__ = ["Settings", "load_settings", "section_of"]
+__all__ = ["Settings", "load_settings"]
 
-_PREFIX = "DEEPSIGNS_"
+_PREFIX, _DELIMITER = "DEEPSIGNS_", "__"
+_MODELS = f"{_PREFIX}MODELS{_DELIMITER}"
 _MOST_BYTES = 4 * 2**20
 
 
 class _Environment(EnvSettingsSource):
-    """The environment, whose variables have no case, for models whose names do.
+    """The environment; a variable about one model is read here, as its name may be any.
 
     Args:
         settings_cls: What is set.
@@ -55,21 +60,77 @@ class _Environment(EnvSettingsSource):
     def __init__(self, settings_cls: type[BaseSettings], names: tuple[str, ...]) -> None:
         super().__init__(settings_cls)
         self._names = names
+        # Pydantic lower-cases the rest, and cuts a name at every delimiter.
+        self.env_vars = {
+            name: value
+            for name, value in self.env_vars.items()
+            if not name.upper().startswith(_MODELS)
+        }
 
     def __call__(self) -> dict[str, Any]:
         found = super().__call__()
-        if isinstance(found.get("models"), dict):
-            found["models"] = {self._named(key): value for key, value in found["models"].items()}
-        return found
+        models = found.get("models")
+        named = (
+            {self._named(key, f"{_PREFIX}MODELS"): value for key, value in models.items()}
+            if (isinstance(models, dict))
+            else {}
+        )
+        for variable, value in os.environ.items():
+            if variable.upper().startswith(_MODELS) and value:
+                written, more = _said(variable[len(_MODELS) :], value)
+                section = named.setdefault(self._named(written, variable), {})
+                if isinstance(section, dict):
+                    section.update(more)
+        return {**found, "models": named} if named else found
 
-    def _named(self, key: str) -> str:
-        alike = [name for name in self._names if name.lower() == key.lower()]
-        return alike[0] if len(alike) == 1 else key
+    def _named(self, written: str, variable: str) -> str:
+        """The model that a variable is about: in these letters, or in others if only one is."""
+        for exactly in (written, written.lower()):
+            if exactly in self._names:
+                return exactly
+        for form in (_without_case, _without_signs):
+            alike = [name for name in self._names if form(name) == form(written)]
+            if len(alike) > 1:
+                raise ConfigurationError(
+                    f"environment: {variable} may be about {' or '.join(map(repr, alike))}",
+                    advice=f"name it in JSON: {_PREFIX}MODELS='{{\"NAME\": {{...}}}}'",
+                )
+            if alike:
+                return alike[0]
+        return written.lower() if written.isupper() else written
+
+
+def _without_case(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _without_signs(name: str) -> str:
+    # What most shells take in the name of a variable.
+    return re.sub(r"[^a-z0-9]", "_", _without_case(name))
+
+
+def _said(name: str, text: str) -> tuple[str, dict[str, Any]]:
+    """The model that a variable is about, and its settings: one, or a whole section in JSON."""
+    written, delimiter, field = name.rpartition(_DELIMITER)
+    field = field.lower()
+    if delimiter and (field in ModelSettings.model_fields or not text.lstrip().startswith("{")):
+        return written, {field: _parsed(text) if field == "schemes" else text}
+    section = _parsed(text)
+    if not isinstance(section, dict):
+        raise SettingsError(name)
+    return name, section
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(str(error)) from error
 
 
 class _Document(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=_PREFIX, env_nested_delimiter=_DELIMITER, extra="forbid", frozen=True
     )
 
     registry: RegistrySettings = RegistrySettings()
@@ -119,6 +180,25 @@ class Settings:
         self.audit = document.audit
         self.engine = document.engine
         self.sandbox = document.sandbox
+        self._values = document.model_dump(mode="json")
+
+    def __str__(self) -> str:
+        """The file, and what was read from it and from the environment, as one short text."""
+        content = json.dumps(self._values, sort_keys=True).encode()
+        return f"{self.path} {hashlib.sha256(content).hexdigest()}"
+
+    def changed_since(self, earlier: "Settings") -> tuple[str, ...]:
+        """Names of the settings that are not what they were, without their values.
+
+        Examples:
+            >>> from pathlib import Path
+            >>> before = Settings(Path("a"), _Document())
+            >>> Settings(Path("a"), _Document(owner={"name": "A"})).changed_since(before)
+            ('owner.name',)
+        """
+        now, then = dict(_leaves(self._values)), dict(_leaves(earlier._values))  # noqa: SLF001
+        names = sorted(now.keys() | then.keys())
+        return tuple(key_of(*name) for name in names if now.get(name) != then.get(name))
 
     @property
     def tracking_uri(self) -> str:
@@ -182,31 +262,44 @@ class Settings:
 
     def protects_model(self, name: str) -> bool:
         """Whether every version created under this name must be attested."""
-        return any(fnmatchcase(name, pattern) for pattern in self.registry.protected_models)
+        # A name may hold signs that mean something else in a pattern.
+        patterns = self.registry.protected_models
+        return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def section_of(model: str) -> str:
-    """The header of a model's section, as TOML has it.
+def _leaves(
+    values: dict[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
 
-    Examples:
-        >>> section_of("fraud"), section_of("team@fraud v2")
-        ('[models.fraud]', '[models."team@fraud v2"]')
-    """
-    bare = re.fullmatch(r"[A-Za-z0-9_-]+", model)
-    return f"[models.{model if bare else json.dumps(model, ensure_ascii=False)}]"
 
-
-def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
-    """Reads the settings file.
+def load_settings(path: "str | os.PathLike[str] | Settings | None" = None) -> Settings:
+    r"""Reads the settings file.
 
     Args:
         path: The file; by default `$DEEPSIGNS_CONFIG`, else `deepsigns.toml` in this folder.
+            Settings that were read already stay what they are: so a job is given those of whoever
+            started it, and not what the file says by then.
 
     Raises:
         NotFoundError: There is no such file.
         ConfigurationError: It is not TOML, a setting is unknown or invalid, or a variable of the
             environment cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        ...     written = file.write('[models.fraud]\ndata = "training.npz"')
+        ...     file.flush()
+        ...     load_settings(file.name).models["fraud"].data
+        'training.npz'
     """
+    if isinstance(path, Settings):
+        return path
     file = Path(path or os.environ.get("DEEPSIGNS_CONFIG") or "deepsigns.toml").absolute()
     try:
         text = read_regular(file, most_bytes=_MOST_BYTES).decode()
@@ -239,12 +332,19 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> Settings:
         ) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
         said = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigurationError(
-            f"{file}: {where}: {said.removeprefix('Value error, ')}",
+            f"{_place_of(first['loc'], file)}: {said.removeprefix('Value error, ')}",
             advice="see docs/configuration.md",
         ) from None
+
+
+def _place_of(location: tuple[str | int, ...], file: Path) -> str:
+    """Where a setting comes from, and what it is called there."""
+    wanted = _without_signs(_PREFIX + _DELIMITER.join(map(str, location)))
+    variable = next((name for name in os.environ if _without_signs(name) == wanted), None)
+    key = key_of(*location)
+    return f"environment: {variable}: {key}" if variable else f"{file}: {key}"
 
 
 def _unreadable_variable(error: SettingsError) -> str:

@@ -14,11 +14,14 @@ __all__ = [
     "DataError",
     "DeepSignsError",
     "InapplicableError",
+    "LeftoverError",
     "NotConvergedError",
     "NotFoundError",
+    "QueuedError",
     "RefusedError",
     "TamperedError",
     "UnmarkableError",
+    "UntrustedSignerError",
     "in_a_line",
     "worst_exit_code",
 ]
@@ -59,7 +62,12 @@ class DeepSignsError(Exception):
 
 
 def in_a_line(text: str) -> str:
-    """Without line breaks, and without what would steer a terminal."""
+    r"""Without line breaks, and without what would steer a terminal.
+
+    Examples:
+        >>> in_a_line("two\nlines,  and \x1b[31mred")
+        'two lines, and [31mred'
+    """
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
@@ -115,6 +123,12 @@ class RefusedError(DeepSignsError):
     exit_code = 1
 
 
+class QueuedError(RefusedError):
+    """Not yet: the version is queued for marking, and is promoted by itself when that is done."""
+
+    code = "queued"
+
+
 class NotConvergedError(RefusedError):
     """A marking went through all its rounds, and the mark is too weak or costs too much."""
 
@@ -139,6 +153,18 @@ class TamperedError(DeepSignsError):
 
     code = "tampered"
     exit_code = 4
+
+
+class UntrustedSignerError(TamperedError):
+    """Signed with another key than those that are trusted: a wrong key was named, or forged."""
+
+    code = "untrusted-signer"
+
+
+class LeftoverError(TamperedError):
+    """An unsigned file that a loader or a file manager may have left; says how to be rid of it."""
+
+    code = "leftover"
 
 
 def worst_exit_code(codes: Iterable[int]) -> int:

@@ -1,6 +1,5 @@
 """A new settings file with fresh keys: what `deepsigns init` writes."""
 
-import json
 import os
 import tomllib
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.sealing import generate_sealing_key
 from deepsigns_registry.errors import ConfigurationError
+from deepsigns_registry.naming import toml_string
 
 __all__ = ["initialise"]
 
@@ -53,6 +53,14 @@ def initialise(
     Raises:
         ConfigurationError: The folder holds a settings file or keys already, or a value cannot
             be written as TOML; nothing was written then.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     initialise(folder, owner="Example Ltd").name
+        ...     sorted(path.name for path in (folder / "keys").glob("owner*"))
+        'deepsigns.toml'
+        ['owner.pem', 'owner.pub.pem']
     """
     config = folder / "deepsigns.toml"
     keys = folder / "keys"
@@ -62,8 +70,8 @@ def initialise(
                 f"{existing}: exists already", advice="choose another folder with --out"
             )
     text = _TEMPLATE.format(
-        name=_toml_string(owner, "the owner's name"),
-        tracking_uri=_toml_string(tracking_uri, "tracking_uri"),
+        name=_written(owner, "the owner's name"),
+        tracking_uri=_written(tracking_uri, "tracking_uri"),
         sections=sections,
     )
     try:
@@ -80,10 +88,9 @@ def initialise(
     return config
 
 
-def _toml_string(text: str, what: str) -> str:
+def _written(text: str, what: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ConfigurationError(f"{what} is not valid text: {text!a}") from None
-    # JSON escapes as TOML does, but leaves DEL as it is and writes an emoji as two surrogates.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return toml_string(text)

@@ -13,6 +13,7 @@ __all__ = [
     "KeyRule",
     "KeystoreSettings",
     "ModelSettings",
+    "Note",
     "OwnerSettings",
     "PolicySettings",
     "RegistrySettings",
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 Purpose = Literal["watermark", "audit", "command"]
+Note = Literal[".DS_Store", "._*", ".directory", ".nfs*", "Thumbs.db", "desktop.ini"]
+"""Names of files that systems and file managers leave behind, and that no loader reads."""
 
 
 class _Section(BaseModel):
@@ -70,6 +73,8 @@ class PolicySettings(_Section):
     """Whose signatures count. An empty policy trusts nobody."""
 
     keys: tuple[KeyRule, ...] = ()
+    # Unsigned files beside a model that do not count.
+    ignore: tuple[Note, ...] = ()
 
 
 class KeystoreSettings(_Section):
@@ -173,6 +178,13 @@ class SandboxSettings(_Section):
     # Of all readings of one file together.
     seconds: float = Field(default=300.0, gt=0)
     memory_mib: int = Field(default=4096, ge=256)
+    file_mib: int = Field(default=2047, ge=1, le=2047)
+    output_mib: int = Field(default=2048, ge=1)
+    nodes: int = Field(default=50_000, ge=1)
+    # Of one deployment: its file, and everything that is done to copies of it.
+    audit_seconds: float = Field(default=14_400.0, gt=0)
+    # None: three quarters of the machine's.
+    attack_memory_mib: int | None = Field(default=None, ge=256)
 
 
 class EngineSettings(_Section):

@@ -187,3 +187,7 @@ def _distilled() -> Iterator[Robbery]:
     )
     # What a student of labels alone learns is asked of the stronger setting.
     yield Robbery("distilled, hard labels, 10 epochs", "distill_hard", "10", passes=10)
+    rebuilt = "distilled, 10 epochs, then its boundary rebuilt, 5 epochs"
+    for setting, redraw in ((rebuilt, False), (f"{rebuilt}, output layer drawn anew", True)):
+        options = {"extraction": 10, "redraw": redraw}
+        yield Robbery(setting, "reconstruct", "5", options=options, passes=20)

@@ -29,6 +29,7 @@ from deepsigns_registry.attacks.overwrite_strong import OverwriteStrong
 from deepsigns_registry.attacks.permute import Permute
 from deepsigns_registry.attacks.prune import Prune
 from deepsigns_registry.attacks.quantize import Quantize
+from deepsigns_registry.attacks.reconstruct import Reconstruct
 from deepsigns_registry.attacks.redraw import Redraw
 from deepsigns_registry.attacks.rewrite import Rewrite
 from deepsigns_registry.attacks.smooth import Smooth
@@ -59,6 +60,7 @@ _BUILTIN: tuple[Callable[[], Attack], ...] = (
     Distill,
     DistillHard,
     DistillOther,
+    Reconstruct,
     Overwrite,
     OverwriteStrong,
     Quantize,

@@ -11,7 +11,7 @@ from torch.nn import functional
 from deepsigns_registry.attacks.attack import Progress, parse_number
 from deepsigns_registry.attacks.layers import Layers
 from deepsigns_registry.attacks.lessons import part_of
-from deepsigns_registry.attacks.losses import Goal, task_goal
+from deepsigns_registry.attacks.losses import Goal, require_classes, task_goal
 from deepsigns_registry.attacks.retap import retapped
 from deepsigns_registry.attacks.training import Training, as_tensor, trainable
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, UnmarkableError
@@ -94,11 +94,7 @@ class Collapse:
             CouldNotCheckError: The labels are no classes, the model has no hidden layer or nothing
                 to train, or the loss is no longer finite.
         """
-        if data.task != "classification":
-            raise CouldNotCheckError(
-                f"attack {self.name}: needs classes, and these labels are for {data.task}",
-                advice="leave this attack out for this deployment",
-            )
+        require_classes(data, self.name)
         attacked = copy.deepcopy(model).eval()
         parameters = trainable(attacked, self.name)
         device = parameters[0].device

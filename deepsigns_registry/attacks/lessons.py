@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from deepsigns_registry.attacks.attack import Progress
 from deepsigns_registry.attacks.losses import Goal
-from deepsigns_registry.attacks.training import Training, as_tensor, trainable
+from deepsigns_registry.attacks.training import Change, Training, as_tensor, trainable
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel
 
@@ -56,6 +56,8 @@ class Lesson:
         epochs: Passes over the thief's samples.
         parameters: What is trained; everything else stays.
         after_step: Called after each step.
+        changed: Gives what is learned in place of a batch and its targets.
+        before: Called before the first step.
     """
 
     training: Training
@@ -63,6 +65,8 @@ class Lesson:
     epochs: int
     parameters: list[nn.Parameter]
     after_step: Callable[[], None] | None = None
+    changed: Change | None = None
+    before: Callable[[], None] | None = None
 
 
 class TrainingAttack(ABC):
@@ -96,6 +100,8 @@ class TrainingAttack(ABC):
         total = sum(lesson.epochs for lesson in lessons)
         done = 0
         for lesson in lessons:
+            if lesson.before is not None:
+                lesson.before()
             lesson.training.run(
                 attacked,
                 lesson.parameters,
@@ -107,6 +113,7 @@ class TrainingAttack(ABC):
                 attack=self.name,
                 progress=part_of(progress, done / total, lesson.epochs / total),
                 after_step=lesson.after_step,
+                changed=lesson.changed,
             )
             done += lesson.epochs
         return attacked
@@ -123,6 +130,11 @@ def part_of(progress: Progress | None, before: float, share: float) -> Progress 
         progress: Of the whole.
         before: Share of it that is done before this part.
         share: Of the whole that this part is.
+
+    Examples:
+        >>> second_half = part_of(lambda share, words: print(share, words), 0.5, 0.5)
+        >>> second_half(0.5, "epoch 1")
+        0.75 epoch 1
     """
     if progress is None:
         return None

@@ -15,7 +15,7 @@ from deepsigns_registry.watermark.tapped import TappedModel, run_batched
 from deepsigns_registry.watermark.targets import task_loss, task_targets
 from deepsigns_registry.watermark.task import are_probabilities
 
-__all__ = ["Goal", "answers_goal", "distillation_goal", "task_goal"]
+__all__ = ["Goal", "answers_goal", "distillation_goal", "require_classes", "task_goal"]
 
 _EXAMPLES = 16
 
@@ -53,10 +53,7 @@ def task_goal(
     task = data.task
     if task != "classification":
         if smoothing:
-            raise CouldNotCheckError(
-                f"attack {attack}: needs classes, and these labels are for {task}",
-                advice="leave this attack out for this deployment",
-            )
+            require_classes(data, attack)
         targets = task_targets(model, data, device)
         if targets.values.shape[1] != outputs[0].numel():
             raise DataError(
@@ -136,14 +133,27 @@ def answers_goal(
         CouldNotCheckError: The labels are no classes.
     """
     _examined(teacher, data, device, attack)
+    require_classes(data, attack)
+    answers = run_batched(teacher, data.inputs, device)[0].argmax(axis=1)
+    answered = LabelledData(data.inputs, answers)
+    return task_goal(teacher, answered, device, attack=attack, smoothing=0.0)
+
+
+def require_classes(data: LabelledData, attack: str) -> None:
+    """Refuses data of which the labels are no classes.
+
+    Args:
+        data: The thief's data.
+        attack: Name of the attack, for the error.
+
+    Raises:
+        CouldNotCheckError: It is for another task.
+    """
     if data.task != "classification":
         raise CouldNotCheckError(
             f"attack {attack}: needs classes, and these labels are for {data.task}",
             advice="leave this attack out for this deployment",
         )
-    answers = run_batched(teacher, data.inputs, device)[0].argmax(axis=1)
-    answered = LabelledData(data.inputs, answers)
-    return task_goal(teacher, answered, device, attack=attack, smoothing=0.0)
 
 
 def _examined(model: TappedModel, data: LabelledData, device: torch.device, attack: str) -> Tensor:

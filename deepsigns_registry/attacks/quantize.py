@@ -15,6 +15,7 @@ from deepsigns_registry.attacks.quiet import quiet
 from deepsigns_registry.attacks.static_quantization import statically_quantized
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, DataError
 from deepsigns_registry.graph.interpreter import OnnxTappedModel
+from deepsigns_registry.graph.runtime_words import in_short
 from deepsigns_registry.graph.session import has_tensor
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel
@@ -127,7 +128,7 @@ def _quantized_file(
             else:
                 quantized = _half(graph) if bits == _BITS["fp16"] else _eight_bits(graph)
     except Exception as error:  # the quantisers raise errors of every kind
-        reason = " ".join(str(error).split())[:200]
+        reason = in_short(str(error))
         raise CouldNotCheckError(
             f"attack quantize: {model.where}: onnxruntime cannot quantise it: {reason}",
             advice="leave this attack out for this deployment",

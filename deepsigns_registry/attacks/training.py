@@ -17,7 +17,10 @@ from deepsigns_registry.watermark.batches import RESIDENT_BYTES
 from deepsigns_registry.watermark.precision import lay_out, layout_for
 from deepsigns_registry.watermark.tapped import TappedModel
 
-__all__ = ["Training", "as_tensor", "randomness", "trainable"]
+__all__ = ["Change", "Training", "as_tensor", "randomness", "trainable"]
+
+Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From a batch and its targets to what is learned in their place."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Training:
         attack: str,
         progress: Progress | None = None,
         after_step: Callable[[], None] | None = None,
+        changed: Change | None = None,
     ) -> None:
         """Trains some parameters of a model in place, on the device where they are.
 
@@ -71,12 +75,13 @@ class Training:
             attack: Name of the attack, for errors.
             progress: Told after each epoch.
             after_step: Called after each step.
+            changed: Gives what is learned in place of a batch and its targets.
 
         Raises:
             CouldNotCheckError: The loss is no longer finite.
         """
         device = parameters[0].device
-        batches = _Batches(inputs, targets, device, self.batch_size, seed)
+        batches = _Batches(inputs, targets, device, self.batch_size, seed=seed, changed=changed)
         optimizer = self._optimizer(parameters)
         with _only(model, parameters), _laid_out(model, batches), randomness(seed, device):
             model.train(not self.evaluating)
@@ -144,13 +149,26 @@ def trainable(model: TappedModel, attack: str) -> list[nn.Parameter]:
 
 
 def as_tensor(values: NDArray[np.generic], kind: DTypeLike) -> Tensor:
-    """An array as a tensor; shares memory where it may be written to."""
+    """An array as a tensor; shares memory where it may be written to.
+
+    Examples:
+        >>> as_tensor(np.array([1, 2]), np.float32)
+        tensor([1., 2.])
+    """
     return torch.from_numpy(np.require(values, kind, ["C", "W"]))
 
 
 @contextmanager
 def randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds torch's own generators, and gives the caller's state back."""
+    """Seeds torch's own generators, and gives the caller's state back.
+
+    Examples:
+        >>> with randomness(1, torch.device("cpu")):
+        ...     first = torch.rand(3)
+        >>> with randomness(1, torch.device("cpu")):
+        ...     torch.equal(first, torch.rand(3))
+        True
+    """
     accelerators = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=accelerators):
         torch.manual_seed(seed)
@@ -185,6 +203,10 @@ def _laid_out(model: TappedModel, batches: "_Batches") -> Iterator[None]:
         lay_out(model, torch.contiguous_format)
 
 
+def _unchanged(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return inputs, targets
+
+
 class _Batches:
     """Every sample once, in another order each time it is iterated over."""
 
@@ -194,9 +216,12 @@ class _Batches:
         targets: Tensor,
         device: torch.device,
         size: int,
+        *,
         seed: int,
+        changed: Change | None,
     ) -> None:
         self.device = device
+        self._changed = changed or _unchanged
         self.layout = torch.contiguous_format
         self._inputs = as_tensor(inputs, np.float32)
         if self._inputs.nbytes <= RESIDENT_BYTES:
@@ -212,7 +237,7 @@ class _Batches:
         for first, second in zip(rows_of_inputs, rows_of_targets, strict=True):
             if len(first) == 1 and 1 < self._size < len(order):
                 continue  # a single sample has no batch statistics
-            yield self._taken(first), self._targets[second]
+            yield self._changed(self._taken(first), self._targets[second])
 
     def example(self) -> Tensor:
         return self._taken(torch.arange(min(2, len(self._inputs)), device=self._inputs.device))

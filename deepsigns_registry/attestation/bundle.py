@@ -1,8 +1,8 @@
 """The bundles that travel inside a model folder, and the check of a folder against them."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from deepsigns_registry.attestation.digests import (
     combined_digest,
     digest_folder,
 )
+from deepsigns_registry.attestation.leftovers import sort_out
 from deepsigns_registry.attestation.low_s import promises_low_s
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.scratch import scratch_folder
@@ -22,6 +23,7 @@ from deepsigns_registry.attestation.verification import verify_model_bundle, ver
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
+    LeftoverError,
     NotFoundError,
     RefusedError,
     TamperedError,
@@ -49,12 +51,15 @@ class Attestation:
         digests: Path -> SHA-256 in hex of every file.
         combined_digest: One digest for all of them.
         bundle: Text of the watermark bundle.
+        ignored: Path -> why, of each file beside the signed ones that does not count; see
+            `leftovers`. They are not among `digests`.
     """
 
     predicate: WatermarkPredicate
     digests: dict[str, str]
     combined_digest: str
     bundle: str
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_bundles(folder: Path, statement: Mapping[str, Any], signer: FileSigner) -> None:
@@ -77,7 +82,8 @@ def write_bundles(folder: Path, statement: Mapping[str, Any], signer: FileSigner
         )
     check_unsigned(folder)
     claimed = {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
-    _compare(digest_folder(folder), claimed, str(folder))
+    if _compare(digest_folder(folder), claimed, folder):
+        raise CouldNotCheckError(f"{folder}: byte code was written while it was signed")
     text = signer.sign_statement(statement)
     try:
         with scratch_folder(".deepsigns-", within=folder.parent) as scratch:
@@ -130,9 +136,9 @@ def verify_folder(folder: Path, policy: Policy) -> Attestation:
         ConfigurationError: The policy trusts nobody with watermarks.
         NotFoundError: `folder` is not a folder.
         RefusedError: There is no watermark bundle.
-        TamperedError: A signature is bad; a file was changed, added or removed; there is a
-            symbolic link, a special file, an empty folder or an unsigned file; `deepsigns/`
-            holds anything else than its bundles.
+        TamperedError: A signature is bad; a file was changed, added or removed, other than what
+            `leftovers` ignores; there is a symbolic link, a special file, an empty folder or an
+            unsigned file; `deepsigns/` holds anything else than its bundles.
         CouldNotCheckError: Something cannot be read.
     """
     policy.keys_for("watermark")
@@ -142,7 +148,8 @@ def verify_folder(folder: Path, policy: Policy) -> Attestation:
     predicate = parse_watermark(verified.predicate)
     digests = digest_folder(folder)
     check_unsigned(folder)
-    _compare(digests, verified.subjects, str(folder))
+    leftovers = _compare(digests, verified.subjects, folder, policy.ignore)
+    digests = {name: digest for name, digest in digests.items() if name not in leftovers}
     # The same key for both: they were written together, so another key is another hand.
     model_bundle = _read(place / MODEL_BUNDLE)
     verify_model_bundle(
@@ -151,8 +158,9 @@ def verify_folder(folder: Path, policy: Policy) -> Attestation:
         verified.key,
         what=str(place / MODEL_BUNDLE),
         either_form=not promises_low_s(verified.predicate),
+        ignored=leftovers,
     )
-    return Attestation(predicate, digests, combined_digest(digests), bundle)
+    return Attestation(predicate, digests, combined_digest(digests), bundle, leftovers)
 
 
 def _read(path: Path) -> str:
@@ -164,13 +172,30 @@ def _read(path: Path) -> str:
         raise TamperedError(f"{path}: is not JSON") from None
 
 
-def _compare(actual: Mapping[str, str], claimed: Mapping[str, str], where: str) -> None:
-    advice = "do not use these files; fetch them again"
-    for word, names in (
-        ("was added and is not signed", actual.keys() - claimed.keys()),
-        ("is signed and missing", claimed.keys() - actual.keys()),
-        ("was changed", {n for n in actual.keys() & claimed.keys() if actual[n] != claimed[n]}),
-    ):
-        if names:
-            more = f" ({len(names)} such files)" if len(names) > 1 else ""
-            raise TamperedError(f"{where}: {min(names)!a} {word}{more}", advice=advice)
+def _compare(
+    actual: Mapping[str, str], claimed: Mapping[str, str], folder: Path, ignore: Sequence[str] = ()
+) -> dict[str, str]:
+    """Leftovers that do not count, when all else is as it was signed.
+
+    Raises:
+        TamperedError: It is not.
+    """
+    leftovers = sort_out(folder, actual.keys() - claimed.keys(), claimed, ignore)
+    if leftovers.foreign and leftovers.advice:
+        name = min(leftovers.foreign)
+        said = f"{name!a} was added and is not signed{leftovers.foreign[name]}"
+        raise LeftoverError(f"{folder}: {said}", advice=leftovers.advice)
+    _none(folder, leftovers.foreign, "was added and is not signed")
+    _none(folder, claimed.keys() - actual.keys(), "is signed and missing")
+    changed = {n for n in actual.keys() & claimed.keys() if actual[n] != claimed[n]}
+    _none(folder, changed, "was changed")
+    return leftovers.ignored
+
+
+def _none(folder: Path, names: Collection[str], word: str) -> None:
+    if names:
+        more = f" ({len(names)} such files)" if len(names) > 1 else ""
+        raise TamperedError(
+            f"{folder}: {min(names)!a} {word}{more}",
+            advice="do not use these files; fetch them again",
+        )

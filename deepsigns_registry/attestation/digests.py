@@ -8,13 +8,14 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from deepsigns_registry.attestation.files import open_regular
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError, TamperedError
 
 __all__ = [
     "BUNDLE_FOLDER",
+    "CACHE_FOLDER",
     "DOWNLOAD_NOTE",
     "MOST_DEPTH",
     "MOST_ENTRIES",
@@ -28,6 +29,9 @@ __all__ = [
 
 BUNDLE_FOLDER = "deepsigns"
 """Folder inside a model that holds the bundles; not part of what they sign."""
+
+CACHE_FOLDER = "__pycache__"
+"""Where Python keeps byte code, beside each folder of sources."""
 
 DOWNLOAD_NOTE = "registered_model_meta"
 """File that MLflow adds to a download from the registry; not part of the stored version."""
@@ -48,6 +52,13 @@ def sha256_file(path: Path) -> str:
         NotFoundError: There is no such file.
         TamperedError: It is a symbolic link or a special file.
         CouldNotCheckError: It cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     written = (folder / "empty").write_bytes(b"")
+        ...     sha256_file(folder / "empty")
+        'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
     """
     with open_regular(path) as stream:
         try:
@@ -71,6 +82,13 @@ def digest_folder(folder: Path) -> dict[str, str]:
         TamperedError: It holds a symbolic link, a special file, a name that is not plain
             UTF-8 text, or more or deeper folders than any model.
         CouldNotCheckError: Something cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     written = (folder / "MLmodel").write_text("flavors: {}")
+        ...     list(digest_folder(folder))
+        ['MLmodel']
     """
     if folder.is_symlink() or not folder.is_dir():
         raise NotFoundError(f"{folder}: no such model folder")
@@ -85,11 +103,24 @@ def check_unsigned(folder: Path) -> None:
         folder: The model.
 
     Raises:
-        TamperedError: It holds an empty folder, or a `registered_model_meta` that is not the note
-            that MLflow writes.
+        TamperedError: It holds an empty folder that is no cache of byte code, or a
+            `registered_model_meta` that is not the note that MLflow writes.
         CouldNotCheckError: Something cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     (folder / "empty").mkdir()
+        ...     check_unsigned(folder)
+        Traceback (most recent call last):
+        deepsigns_registry.errors.TamperedError: ... holds the empty folder 'empty/', ...
     """
-    empty = [name for name, path in walk_files(folder) if path is None]
+    # Python makes this one before it writes into it.
+    empty = [
+        name
+        for name, path in walk_files(folder)
+        if path is None and PurePosixPath(name).name != CACHE_FOLDER
+    ]
     if empty:
         raise TamperedError(
             f"{folder}: holds the empty folder {min(empty)!a}, which no signature is about",
@@ -149,6 +180,14 @@ def walk_files(top: Path) -> Iterator[tuple[str, Path | None]]:
         TamperedError: It holds a symbolic link, a special file, a name that is not plain
             UTF-8 text, or more or deeper folders than any model.
         CouldNotCheckError: A folder cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     (folder / "data").mkdir()
+        ...     written = (folder / "data" / "model.pt2").write_bytes(b"")
+        ...     [name for name, path in walk_files(folder)]
+        ['data/model.pt2']
     """
     waiting = [("", top)]
     seen = 0

@@ -7,6 +7,7 @@ bundle stands outside the check: no other white space, no extra field, no other 
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deepsigns_registry.attestation.keys import key_hint
 from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.bounded.unreadable import UnreadableError
-from deepsigns_registry.errors import TamperedError
+from deepsigns_registry.errors import TamperedError, UntrustedSignerError
 
 __all__ = ["BUNDLE_MEDIA_TYPE", "SignedPayload", "open_bundle", "open_envelope"]
 
@@ -44,11 +45,17 @@ class SignedPayload:
     hint: str = ""
 
     def verify(
-        self, keys: tuple[ec.EllipticCurvePublicKey, ...], what: str
+        self, keys: tuple[ec.EllipticCurvePublicKey, ...], what: str, *, advice: str = ""
     ) -> ec.EllipticCurvePublicKey:
         """Returns the key that made the signature.
 
+        Args:
+            keys: The trusted ones.
+            what: Name of what is signed, for messages.
+            advice: Where they are named, for whoever named the wrong one.
+
         Raises:
+            UntrustedSignerError: None of them did, and it says that it is another's.
             TamperedError: None of them did.
         """
         # Every trusted key is tried, whatever the envelope says of keys.
@@ -59,10 +66,14 @@ class SignedPayload:
             except InvalidSignature:
                 continue
             return key
-        raise TamperedError(
-            f"{what}: not signed by a key that the policy trusts for this",
-            advice="do not use it; compare the signer with [[policy.keys]] in deepsigns.toml",
-        )
+        message = f"{what}: not signed by a key that the policy trusts for this"
+        if re.fullmatch(r"[0-9a-f]{64}", self.hint) and self.hint not in map(key_hint, keys):
+            named = " or ".join(f"{key_hint(key)[:12]}..." for key in keys[:3])
+            raise UntrustedSignerError(
+                f"{message}, but by one whose file has SHA-256 {self.hint[:12]}... and not {named}",
+                advice=advice,
+            )
+        raise TamperedError(message, advice=advice)
 
     def encoded(self) -> bytes:
         """What is signed: the pre-authentication encoding of the DSSE protocol.

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from deepsigns_registry.errors import ConfigurationError
+from deepsigns_registry.naming import command
 
 __all__ = ["check_private_file", "warn_of_open_folder"]
 
@@ -22,6 +23,17 @@ def check_private_file(path: Path) -> None:
 
     Raises:
         ConfigurationError: Everybody can.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     key = folder / "worker.pem"
+        ...     key.touch(mode=0o600)
+        ...     check_private_file(key)
+        ...     key.chmod(0o644)
+        ...     check_private_file(key)
+        Traceback (most recent call last):
+        deepsigns_registry.errors.ConfigurationError: ... a private key that every user ...
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -31,7 +43,7 @@ def check_private_file(path: Path) -> None:
         raise ConfigurationError(
             f"{path}: a private key that every user of this machine can read or change "
             f"(mode {mode:04o})",
-            advice=f"make new keys if anybody did, and run: chmod 600 {path} "
+            advice=f"make new keys if anybody did, and run: {command('chmod', '600', path)} "
             "(a mounted secret: mount it with mode 0400)",
         )
 
@@ -49,9 +61,8 @@ def warn_of_open_folder(path: Path) -> None:
     if mode & _OTHERS and path not in _said:
         _said.add(path)
         _log.warning(
-            "%s: every user of this machine can look into the key store (mode %04o); "
-            "run: chmod 700 %s",
+            "%s: every user of this machine can look into the key store (mode %04o); run: %s",
             path,
             mode,
-            path,
+            command("chmod", "700", path),
         )

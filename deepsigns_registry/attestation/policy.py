@@ -28,9 +28,17 @@ class TrustedKey:
 
 @dataclass(frozen=True)
 class Policy:
-    """The keys somebody trusts. An empty policy trusts nobody, and says so when it is used."""
+    """The keys somebody trusts. An empty policy trusts nobody, and says so when it is used.
+
+    Attributes:
+        keys: Whose signatures count.
+        ignore: Names of unsigned files that do not; see `sections.PolicySettings`.
+        advice: What to do about what is signed by nobody of them.
+    """
 
     keys: tuple[TrustedKey, ...] = ()
+    ignore: tuple[str, ...] = ()
+    advice: str = "do not use it; compare the signer with [[policy.keys]] in deepsigns.toml"
 
     @classmethod
     def trusting(cls, public_keys: Iterable[Path], *purposes: Purpose) -> "Policy":
@@ -40,7 +48,11 @@ class Policy:
             ConfigurationError: A file is missing or holds no P-256 public key.
         """
         may_sign = frozenset(purposes)
-        return cls(tuple(TrustedKey(load_public_key(path), may_sign) for path in public_keys))
+        return cls(
+            tuple(TrustedKey(load_public_key(path), may_sign) for path in public_keys),
+            advice="name the public key of the signer, from a source of your own; if that is the "
+            "one you named, do not use it",
+        )
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "Policy":
@@ -55,7 +67,8 @@ class Policy:
                     load_public_key(settings.file(rule.public_key)), frozenset(rule.may_sign)
                 )
                 for rule in settings.policy.keys
-            )
+            ),
+            settings.policy.ignore,
         )
 
     def keys_for(self, purpose: Purpose) -> tuple[ec.EllipticCurvePublicKey, ...]:

@@ -1,6 +1,7 @@
 """Verification, in the order of the DSSE protocol: signature, payload type, then parsing."""
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def verify_statement(
         raise ConfigurationError(f"purpose '{purpose}': statements are signed for another one")
     keys = policy.keys_for(purpose)
     signed = open_bundle(bundle, what)
-    key = _check(signed, keys, what)
+    key = _check(signed, keys, what, policy.advice)
     _check_type(signed, STATEMENT_PAYLOAD, what)
     document = _parse(signed.payload, what)
     if document["predicateType"] != _PREDICATES[purpose]:
@@ -117,7 +118,7 @@ def verify_command(envelope: str, policy: Policy) -> bytes:
     """
     keys = policy.keys_for("command")
     signed = open_envelope(envelope, "command")
-    signed.verify(keys, "command")
+    signed.verify(keys, "command", advice=policy.advice)
     _check_type(signed, COMMAND_PAYLOAD, "command")
     return signed.payload
 
@@ -129,6 +130,7 @@ def verify_model_bundle(
     *,
     what: str = "model bundle",
     either_form: bool = False,
+    ignored: Iterable[str] = (),
 ) -> None:
     """Verifies a folder against its OpenSSF Model Signing bundle.
 
@@ -138,13 +140,14 @@ def verify_model_bundle(
         key: The key that must have signed it.
         what: Name of the bundle, for messages.
         either_form: Take either form of the signature, as for a bundle from before there was one.
+        ignored: Paths beside the signed ones that do not count.
 
     Raises:
         TamperedError: Anything is wrong with the bundle, or a file was changed, added or removed.
         CouldNotCheckError: A file cannot be read.
     """
     signed = open_bundle(bundle, what)
-    _check(signed, (key,), what)
+    _check(signed, (key,), what, "do not use these files; fetch them again")
     _check_type(signed, STATEMENT_PAYLOAD, what)
     if not either_form:
         _check_form(signed, what)
@@ -154,7 +157,7 @@ def verify_model_bundle(
         from model_signing import hashing, verifying
 
     config = hashing.Config().set_ignored_paths(
-        paths=[BUNDLE_FOLDER, DOWNLOAD_NOTE], ignore_git_paths=True
+        paths=[BUNDLE_FOLDER, DOWNLOAD_NOTE, *ignored], ignore_git_paths=True
     )
     with tempfile.TemporaryDirectory(prefix="deepsigns-") as scratch:
         public, copy = Path(scratch) / "key.pem", Path(scratch) / "bundle.json"
@@ -175,9 +178,9 @@ def verify_model_bundle(
 
 
 def _check(
-    signed: SignedPayload, keys: tuple[ec.EllipticCurvePublicKey, ...], what: str
+    signed: SignedPayload, keys: tuple[ec.EllipticCurvePublicKey, ...], what: str, advice: str
 ) -> ec.EllipticCurvePublicKey:
-    key = signed.verify(keys, what)
+    key = signed.verify(keys, what, advice=advice)
     # The hint chose nothing above; a wrong one still means that somebody edited the bundle.
     if signed.hint != key_hint(key):
         raise TamperedError(f"{what}: its key hint is not that of the key that signed it")

@@ -3,42 +3,57 @@
 The attack may be a third party's, and the file is anybody's: neither runs anywhere else. It is
 asked once:
 
+    {"parse": "prune:0.5"}               how strong that is
+    {"strength": 0.5}                    (answer)
+
     {"attack": "prune:0.5", "seed": 0}
     model.onnx, inputs.npy, labels.npy   the file, and the owner's training data
     attacked.onnx                        (answer)
-    {} or {"failed": "...", "code": "..."}   (answer)
+    {}                                   (answer)
+
+    {"failed": "...", "code": "...", "advice": "..."} in either case
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
 from deepsigns_registry.sandbox import channel
 
+if TYPE_CHECKING:
+    from deepsigns_registry.attacks import PlannedAttack
+
 __all__: list[str] = []
 
 
 def _answer(request: dict[str, Any]) -> dict[str, object]:
     try:
+        if "parse" in request:
+            return {"strength": float(_planned(str(request["parse"])).strength)}
         attacked = _attacked(str(request["attack"]), int(request["seed"]))
     except DeepSignsError as error:
-        return {"failed": str(error), "code": error.code}
+        return {"failed": error.message, "code": error.code, "advice": error.advice}
     except Exception as error:  # noqa: BLE001 - whatever a third party's attack raises is its row's
         line = (str(error).strip().splitlines() or [""])[0]
         what = f"the attack failed: {type(error).__name__}: {line}"
-        return {"failed": what, "code": CouldNotCheckError.code}
+        return {"failed": what, "code": CouldNotCheckError.code, "advice": ""}
     Path("attacked.onnx").write_bytes(attacked)
     return {}
 
 
-def _attacked(attack: str, seed: int) -> bytes:
+def _planned(attack: str) -> "PlannedAttack":
     from deepsigns_registry.attacks import parse_attack
+
+    return parse_attack(attack)
+
+
+def _attacked(attack: str, seed: int) -> bytes:
     from deepsigns_registry.graph.interpreter import OnnxTappedModel
     from deepsigns_registry.watermark.data import LabelledData
 
-    planned = parse_attack(attack)
+    planned = _planned(attack)
     victim = OnnxTappedModel.from_file(Path("model.onnx"))
     inputs, labels = (np.load(f"{name}.npy", allow_pickle=False) for name in ("inputs", "labels"))
     attacked = planned.attack.apply(

@@ -4,6 +4,7 @@ The room gets the deployed file and the owner's training data, but no secret: ne
 tap. The parent verifies what comes back.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -13,17 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from deepsigns_registry.attacks import builtin_attacks, known_attacks, parse_attack
 from deepsigns_registry.audit import attack_child
 from deepsigns_registry.bounded.regular import read_regular
-from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
 from deepsigns_registry.plugins import plugin_folders
 from deepsigns_registry.sandbox.room import Bounds, Room, RoomError
 from deepsigns_registry.watermark.data import LabelledData
 
-__all__ = ["CPU_SECONDS", "Attacked", "attack_onnx"]
+__all__ = ["Attacked", "attack_onnx", "strength_of"]
 
-# The deployed file comes from a stranger and may be made to never end.
-CPU_SECONDS = 4 * 3600
 _CHILD = Path(attack_child.__file__)
 _GROUP = "deepsigns_registry.attacks"
 _MOST_FILE = 2**31
@@ -48,6 +48,34 @@ class Attacked:
     error_code: str = ""
 
 
+def strength_of(text: str) -> float:
+    """How strong an attack is, such as `prune:0.5`; a third party's says so in a room.
+
+    Raises:
+        ConfigurationError: There is no such attack, it has no such strength, or its plugin is
+            broken.
+
+    Examples:
+        >>> strength_of("prune:0.5")
+        0.5
+    """
+    name, colon, _ = text.partition(":")
+    if name in builtin_attacks() or name not in known_attacks() or not colon:
+        return parse_attack(text).strength
+    bounds = Bounds(limits={"core": 0})
+    try:
+        with Room(_CHILD, bounds=bounds, modules=plugin_folders(_GROUP)) as room:
+            answer = room.ask({"parse": text})
+    except RoomError as error:
+        answer = {"failed": f"the process of the attack {error}"}
+    strength = answer.get("strength")
+    if isinstance(strength, int | float) and math.isfinite(strength):
+        return float(strength)
+    what = answer.get("failed", "it gave no number as its strength")
+    advice = str(answer.get("advice") or "upgrade or uninstall the plugin that brings it")
+    raise ConfigurationError(f"attack '{text}': {what}"[:1000], advice=advice[:1000])
+
+
 def attack_onnx(
     *,
     progress: Callable[[float, str], None],
@@ -55,6 +83,8 @@ def attack_onnx(
     attack: str,
     train: LabelledData,
     seed: int,
+    seconds: float,
+    memory_bytes: int | None = None,
 ) -> Attacked:
     """Attacks a copy of an ONNX file; a failing attack is an answer, not a crash.
 
@@ -64,6 +94,9 @@ def attack_onnx(
         attack: As in the settings, `prune:0.5`.
         train: The owner's training data, the strongest that an attacker could have.
         seed: Of the attack's randomness.
+        seconds: After so many it is stopped: the file is a stranger's, and may be made to never
+            end.
+        memory_bytes: What it may hold; None for most of the machine's memory.
     """
     started = time.monotonic()
 
@@ -73,7 +106,7 @@ def attack_onnx(
             progress(float(share), str(words)[:200])
 
     try:
-        with _room(train) as room:
+        with _room(train, seconds, memory_bytes) as room:
             (room.folder / "model.onnx").write_bytes(model)
             np.save(room.folder / "inputs.npy", train.inputs, allow_pickle=False)
             np.save(room.folder / "labels.npy", train.labels, allow_pickle=False)
@@ -87,19 +120,20 @@ def attack_onnx(
         answer = {"error": f"the process of the attack {error}"}
     except (OSError, ValueError):
         answer = {"error": "the attack left no file that could be read"}
-    what = str(answer.get("failed", answer.get("error", "")))[:1000]
+    advice = f"; {answer['advice']}" if answer.get("advice") else ""
+    what = (str(answer.get("failed", answer.get("error", ""))) + advice)[:1000]
     code = str(answer.get("code", CouldNotCheckError.code))
     return Attacked(b"", time.monotonic() - started, what, code)
 
 
-def _room(train: LabelledData) -> Room:
+def _room(train: LabelledData, seconds: float, memory_bytes: int | None) -> Room:
     handed_over = train.inputs.nbytes + train.labels.nbytes
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     bounds = Bounds(
-        seconds=CPU_SECONDS,
-        memory_bytes=int(_MOST_MEMORY * physical),
+        seconds=seconds,
+        memory_bytes=memory_bytes or int(_MOST_MEMORY * physical),
         folder_bytes=2 * _MOST_FILE + 2 * handed_over,
-        limits={"core": 0, "cpu": CPU_SECONDS, "fsize": _MOST_FILE},
+        limits={"core": 0, "fsize": _MOST_FILE},
     )
     threads = os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
     return Room(

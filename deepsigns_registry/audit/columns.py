@@ -1,7 +1,8 @@
 """What a scheme read from a file, and how tables show it: one place for any number of schemes.
 
 A table has columns for the schemes that the sealed record names. Our own come first and
-have words of their own; a third party's scheme is shown under its name, as matches of trials.
+have words of their own; a third party's scheme is shown under its name, as a score: matches of
+trials, or standard deviations over values.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ class Reading:
             correlates with the key.
         log10_p: log10 of the exact chance of as much without the key.
         log10_p_adjusted: The same, adjusted for everything that was tried.
+        measured: Whether the score is in standard deviations, and no count of the trials.
     """
 
     scheme: str
@@ -28,6 +30,7 @@ class Reading:
     score: float
     log10_p: float
     log10_p_adjusted: float
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Column:
         scheme: Its name.
         title: For people, as the title of a column: `White box`.
         label: The same within a line: `white box`.
-        heading: What the counts are, `Bit errors`.
+        heading: What the numbers are, `Bit errors`.
         unit: What stands after "3 of 128", `bits wrong`.
         total_name: Field of the number of trials in `results.json`, `whitebox_bits`.
         count_name: Field of the count, `whitebox_bit_errors`.
@@ -59,6 +62,22 @@ class Column:
         score = round(reading.score, 1)
         counted = reading.trials - score if self.counts_errors else score
         return int(counted) if counted == int(counted) else counted
+
+    def beside(self, reading: Reading) -> str:
+        """What the number is, in words that stand behind it.
+
+        Examples:
+            >>> (shown,) = columns(["spread"])
+            >>> found = Reading("spread", 535_040, 62.5, -840.0, -839.0, measured=True)
+            >>> shown.count(found), shown.beside(found)
+            (62.5, 'standard deviations, a correlation over 535,040 values')
+            >>> (shown,) = columns(["whitebox"])
+            >>> shown.beside(Reading("whitebox", 128, 126, -34.6, -34.0))
+            'of 128 bits wrong'
+        """
+        if reading.measured:
+            return f"standard deviations, a correlation over {reading.trials:,} values"
+        return f"of {reading.trials} {self.unit}"
 
     def fields(self, reading: Reading | None) -> dict[str, int | float | None]:
         """The reading as fields of `results.json`; all are None where nothing was read.
@@ -147,7 +166,7 @@ def _other(scheme: str) -> Column:
         scheme=scheme,
         title=scheme,
         label=scheme,
-        heading="Matches",
+        heading="Score",
         unit="match",
         total_name=f"{scheme}_trials",
         count_name=f"{scheme}_matches",

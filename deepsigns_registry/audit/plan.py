@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deepsigns_registry.attacks import parse_attack
+from deepsigns_registry.audit.attack_job import strength_of
 from deepsigns_registry.audit.schedule import check_schedule
 from deepsigns_registry.audit.targets import check_target
 from deepsigns_registry.config import Settings
@@ -83,12 +83,12 @@ def _plan(settings: Settings, deployment: Deployment) -> Plan:
 
 def _planned(deployment: Deployment, text: str) -> PlannedRow:
     try:
-        planned = parse_attack(text)
+        strength = strength_of(text)
     except ConfigurationError as error:
         raise ConfigurationError(
             f"deployment '{deployment.name}': {error.message}", advice=error.advice
         ) from None
-    return PlannedRow(text, planned.attack.name, planned.strength)
+    return PlannedRow(text, text.partition(":")[0], strength)
 
 
 def _first_repeated(names: Iterable[str]) -> str:

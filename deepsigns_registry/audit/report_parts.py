@@ -72,7 +72,8 @@ def results_table(finding: Finding) -> str:
     titles = "".join(f'<th colspan="2">{escape(column.title)}</th>' for column in schemes)
     headings = "".join(f"<th>{escape(column.heading)}</th><th>Chance</th>" for column in schemes)
     return f"""<h2>Results</h2>
-<div class="scroll"><table>
+<p class="hint">The table is wider than the screen: swipe it sideways.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Results"><table>
 <thead>
 <tr><th></th><th></th>{titles}<th></th><th></th></tr>
 <tr><th>File</th><th>{escape(capitalised(finding.score))}</th>{headings}<th>Seconds</th>
@@ -117,10 +118,9 @@ def _tile(column: Column, row: Row) -> str:
     reading = row.reading(column.scheme)
     if reading is None:
         return _cell(column.title, "not read", "the step could not run")
-    of = escape(f"of {reading.trials} {column.unit}")
     return _cell(
         column.title,
-        f"{column.count(reading)} <small>{of}</small>",
+        f"{column.count(reading)} <small>{escape(column.beside(reading))}</small>",
         f"by chance: {chance(reading.log10_p_adjusted)}",
     )
 
@@ -152,4 +152,6 @@ def _cells(row: Row, column: Column) -> tuple[str, str]:
     reading = row.reading(column.scheme)
     if reading is None:
         return "-", "-"
-    return f"{column.count(reading)} / {reading.trials}", chance(reading.log10_p_adjusted)
+    # Standard deviations are no share of the values that they are over.
+    of = "" if reading.measured else f" / {reading.trials}"
+    return f"{column.count(reading)}{of}", chance(reading.log10_p_adjusted)

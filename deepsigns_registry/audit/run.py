@@ -149,6 +149,19 @@ def run_due(
     return auditor.audit(plans, busy_exit_code=0, still_due=still_due)
 
 
+def due_plans(
+    settings: Settings, names: Sequence[str] = (), *, now: datetime | None = None
+) -> tuple[Plan, ...]:
+    """What `run_due` would audit; audits nothing.
+
+    Raises:
+        ConfigurationError: As for `run_audits`.
+        CouldNotCheckError: Reports cannot be read.
+    """
+    auditor, moment = _Auditor(settings, None), now or datetime.now(UTC)
+    return tuple(plan for plan in plan_audits(settings, names) if auditor.due(plan, moment))
+
+
 class _Auditor:
     def __init__(self, settings: Settings, progress: Progress | None) -> None:
         self._settings = settings

@@ -23,10 +23,11 @@ from deepsigns_registry.errors import (
 )
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.guests import reading_schemes
 from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.record import WatermarkRecord
-from deepsigns_registry.watermark.schemes import named_schemes
+from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.suspect import DeclaresRow, Suspect
 from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
@@ -179,7 +180,7 @@ def verify_onnx(
         suspects: How many files are scanned, this one included.
         among: Read only these of the candidates; all are counted nevertheless.
         suspect: A session of this file that is open already.
-        limits: What running the file may cost.
+        limits: What running the file may cost, and reading a third party's scheme.
 
     Raises:
         NotFoundError: There is no such file.
@@ -187,7 +188,9 @@ def verify_onnx(
     """
     if suspect is None:
         with OnnxSuspect(path, limits=limits) as opened:
-            return verify_onnx(path, candidates, suspects=suspects, among=among, suspect=opened)
+            return verify_onnx(
+                path, candidates, suspects=suspects, among=among, suspect=opened, limits=limits
+            )
     digest = suspect.digest
     tries = candidates.tries(suspects)
     ordered = sorted(
@@ -198,7 +201,8 @@ def verify_onnx(
     unread: list[CouldNotCheckError] = []
     for candidate in ordered:
         try:
-            verdict = _read(candidate.record, suspect, tries, candidates.unopened)
+            with reading_schemes(candidate.record.secrets, limits) as schemes:
+                verdict = _read(candidate.record, suspect, tries, candidates.unopened, schemes)
         except CouldNotCheckError as error:
             unread.append(error)
             continue
@@ -231,7 +235,8 @@ def _open(keystore: FileKeystore, marking: Marking, identity: str, count: int) -
     where = f"key store {keystore.root}: marking '{marking.marking}'"
     try:
         record = WatermarkRecord.from_bytes(keystore.load_record(marking.marking, identity))
-        record.check()
+        with reading_schemes(record.secrets) as schemes:
+            record.check(schemes)
     except NotFoundError as error:
         # A finished marking has a record: one that was lost leaves the question open.
         raise CouldNotCheckError(
@@ -253,12 +258,16 @@ def _open(keystore: FileKeystore, marking: Marking, identity: str, count: int) -
 
 
 def _read(
-    record: WatermarkRecord, suspect: Suspect, tries: int, unopened: Sequence[str]
+    record: WatermarkRecord,
+    suspect: Suspect,
+    tries: int,
+    unopened: Sequence[str],
+    schemes: Sequence[Scheme],
 ) -> Verdict:
-    extraction = extract(record, suspect)
+    extraction = extract(record, suspect, schemes=schemes)
     incomplete = [_without_tap(reason, record.tap) for reason in extraction.incomplete]
     if not extraction.evidence:
-        if _asks_otherwise(record, suspect):
+        if _asks_otherwise(record, suspect, schemes):
             raise OtherInputsError(
                 "the file takes other inputs than the marked model",
                 advice="name the model that it may be a copy of with --model",
@@ -270,7 +279,7 @@ def _read(
         ways=extraction.alignments,
         incomplete=[*incomplete, *unopened],
     )
-    if verdict.word == "undecided" and not unopened and _asks_otherwise(record, suspect):
+    if verdict.word == "undecided" and not unopened and _asks_otherwise(record, suspect, schemes):
         raise OtherInputsError(verdict.reasons[-1])
     return verdict
 
@@ -279,12 +288,12 @@ class OtherInputsError(CouldNotCheckError):
     """A file is asked something else than the model of a record is."""
 
 
-def _asks_otherwise(record: WatermarkRecord, suspect: Suspect) -> bool:
+def _asks_otherwise(record: WatermarkRecord, suspect: Suspect, schemes: Sequence[Scheme]) -> bool:
     """Whether a file declares samples of another size than a record asks."""
     row = suspect.row if isinstance(suspect, DeclaresRow) else None
     asked = [
         inputs.shape[1:]
-        for scheme in named_schemes(record.secrets)
+        for scheme in schemes
         if len(inputs := scheme.probes(record.secrets[scheme.name]).inputs)
     ]
     return row is not None and bool(asked) and all(prod(row) != prod(shape) for shape in asked)

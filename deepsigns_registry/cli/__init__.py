@@ -7,12 +7,14 @@ from deepsigns_registry.cli import (
     audit,
     check,
     demo,
+    doctor,
     evidence,
     gate,
     init,
     promote,
     sandbox,
     status,
+    up,
     verify,
     worker,
 )
@@ -32,6 +34,7 @@ def main() -> None:
 
 for command in (
     init.init,
+    up.up,
     demo.demo,
     check.check,
     promote.promote,
@@ -41,6 +44,7 @@ for command in (
     gate.fetch,
     verify.verify,
     sandbox.sandbox,
+    doctor.doctor,
     audit.audit,
     evidence.evidence,
 ):

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepsigns_registry.cli.envelope import echo_json
 from deepsigns_registry.cli.extras import ExtraCommand
-from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress, duration
+from deepsigns_registry.naming import folder_in
+from deepsigns_registry.registry.figures import STEALTH_COST
 
 if TYPE_CHECKING:
     from deepsigns_registry.config import Settings
@@ -28,19 +31,21 @@ __all__ = ["check"]
 def check(uri: str, model: str | None, config: Path | None, *, as_json: bool) -> None:
     """Examine whether and how the version at URI would be marked; nothing is trained.
 
-    URI is models:/NAME@ALIAS, models:/NAME/VERSION, NAME/VERSION, or a folder (write ./FOLDER).
+    URI is models:/NAME@ALIAS, models:/NAME/VERSION, NAME/VERSION, or a folder; write
+    ./FOLDER where it could be a version's name.
 
     Exit code: 0 it would be marked, 1 it would not, 3 it could not be checked.
     """
     settings = settings_of(config)
     with Progress("check") as progress:
-        if uri.startswith((".", "/")):
-            found = _examine(settings, Path(uri), _section(settings, model), {}, progress)
+        folder = folder_in(uri)
+        if folder is not None:
+            found = _examine(settings, folder, _section(settings, model), {}, progress)
         else:
             found = _examine_version(settings, uri, progress)
     code = 0 if found.refusal is None else 1
     if as_json:
-        echo_json({"uri": uri, **found.to_json(), "exit_code": code})
+        echo_json({"uri": uri, **found.to_json()}, code)
     else:
         _echo(uri, found)
     raise click.exceptions.Exit(code)
@@ -85,7 +90,7 @@ def _examine(
     settings.model(model)
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder", advice="name the folder of a model")
-    job = {"source": folder, "config": settings.path, "model": model, "metrics": dict(metrics)}
+    job = {"source": folder, "config": settings, "model": model, "metrics": dict(metrics)}
     (found,) = LocalEngine(hidden=settings.secrets).run(
         examine_version,
         [job],
@@ -109,6 +114,7 @@ def _echo(uri: str, found: "Examination") -> None:
         ("parameters", f"{found.parameters:,}" if found.parameters else ""),
         ("candidates", _widths(found.candidates)),
         ("schemes", ", ".join(found.schemes)),
+        ("stealth", STEALTH_COST if found.stealth else ""),
         ("data", _data(found)),
         ("marking", _effort(found.effort, found.seconds)),
     ]

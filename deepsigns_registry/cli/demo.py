@@ -4,7 +4,10 @@ from pathlib import Path
 
 import click
 
+from deepsigns_registry.cli.envelope import echo_json
 from deepsigns_registry.cli.extras import ExtraCommand
+from deepsigns_registry.cli.options import json_option
+from deepsigns_registry.cli.printing import stdout_aside
 
 __all__ = ["demo"]
 
@@ -28,8 +31,14 @@ __all__ = ["demo"]
     help="Folder of the four IDX files of Fashion-MNIST.",
 )
 @click.option("--replace", is_flag=True, help="Replace an earlier demo in that folder.")
-def demo(out: Path, data: str, data_dir: Path | None, *, replace: bool) -> None:
+@json_option
+def demo(out: Path, data: str, data_dir: Path | None, *, replace: bool, as_json: bool) -> None:
     """Train, register, promote, mark, gate, tamper and audit, on real data."""
     from deepsigns_registry.demo.story import tell
 
-    tell(out, data=data, data_folder=data_dir, replace=replace)
+    if not as_json:
+        tell(out, data=data, data_folder=data_dir, replace=replace)
+        return
+    with stdout_aside():
+        summary = tell(out, data=data, data_folder=data_dir, replace=replace)
+    echo_json(summary)

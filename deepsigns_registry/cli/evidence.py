@@ -1,21 +1,26 @@
 """`deepsigns evidence`: one file that a third party checks offline."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from deepsigns_registry.audit.results import EXIT_CODES
+from deepsigns_registry.cli.boundary import WholeSummaries
+from deepsigns_registry.cli.envelope import echo_json
 from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import (
     config_option,
-    echo_json,
     json_option,
     settings_of,
 )
 from deepsigns_registry.cli.printing import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deepsigns_registry.attestation.keystore import Marking
     from deepsigns_registry.evidence.verify import EvidenceResult, Step
 
 __all__ = ["evidence"]
@@ -24,7 +29,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=WholeSummaries)
 def evidence() -> None:
     """Prove a mark to a third party who trusts nobody."""
 
@@ -62,7 +67,10 @@ def evidence() -> None:
     help="Another key store of yours: its commitments count too, and its owner keys are stated "
     "as yours; repeat for several.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be revealed; write nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal before a key is revealed.")
 @config_option
+@json_option
 def export(
     suspect: Path,
     *,
@@ -72,15 +80,35 @@ def export(
     scanned: int,
     sign_with: Path | None,
     other_keystore: tuple[Path, ...],
+    dry_run: bool,
+    yes: bool,
     config: Path | None,
+    as_json: bool,
 ) -> None:
     """Write the evidence file about SUSPECT, an ONNX file that carries the mark.
 
-    The file reveals the keys of the schemes named, and training samples. Hand it to nobody
-    who must not see those. It states, under your signature, how many suspects were looked at
-    and all your owner keys.
+    The file reveals the keys of the schemes named, the training samples that they ask about,
+    and a fingerprint of all others. Hand it to nobody who must not see those. On a terminal it
+    asks first. It states, under your signature, how many suspects were looked at and all your
+    owner keys.
     """
     from deepsigns_registry.evidence.dispute import export_for_suspect
+
+    def agree(marking: "Marking", schemes: "Sequence[str]", samples: int) -> None:
+        version = f"{marking.model}/{marking.marked_version}"
+        spent = _revealed(schemes, samples)
+        if dry_run:
+            if as_json:
+                echo_json({"written": None, "version": version, "schemes": list(schemes)})
+            else:
+                echo(f"would be written: {out}")
+                echo(f"  would prove the mark of {version} in {suspect}")
+                echo(f"  would reveal, and spend: {spent}")
+            raise click.exceptions.Exit(0)
+        # Scripts have no terminal, and go on as they always did.
+        if not yes and sys.stdin.isatty():
+            echo(f"this reveals, and spends: {spent} of {version}", err=True)
+            click.confirm("Write it?", abort=True, err=True)
 
     claim = export_for_suspect(
         settings_of(config),
@@ -91,15 +119,42 @@ def export(
         scanned=scanned,
         sign_with=sign_with,
         other_keystores=other_keystore,
+        agree=agree,
     )
     marking = claim.marking
+    if as_json:
+        echo_json(
+            {
+                "written": str(out),
+                "version": f"{marking.model}/{marking.marked_version}",
+                "schemes": list(claim.schemes),
+                "scanned": claim.scanned,
+                "commitments": claim.commitments,
+                "owners": list(claim.owners),
+            }
+        )
+        return
     echo(f"written: {out}")
     echo(f"  proves the mark of {marking.model}/{marking.marked_version} in {suspect}")
-    echo(f"  reveals: {', '.join(claim.schemes)} (key and training samples; now spent)")
+    echo(f"  reveals, and has spent: {_revealed(claim.schemes, claim.samples)}")
     echo(f"  states, signed: {claim.scanned} suspects scanned, this one included")
     echo(f"  states, signed: {claim.commitments} commitments by {len(claim.owners)} owner keys")
     for owner in claim.owners:
         echo(f"    {owner}")
+
+
+def _revealed(schemes: "Sequence[str]", samples: int) -> str:
+    """What whoever has the evidence file knows.
+
+    Examples:
+        >>> _revealed(["spread"], 0)
+        'spread (key), digest and class of every training sample'
+        >>> _revealed(["blackbox", "spread"], 400)
+        'blackbox, spread (keys and 400 samples), digest and class of every training sample'
+    """
+    keys = "key" if len(schemes) == 1 else "keys"
+    given = f"{keys} and {samples} samples" if samples else keys
+    return f"{', '.join(schemes)} ({given}), digest and class of every training sample"
 
 
 @evidence.command(cls=ExtraCommand, extra="verify")
@@ -169,7 +224,7 @@ def verify(
         report=show,
     )
     if as_json:
-        echo_json(result.to_json())
+        echo_json(result.to_json(), EXIT_CODES[result.verdict.word])
     else:
         echo(f"{result.verdict.word}: {suspect}")
         for reason in result.verdict.reasons:

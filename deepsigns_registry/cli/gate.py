@@ -1,35 +1,55 @@
 """`deepsigns gate` and `deepsigns fetch`: nothing that is not attested goes out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
-from deepsigns_registry.cli.printing import echo
-
-if TYPE_CHECKING:
-    from deepsigns_registry.attestation.bundle import Attestation
+from deepsigns_registry.cli.formats import ENDINGS, FORMATS
+from deepsigns_registry.cli.formats.finding import Finding
+from deepsigns_registry.cli.formats.reports import Reports
+from deepsigns_registry.cli.options import config_option, json_option, settings_of
+from deepsigns_registry.naming import folder_in
 
 __all__ = ["fetch", "gate"]
 
 
 @click.command()
 @click.argument("uri")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    help="How the answer is printed.  [default: text; --json is json]",
+)
+@click.option(
+    "--report",
+    "files",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Also write the answer to this file, whatever it is; its ending says in which format: "
+    f"{', '.join(ENDINGS)}. Can be given several times.",
+)
 @config_option
 @json_option
-def gate(uri: str, config: Path | None, *, as_json: bool) -> None:
+def gate(
+    uri: str, form: str | None, files: tuple[Path, ...], config: Path | None, *, as_json: bool
+) -> None:
     """Check that the model version at URI is marked and attested.
 
-    URI is models:/NAME@ALIAS, models:/NAME/VERSION, NAME/VERSION, or a folder that was fetched
-    (write ./FOLDER). A version's files are downloaded and hashed again; a tag convinces nobody.
+    URI is models:/NAME@ALIAS, models:/NAME/VERSION, NAME/VERSION, or a folder that was fetched;
+    write ./FOLDER where it could be a version's name. A version's files are downloaded and hashed
+    again; a tag convinces nobody.
     """
+    form = _one_format(form, as_json=as_json)
+    reports = Reports(uri, str(config or Reports.settings), files)
+    reports.begin(click.get_current_context().meta)
     settings = settings_of(config)
-    if uri.startswith((".", "/")):
+    folder = folder_in(uri)
+    if folder is not None:
         from deepsigns_registry.attestation.bundle import verify_folder
         from deepsigns_registry.attestation.policy import Policy
 
-        attestation = verify_folder(Path(uri), Policy.from_settings(settings))
+        attestation = verify_folder(folder, Policy.from_settings(settings))
     else:
         from deepsigns_registry.registry.light import light_mlflow
 
@@ -37,7 +57,10 @@ def gate(uri: str, config: Path | None, *, as_json: bool) -> None:
             from deepsigns_registry.registry.gate import gate as check
 
         attestation = check(settings, uri).attestation
-    _report("allowed", uri, attestation, as_json=as_json)
+    finding = Finding.of_attestation(uri, attestation, settings=reports.settings)
+    # Before the answer is printed: it is no yes when nobody will read it.
+    reports.write(finding)
+    click.echo(FORMATS[form](finding))
 
 
 @click.command()
@@ -58,24 +81,11 @@ def fetch(uri: str, out: Path, config: Path | None, *, as_json: bool) -> None:
         from deepsigns_registry.registry.fetch import fetch as deliver
 
     result = deliver(settings_of(config), uri, out)
-    _report(f"fetched to {out}", uri, result.attestation, as_json=as_json)
+    finding = Finding.of_attestation(uri, result.attestation, out=out)
+    click.echo(FORMATS["json" if as_json else "text"](finding))
 
 
-def _report(word: str, uri: str, attestation: "Attestation", *, as_json: bool) -> None:
-    predicate = attestation.predicate
-    if as_json:
-        echo_json(
-            {
-                "uri": uri,
-                "answer": word,
-                "exit_code": 0,
-                "digest": attestation.combined_digest,
-                "predicate": predicate.model_dump(mode="json", by_alias=True),
-            }
-        )
-        return
-    parent = f"{predicate.parent.name}/{predicate.parent.version}"
-    echo(f"{word}: {uri}")
-    echo(f"  owner   {predicate.owner}")
-    echo(f"  digest  {attestation.combined_digest}")
-    echo(f"  marked  {predicate.created_at:%Y-%m-%d %H:%M:%S %Z}, from {parent}")
+def _one_format(form: str | None, *, as_json: bool) -> str:
+    if as_json and form not in {None, "json"}:
+        raise click.UsageError(f"--json is --format json, and --format {form} was given too")
+    return form or ("json" if as_json else "text")

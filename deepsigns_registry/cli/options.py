@@ -1,7 +1,6 @@
 """Options that several commands share, and how an answer is printed."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from deepsigns_registry.config import Settings
 
-__all__ = ["config_option", "echo_json", "json_option", "settings_of"]
+__all__ = ["config_option", "json_option", "settings_of"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,8 +34,3 @@ def settings_of(config: Path | None) -> "Settings":
     from deepsigns_registry.config import load_settings
 
     return load_settings(config)
-
-
-def echo_json(document: Mapping[str, Any]) -> None:
-    """Prints a JSON document on standard output."""
-    click.echo(json.dumps(document, indent=2, sort_keys=True))

@@ -5,10 +5,14 @@ repaint lines that were printed before, or turn the direction of reading.
 """
 
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
-__all__ = ["echo", "keep_logs_plain", "shown"]
+__all__ = ["echo", "keep_logs_plain", "shown", "stdout_aside"]
 
 
 def shown(text: str) -> str:
@@ -24,6 +28,20 @@ def shown(text: str) -> str:
 def echo(text: str = "", *, err: bool = False) -> None:
     """Prints one line; see `shown`."""
     click.echo(shown(text), err=err)
+
+
+@contextmanager
+def stdout_aside() -> Iterator[None]:
+    """Sends what this process and its children print to standard error, while the block lasts."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 class _Plain(logging.Formatter):

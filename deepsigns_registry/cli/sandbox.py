@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError
 
@@ -37,7 +38,7 @@ def sandbox(config: Path | None, *, as_json: bool) -> None:
     if code and _required(config) == "full":
         code = 3
     if as_json:
-        echo_json({**doors.to_json(), "exit_code": code})
+        echo_json(doors.to_json(), code)
     else:
         for name, meaning in _MEANINGS.items():
             word = "OPEN" if name in doors.open else "closed"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepsigns_registry.cli.options import config_option, echo_json, json_option, settings_of
+from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo, shown
 from deepsigns_registry.cli.progress import time_left
-from deepsigns_registry.registry.figures import spoken
+from deepsigns_registry.naming import parse_name
+from deepsigns_registry.registry.figures import STEALTH, STEALTH_COST, spoken
 
 if TYPE_CHECKING:
     from deepsigns_registry.registry.protocol import PromotionRequest
@@ -42,10 +44,10 @@ def status(version: str | None, config: Path | None, *, watch: bool, as_json: bo
     for followed in follow(look):
         if not as_json:
             shown.show(followed)
+    code = int(any(request.state != "done" for request in followed))
     if as_json or not followed:
-        _echo(followed, as_json=as_json)
-    lost = any(request.state != "done" for request in followed)
-    raise click.exceptions.Exit(1 if lost else 0)
+        _echo(followed, as_json=as_json, code=code)
+    raise click.exceptions.Exit(code)
 
 
 def _look(version: str | None, config: Path | None) -> "Callable[[], list[PromotionRequest]]":
@@ -53,7 +55,7 @@ def _look(version: str | None, config: Path | None) -> "Callable[[], list[Promot
     from deepsigns_registry.errors import NotFoundError
     from deepsigns_registry.registry.client import make_client
     from deepsigns_registry.registry.requests import status as list_requests
-    from deepsigns_registry.registry.versions import is_model, parse_name, resolve
+    from deepsigns_registry.registry.versions import is_model, resolve
 
     asked = None if version is None else parse_name(version)
     client = make_client(settings_of(config).tracking_uri)
@@ -71,9 +73,9 @@ def _look(version: str | None, config: Path | None) -> "Callable[[], list[Promot
     return lambda: list_requests(client, name, number or None)
 
 
-def _echo(requests: "Sequence[PromotionRequest]", *, as_json: bool) -> None:
+def _echo(requests: "Sequence[PromotionRequest]", *, as_json: bool, code: int = 0) -> None:
     if as_json:
-        echo_json({"requests": [request.model_dump() for request in requests]})
+        echo_json({"requests": [request.model_dump() for request in requests]}, code)
         return
     if not requests:
         echo("no promotion requests")
@@ -123,6 +125,8 @@ def _lines(request: "PromotionRequest") -> list[str]:
         measured = spoken(progress.figures)
         if measured:
             lines.append(f"  evidence  {measured}")
+        if progress.figures.get(STEALTH):
+            lines.append(f"  stealth   {STEALTH_COST}")
     if request.judgement is not None:
         lines.append(f"  data      {request.judgement.spoken()}")
     return lines

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.audit.results import EXIT_CODES
+from deepsigns_registry.cli.envelope import echo_json
 from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import (
     config_option,
-    echo_json,
     json_option,
     settings_of,
 )
@@ -44,7 +44,7 @@ def verify(onnx: Path, model: str | None, config: Path | None, *, as_json: bool)
     candidates = find_candidates(settings, model)
     examination = verify_onnx(onnx, candidates, limits=limits_of(settings.sandbox))
     if as_json:
-        echo_json(_document(examination))
+        echo_json(_document(examination), EXIT_CODES[examination.verdict.word])
     else:
         _echo(onnx, examination)
     raise click.exceptions.Exit(EXIT_CODES[examination.verdict.word])
@@ -58,7 +58,6 @@ def _document(examination: "Examination") -> dict[str, object]:
         "model": marking.model if marking else None,
         "version": marking.marked_version if marking else None,
         "exact_copy": examination.exact is not None,
-        "exit_code": EXIT_CODES[examination.verdict.word],
     }
 
 

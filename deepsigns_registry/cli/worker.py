@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepsigns_registry.cli.envelope import echo_json
 from deepsigns_registry.cli.extras import ExtraCommand
-from deepsigns_registry.cli.options import config_option, settings_of
+from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress
 
@@ -26,27 +27,40 @@ __all__ = ["worker"]
     help="Seconds between two looks at the registry.",
 )
 @config_option
-def worker(interval: float, config: Path | None, *, once: bool) -> None:
+@json_option
+def worker(interval: float, config: Path | None, *, once: bool, as_json: bool) -> None:
     """Mark promoted versions, sign them and move their aliases.
 
     With --once the exit code is that of the worst request: 0 all promoted (or nothing to do).
+    --json needs --once.
     """
     from deepsigns_registry.errors import DeepSignsError, worst_exit_code
     from deepsigns_registry.retraining.worker import Worker
 
+    if as_json and not once:
+        raise click.UsageError("--json needs --once")
     settings = settings_of(config)
     with Progress("worker") as progress:
-        work = Worker(settings, progress=progress)
+
+        def say(line: str) -> None:
+            progress.clear()
+            echo(line, err=True)
+
+        work = Worker(settings, progress=progress, say=say)
         if once:
             outcomes = []
             for outcome in work.run_once():
                 progress.clear()
-                _echo(outcome)
+                if not as_json:
+                    _echo(outcome)
                 outcomes.append(outcome)
-            if not outcomes:
-                echo("nothing to do")
             errors = [outcome.error for outcome in outcomes if outcome.error]
-            raise click.exceptions.Exit(worst_exit_code(error.exit_code for error in errors))
+            code = worst_exit_code(error.exit_code for error in errors)
+            if as_json:
+                echo_json({"outcomes": [_document(outcome) for outcome in outcomes]}, code)
+            elif not outcomes:
+                echo("nothing to do")
+            raise click.exceptions.Exit(code)
         echo(f"waiting for promotion requests at {settings.tracking_uri}")
         for event in work.run_forever(interval=interval):
             progress.clear()
@@ -54,6 +68,19 @@ def worker(interval: float, config: Path | None, *, once: bool) -> None:
                 echo(f"error ({event.code}): {event}", err=True)
             else:
                 _echo(event)
+
+
+def _document(outcome: "Outcome") -> dict[str, object]:
+    request, error = outcome.request, outcome.error
+    return {
+        "model": request.model,
+        "version": request.version,
+        "alias": request.alias,
+        "state": outcome.state,
+        "detail": outcome.detail,
+        "marked_version": outcome.marked.version if outcome.marked else None,
+        "error": error and {"code": error.code, "message": error.message, "advice": error.advice},
+    }
 
 
 def _echo(outcome: "Outcome") -> None:

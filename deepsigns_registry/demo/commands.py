@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.naming import command
 from deepsigns_registry.quiet import OPTED_OUT
 
 __all__ = ["Commands"]
@@ -40,7 +40,7 @@ class Commands:
         return code
 
     def answer(self, *arguments: str, expect: set[int]) -> Any:
-        """Runs a command with `--json` and returns the document that it printed.
+        """Runs a command with `--json` and returns its answer.
 
         Raises:
             CouldNotCheckError: It ended with another exit code than the story expects.
@@ -55,7 +55,7 @@ class Commands:
             text=True,
         )
         self._expected(arguments, done.returncode, expect)
-        return json.loads(done.stdout)
+        return json.loads(done.stdout)["answer"]
 
     def _line(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "deepsigns_registry", *arguments]
@@ -71,12 +71,12 @@ class Commands:
 
     @staticmethod
     def _show(arguments: tuple[str, ...]) -> None:
-        click.echo(f"\n$ {shlex.join(['deepsigns', *arguments])}")
+        click.echo(f"\n$ {command('deepsigns', *arguments)}")
 
     @staticmethod
     def _expected(arguments: tuple[str, ...], code: int, expected: set[int]) -> None:
         if code not in expected:
             raise CouldNotCheckError(
-                f"the demo stopped: '{shlex.join(['deepsigns', *arguments])}' ended with {code}",
+                f"the demo stopped: '{command('deepsigns', *arguments)}' ended with {code}",
                 advice="read what it printed above",
             )

@@ -21,6 +21,7 @@ from deepsigns_registry.demo.summary import attack_rows, reading, table, write_s
 from deepsigns_registry.engine import open_engine
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
 from deepsigns_registry.initialise import initialise
+from deepsigns_registry.naming import command, toml_string
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.server import Server, start_server
 from deepsigns_registry.registry.versions import download_version, resolve
@@ -52,11 +53,12 @@ attacks = [
 _DATABASE_NOTE = """\
 # The demo has ended and its server is stopped: commands that read use the database directly.
 # To promote and mark again, start the server and name its address here:
-#   DEEPSIGNS_CONFIG=deepsigns.toml mlflow server --port 5000 --backend-store-uri {database} \\
-#     --registry-store-uri deepsigns:{database} --no-serve-artifacts \\
+#   DEEPSIGNS_CONFIG=deepsigns.toml mlflow server --port 5000 --no-serve-artifacts \\
+#     --backend-store-uri {database} \\
+#     --registry-store-uri {registry} \\
 #     --default-artifact-root {artifacts}
 # tracking_uri = "http://127.0.0.1:5000"
-tracking_uri = "{database}"
+tracking_uri = {setting}
 """
 
 
@@ -89,7 +91,8 @@ def tell(out: Path, *, data: str, data_folder: Path | None, replace: bool) -> di
     click.echo(f"report    {summary['audit']['report']}")
     click.echo(f"settings  {summary['config']}")
     click.echo(f"summary   {out / 'summary.json'}")
-    click.echo(f"\nGo on from there:  cd {out} && deepsigns gate models:/{data}@{_ALIAS}")
+    gate = command("deepsigns", "gate", f"models:/{data}@{_ALIAS}")
+    click.echo(f"\nGo on from there:  {command('cd', out)} && {gate}")
     return summary
 
 
@@ -124,7 +127,10 @@ class _Story:
             click.echo(f"MLflow with the deepsigns plugin answers at {server.uri}")
             summary = self._with_server(server, load_settings(config))
         note = _DATABASE_NOTE.format(
-            database=server.database, artifacts=(self._out / "mlflow" / "artifacts").as_uri()
+            database=command(server.database),
+            registry=command(f"deepsigns:{server.database}"),
+            artifacts=command((self._out / "mlflow" / "artifacts").as_uri()),
+            setting=toml_string(server.database),
         )
         _set_tracking_uri(config, server.database, note)
         return summary
@@ -259,7 +265,7 @@ def _set_tracking_uri(config: Path, uri: str, lines: str = "") -> None:
     current = next(
         line for line in config.read_text().splitlines() if line.startswith("tracking_uri = ")
     )
-    text = lines or f"tracking_uri = {json.dumps(uri)}\n"
+    text = lines or f"tracking_uri = {toml_string(uri)}\n"
     config.write_text(config.read_text().replace(f"{current}\n", text, 1), encoding="utf-8")
 
 

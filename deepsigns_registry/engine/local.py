@@ -7,6 +7,7 @@ import pickle
 import shutil
 import signal
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -41,10 +42,18 @@ class LocalEngine:
         slots: How many jobs run at a time.
         hidden: Files and folders that no job may open, see `sandbox.shield`; None for jobs that
             run nothing but our own code.
+        seconds: How long the jobs of one `run` may take together; None for as long as it takes.
     """
 
-    def __init__(self, slots: int = 1, *, hidden: Sequence[Path] | None = None) -> None:
+    def __init__(
+        self,
+        slots: int = 1,
+        *,
+        hidden: Sequence[Path] | None = None,
+        seconds: float | None = None,
+    ) -> None:
         self._slots = slots
+        self._seconds = seconds
         self._hidden = None if hidden is None else tuple(hidden)
         self._keeps = False
         self._idle: list[_Child] = []
@@ -86,6 +95,7 @@ class LocalEngine:
         on_progress: OnProgress | None = None,
     ) -> list[Result]:
         """Runs the jobs; see `Engine.run`."""
+        until = None if self._seconds is None else time.monotonic() + self._seconds
         waiting = deque(enumerate(jobs))
         running: dict[Connection, tuple[int, _Child]] = {}
         results: dict[int, Result] = {}
@@ -96,7 +106,10 @@ class LocalEngine:
                     child = self._idle.pop() if self._idle else self._started()
                     running[child.connection] = index, child
                     child.send(function, job)
-                for ready in wait(list(running)):
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    raise CouldNotCheckError(f"a job did not end in {self._seconds:g} seconds")
+                for ready in wait(list(running), left):
                     index, child = running[cast("Connection", ready)]
                     kind, content = child.receive()
                     if kind == "progress":

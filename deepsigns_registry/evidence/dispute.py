@@ -1,7 +1,7 @@
 """From a stranger's file to an evidence file: which mark it carries, and what proves it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.graph.limits import limits_of
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.session import OnnxSuspect
+from deepsigns_registry.guests import reading_schemes
 from deepsigns_registry.registry.gate import gate
-from deepsigns_registry.watermark.record import reads_hidden
-from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
+from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
+from deepsigns_registry.watermark.schemes import known_schemes
 from deepsigns_registry.watermark.verdict import PRESENT_AT, Verdict
 
 __all__ = ["Claim", "export_for_suspect", "sufficient_schemes"]
@@ -32,6 +33,7 @@ class Claim:
     Attributes:
         marking: The mark that was found in the suspect.
         schemes: Names of the schemes whose keys the file reveals.
+        samples: How many samples the file holds that these ask about; none for weights alone.
         scanned: How many suspects were looked at, as the file states.
         commitments: How many commitments the claimant made, as its chains show.
         owners: Identities (hex) of all owner keys that the file states.
@@ -39,6 +41,7 @@ class Claim:
 
     marking: Marking
     schemes: tuple[str, ...]
+    samples: int
     scanned: int
     commitments: int
     owners: tuple[str, ...]
@@ -65,7 +68,8 @@ def sufficient_schemes(verdict: Verdict, *, taps: int = 1) -> tuple[str, ...]:
         ('blackbox',)
     """
     names = [item.scheme for item in verdict.evidence]
-    hidden = {scheme.name for scheme in named_schemes(names) if reads_hidden(scheme)}
+    with reading_schemes(names) as schemes:
+        hidden = {scheme.name for scheme in schemes if reads_hidden(scheme)}
     enough = {
         name
         for name in names
@@ -87,6 +91,7 @@ def export_for_suspect(
     scanned: int = 1,
     sign_with: Path | None = None,
     other_keystores: Sequence[Path] = (),
+    agree: Callable[[Marking, Sequence[str], int], None] | None = None,
 ) -> Claim:
     """Writes the evidence file about a suspect that carries one of the owner's marks.
 
@@ -101,6 +106,8 @@ def export_for_suspect(
             under a signature, and multiplies every p-value.
         sign_with: The private key that signs the claim; `[owner] signing_key` by default.
         other_keystores: Folders of the claimant's other key stores: their commitments count.
+        agree: Told which mark, which schemes and how many samples, before a key is revealed and
+            anything is written; stops the export by raising.
 
     Raises:
         ConfigurationError: `out` exists, a scheme is not part of the mark, the claim cannot be
@@ -127,6 +134,9 @@ def export_for_suspect(
     taps = possible_taps(opened.model)
     chosen = tuple(schemes) or sufficient_schemes(examination.verdict, taps=taps)
     attested = gate(settings, f"{marking.model}/{marking.marked_version}")
+    samples = _samples(candidate.record, chosen)
+    if agree is not None:
+        agree(marking, chosen, samples)
     claim = export_evidence(
         bundle=attested.attestation.bundle,
         policy=Policy.from_settings(settings),
@@ -139,7 +149,14 @@ def export_for_suspect(
         chains=chains,
         scanned=scanned,
     )
-    return Claim(marking, chosen, claim.scanned, claim.commitments, claim.owners)
+    return Claim(marking, chosen, samples, claim.scanned, claim.commitments, claim.owners)
+
+
+def _samples(record: WatermarkRecord, schemes: Sequence[str]) -> int:
+    """How many samples schemes ask about; an unknown name is refused by the export."""
+    secrets = record.secrets
+    with reading_schemes([name for name in schemes if name in secrets]) as known:
+        return sum(len(scheme.probes(secrets[scheme.name]).inputs) for scheme in known)
 
 
 def _signer(settings: Settings, path: Path | None) -> FileSigner:

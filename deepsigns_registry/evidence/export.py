@@ -18,9 +18,9 @@ from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, Ta
 from deepsigns_registry.evidence.claim import read_chains, sign_claim, stated
 from deepsigns_registry.evidence.contents import Evidence, Revealed, render
 from deepsigns_registry.evidence.price import place_of
+from deepsigns_registry.guests import reading_schemes
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
-from deepsigns_registry.watermark.schemes import named_schemes
 
 __all__ = ["export_evidence"]
 
@@ -80,7 +80,9 @@ def export_evidence(
         )
     verified = verify_statement(bundle, policy, "watermark", what="attestation")
     predicate = parse_watermark(verified.predicate)
-    record.check()
+    with reading_schemes(record.secrets) as known:
+        record.check(known)
+        hidden = any(reads_hidden(scheme) for scheme in known if scheme.name in schemes)
     if predicate.owner != owner.hex() or predicate.commitments != record.commitments():
         raise TamperedError(
             "evidence: the attestation and the record do not belong together",
@@ -98,14 +100,13 @@ def export_evidence(
             "evidence: the chain of commitments does not hold those of the attestation",
             advice="restore commitments.jsonl from a backup",
         )
-    chosen = {scheme.name: scheme for scheme in named_schemes(sorted(set(schemes)))}
-    hidden = any(map(reads_hidden, chosen.values()))
+    chosen = sorted(set(schemes))
     claim = sign_claim(
         signer,
         owner=predicate.owner,
         suspect=suspect,
         bundle=bundle,
-        schemes=list(chosen),
+        schemes=chosen,
         scanned=scanned,
         chains=chains,
     )

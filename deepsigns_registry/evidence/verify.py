@@ -38,6 +38,8 @@ from deepsigns_registry.evidence.price import Price, place_of, price_of
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_file
+from deepsigns_registry.guests import reading_schemes
+from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.key import RootKey, commit, key_version, scheme_key
 from deepsigns_registry.watermark.record import (
@@ -47,7 +49,6 @@ from deepsigns_registry.watermark.record import (
     reads_hidden,
 )
 from deepsigns_registry.watermark.scheme import Scheme
-from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
 __all__ = ["EvidenceResult", "Step", "verify_evidence"]
@@ -194,19 +195,20 @@ def verify_evidence(
     )
     _derive("manifest", _check_manifest, evidence, predicate)
     passed("manifest", f"its root is the one committed to, over {len(evidence.manifest)} samples")
-    for scheme in named_schemes(sorted(evidence.schemes)):
-        revealed = evidence.schemes[scheme.name]
-        _derive(scheme.name, _check_commitment, scheme, revealed, evidence, predicate)
-        passed(f"commitment: {scheme.name}", "key and secret open the signed commitment")
-        _derive(scheme.name, _check_secret, scheme, revealed, evidence, predicate)
-        passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
-    with OnnxSuspect(suspect, content=content) as session:
-        verdict = _read(evidence, predicate, session, price.tries)
+    with reading_schemes(sorted(evidence.schemes)) as schemes:
+        for scheme in schemes:
+            given = (scheme, evidence.schemes[scheme.name], evidence, predicate)
+            _derive(scheme.name, _check_commitment, *given)
+            passed(f"commitment: {scheme.name}", "key and secret open the signed commitment")
+            _derive(scheme.name, _check_secret, *given)
+            passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
+        _check_unread(evidence, schemes)
+        with OnnxSuspect(suspect, content=content) as session:
+            verdict = _read(evidence, predicate, session, price.tries, schemes)
     passed("extraction", "; ".join(verdict.reasons))
-    if verdict.word == "present" and known_attestation is None:
-        verdict = replace(verdict, word="undecided", reasons=(*verdict.reasons, _NOT_OLDER))
-    if verdict.word == "present" and price.unknown:
-        verdict = replace(verdict, word="undecided", reasons=(*verdict.reasons, *price.unknown))
+    open_points = (*(() if known_attestation else (_NOT_OLDER,)), *price.unknown)
+    if verdict.word == "present" and open_points:
+        verdict = replace(verdict, word="undecided", reasons=(*verdict.reasons, *open_points))
     return EvidenceResult(
         verdict=verdict,
         steps=tuple(steps),
@@ -313,6 +315,17 @@ def _check_manifest(evidence: Evidence, predicate: WatermarkPredicate) -> None:
         raise TamperedError("evidence: the manifest is not the one committed to")
 
 
+def _check_unread(evidence: Evidence, schemes: Sequence[Scheme]) -> None:
+    """What no revealed scheme reads is committed to by none, so it has to be empty."""
+    if any(reads_hidden(scheme) for scheme in schemes):
+        return
+    if evidence.tap or evidence.blueprint.digest() != Blueprint.empty().digest():
+        raise TamperedError(
+            "evidence: it describes a hidden layer that none of its schemes reads",
+            advice="ask for the evidence file again",
+        )
+
+
 def _check_commitment(
     scheme: Scheme, revealed: Revealed, evidence: Evidence, predicate: WatermarkPredicate
 ) -> None:
@@ -356,7 +369,11 @@ def _derive(what: str, check: Callable[[*Given], None], *given: *Given) -> None:
 
 
 def _read(
-    evidence: Evidence, predicate: WatermarkPredicate, session: OnnxSuspect, price: int
+    evidence: Evidence,
+    predicate: WatermarkPredicate,
+    session: OnnxSuspect,
+    price: int,
+    schemes: Sequence[Scheme],
 ) -> Verdict:
     # Reading a mark needs neither the root key, which stays with its owner, nor the salts.
     record = WatermarkRecord(
@@ -368,7 +385,7 @@ def _read(
         tap=evidence.tap,
         blueprint=evidence.blueprint,
     )
-    extraction = extract(record, session)
+    extraction = extract(record, session, schemes=schemes)
     if not extraction.evidence:
         raise CouldNotCheckError("; ".join(extraction.incomplete) or "no scheme could be read")
     # The tap's name is not committed to, so every tensor of the file counts as one that the

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, UnmarkableError
 from deepsigns_registry.graph.locate import equal, locate_tap, without_second_output
 from deepsigns_registry.graph.neutral import neutralised
+from deepsigns_registry.graph.runtime_words import in_short
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
 
@@ -164,7 +165,7 @@ def _not_exported(path: Path, reason: str) -> UnmarkableError:
 
 
 def _does_not_run(path: Path, error: Exception) -> UnmarkableError:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    first = in_short(str(error)) or type(error).__name__
     return _refused(path, f"the exported ONNX file does not run: {first}", _BY_HAND)
 
 

@@ -1,8 +1,10 @@
 """The forms in which a file's network is read: normal forms of what it computes, and its own."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from onnx import ModelProto
@@ -35,7 +37,11 @@ class Form:
 
 
 def read_forms(
-    model: ModelProto, *, where: str, row: tuple[int, ...] | None = None
+    model: ModelProto,
+    *,
+    where: str,
+    row: tuple[int, ...] | None = None,
+    until: float = math.inf,
 ) -> tuple[Form, ...]:
     """All forms of a checked model that differ, normal forms first, then the file's own.
 
@@ -43,6 +49,7 @@ def read_forms(
         model: The model; see `graph.structure.read_model`.
         where: What to call it in errors.
         row: Shape of one sample, where the caller knows it better than the file says.
+        until: When no further normal form is begun, by `time.monotonic`.
 
     Raises:
         CouldNotCheckError: None can be read: too many layers, or constants that do not fit.
@@ -51,7 +58,8 @@ def read_forms(
     refused: list[CouldNotCheckError] = []
     layers: list[frozenset[bytes]] = []
     for part in _one_output_each(model):
-        found = _forms_of(part, where, row, refused, partial=len(model.graph.output) > 1)
+        partial = len(model.graph.output) > 1
+        found = _forms_of(part, where, row, refused, partial=partial, until=until)
         own = _digests(found[0].network)
         apart = bool(own) and all(not own & other for other in layers)
         layers.append(own)
@@ -74,6 +82,7 @@ def _forms_of(
     refused: list[CouldNotCheckError],
     *,
     partial: bool,
+    until: float,
 ) -> list[Form]:
     """The forms of a file with one output, its own first; why that cannot be read is noted."""
     try:
@@ -83,18 +92,27 @@ def _forms_of(
         refused.append(error)
         network = unread_network(model)
     forms = [Form(replace(network, partial=partial), model)]
-    gates = 0
-    for merged, opened in ((False, False), (True, False), (False, True), (True, True)):
-        if opened and not gates:
-            break
+    gates = bounds = 0
+    for opened, unbounded, merged in product((False, True), repeat=3):
+        if (opened and not gates) or (unbounded and not bounds):
+            continue
         try:
-            normal = normal_form(model, where=where, row=row, merged=merged, opened=opened)
+            normal = normal_form(
+                model,
+                where=where,
+                row=row,
+                merged=merged,
+                opened=opened,
+                unbounded=unbounded,
+                until=until,
+            )
             network = read_network(normal.model, where=where)
         except CouldNotCheckError:
             # The file can still be read as it is.
             continue
-        gates = normal.gates
-        network = replace(network, rewritten=True, partial=partial or opened)
+        gates, bounds = normal.gates, normal.bounds
+        partially = partial or opened or unbounded
+        network = replace(network, rewritten=True, partial=partially)
         forms.append(Form(network, normal.model, normal.remarks))
     return forms
 

@@ -38,8 +38,15 @@ class Limits:
 
 def limits_of(settings: SandboxSettings) -> Limits:
     """What `[sandbox]` allows."""
+    resident = settings.memory_mib * 2**20
     return Limits(
-        resident_bytes=settings.memory_mib * 2**20,
+        file_bytes=settings.file_mib * 2**20,
+        nodes=settings.nodes,
+        initializers=settings.nodes,
+        result_bytes=settings.output_mib * 2**20,
+        # A runtime maps more than it fills.
+        memory_bytes=max(Limits.memory_bytes, 2 * resident),
+        resident_bytes=resident,
         seconds=settings.seconds,
         require=settings.require,
     )

@@ -3,12 +3,14 @@
 Of this package it imports what it talks through alone. Its requests come one a line, what belongs
 to them and to its answers lies in its folder:
 
-    {"model": 1, "taps": [...], "providers": [...]}   number of the model, names of the taps
+    {"model": 1, "taps": [...], "providers": [...], "memory": 1}   number of the model, names of the
+                     taps, and how many bytes it may hold at once
     model.onnx       the checked model of this number, the taps among its outputs
+    sizes.onnx       the same without its weights
     inputs.npy       float32 [batch, ...]
     outputs.npy      float32 [batch, classes]                            (answer)
     activation-0.npy float32 [batch, neurons], pooled, of the first tap  (answer)
-    {"providers": [...]} or {"error": "..."}                             (answer)
+    {"providers": [...]}, {"needed": 1} bytes or {"error": "..."}        (answer)
 """
 
 import ctypes
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsigns_registry.graph.sizes import TooLargeError, rows_at_once
 from deepsigns_registry.sandbox import channel
 
 __all__ = ["Answers", "pool"]
@@ -28,7 +31,6 @@ _TYPES = {
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
 }
-_CHUNK = 256
 
 
 def _has_cuda(wanted: list[str]) -> bool:
@@ -61,10 +63,11 @@ def pool(activation: NDArray[Any], batch: int) -> NDArray[np.float32] | None:
     return np.asarray(values.reshape(*values.shape[:2], -1).mean(axis=2), np.float32)
 
 
-def _run(session: Any, inputs: NDArray[np.float32], taps: list[str], folder: Path) -> None:
+def _run(
+    session: Any, inputs: NDArray[np.float32], taps: list[str], folder: Path, step: int
+) -> None:
     entry = session.get_inputs()[0]
     fixed = entry.shape[0] if isinstance(entry.shape[0], int) else None
-    step = fixed or _CHUNK
     names = [session.get_outputs()[0].name, *taps]
     outputs: list[NDArray[np.float32]] = []
     activations: list[list[NDArray[np.float32] | None]] = [[] for _ in taps]
@@ -98,16 +101,24 @@ class Answers:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._model = 0
+        self._row: tuple[int, ...] = ()
+        self._step = 0
         self._session: Any = None
 
     def __call__(self, request: dict[str, Any]) -> dict[str, object]:
         """Runs the model of this request."""
-        if request["model"] != self._model or self._session is None:
-            self._session = None
+        inputs = np.load(self._folder / "inputs.npy", allow_pickle=False)
+        known = request["model"] == self._model and self._session is not None
+        if not known or inputs.shape[1:] != self._row:
+            self._session, self._row = None, inputs.shape[1:]
+            try:
+                sizes = self._folder / "sizes.onnx"
+                self._step = rows_at_once(sizes, self._row, request["memory"])
+            except TooLargeError as error:
+                return {"needed": error.needed}
             self._session = _session(self._folder / "model.onnx", request["providers"])
             self._model = request["model"]
-        inputs = np.load(self._folder / "inputs.npy", allow_pickle=False)
-        _run(self._session, inputs, request["taps"], self._folder)
+        _run(self._session, inputs, request["taps"], self._folder, self._step)
         return {"providers": self._session.get_providers()}
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from deepsigns_registry.errors import CouldNotCheckError, RefusedError
+from deepsigns_registry.naming import command, version_name
 from deepsigns_registry.registry.client import make_client, make_server_client, translated
+from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.registry.requests import status
 from deepsigns_registry.registry.versions import resolve
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from deepsigns_registry.registry.protocol import PromotionRequest
     from deepsigns_registry.registry.versions import VersionRef
 
-__all__ = ["Promotion", "set_alias", "wait_for"]
+__all__ = ["Promotion", "foresee", "set_alias", "wait_for"]
 
 _POLL_SECONDS = 1.0
 
@@ -61,6 +63,31 @@ def set_alias(settings: "Settings", uri: str, alias: str) -> Promotion:
             raise
         return Promotion("queued", alias, version, request, str(error))
     return Promotion("promoted", alias, version, None, f"{alias} -> {version}")
+
+
+def foresee(settings: "Settings", uri: str, alias: str) -> Promotion:
+    """What `set_alias` would come to; changes nothing.
+
+    It is judged by the settings at hand: the server's may protect other aliases.
+
+    Raises:
+        NotFoundError: There is no such version.
+        TamperedError: The version's files do not match its attestation.
+        CouldNotCheckError: The registry does not answer.
+        ConfigurationError: The policy trusts nobody.
+    """
+    version = resolve(make_client(settings.tracking_uri), uri)
+    protected = {kept.casefold() for kept in settings.registry.protected_aliases}
+    if alias.casefold() not in protected:
+        said = f"{version} would get the alias '{alias}', which these settings do not protect"
+        return Promotion("promoted", alias, version, None, said)
+    try:
+        gate(settings, f"{version.name}/{version.version}")
+    except RefusedError:
+        look = command("deepsigns", "check", version_name(version.name, version.version))
+        said = f"{version} would be queued for marking; what that takes is said by: {look}"
+        return Promotion("queued", alias, version, None, said)
+    return Promotion("promoted", alias, version, None, f"{version} would get the alias '{alias}'")
 
 
 def wait_for(settings: "Settings", promotion: Promotion, *, seconds: float) -> Promotion:

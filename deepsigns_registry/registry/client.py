@@ -15,9 +15,11 @@ from deepsigns_registry.errors import (
     CouldNotCheckError,
     DeepSignsError,
     NotFoundError,
+    QueuedError,
     RefusedError,
     TamperedError,
 )
+from deepsigns_registry.registry.unreachable import unreached
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -35,7 +37,7 @@ _PATIENCE = {
 }
 _ANSWER = re.compile(r"\[deepsigns:(?P<code>[a-z-]+)\] (?P<text>.*)", re.DOTALL)
 _BY_CODE: dict[str, type[DeepSignsError]] = {
-    kind.code: kind for kind in (RefusedError, TamperedError, CouldNotCheckError)
+    kind.code: kind for kind in (RefusedError, QueuedError, TamperedError, CouldNotCheckError)
 }
 # Of PostgreSQL; SQLAlchemy imports it for `postgresql://`.
 _DRIVER = "psycopg"
@@ -123,7 +125,7 @@ def translated(what: str) -> Iterator[None]:
     Raises:
         NotFoundError: It does not exist.
         ConfigurationError: MLflow does not take a name or value that was given.
-        RefusedError: The registry's gate said no.
+        RefusedError: The registry's gate said no; a `QueuedError` when it said not yet.
         TamperedError: The registry's gate found a signature or digest that does not match.
         CouldNotCheckError: The server is down, or answered something else.
     """
@@ -133,7 +135,9 @@ def translated(what: str) -> Iterator[None]:
         raise _translate(error, what) from None
     except OSError as error:
         # requests' connection errors are OSErrors too.
-        raise CouldNotCheckError(f"{what}: {_first_line(error)}") from None
+        raise (
+            unreached(str(error), what) or CouldNotCheckError(f"{what}: {_first_line(error)}")
+        ) from None
 
 
 def _translate(error: MlflowException, what: str) -> DeepSignsError:
@@ -141,17 +145,16 @@ def _translate(error: MlflowException, what: str) -> DeepSignsError:
     if answer and answer["code"] in _BY_CODE:
         message, _, advice = answer["text"].strip().rpartition("; ")
         return _BY_CODE[answer["code"]](message or advice, advice=advice if message else "")
+    # What a server says of itself is no fault of the way to it.
+    on_the_way = None if isinstance(error, RestException) else unreached(error.message, what)
+    if on_the_way is not None:
+        return on_the_way
     line = _first_line(error.message)
     missing_alias = "alias" in line and line.endswith("not found.")
     if error.error_code in _MISSING or missing_alias:
         return NotFoundError(
             f"{what}: {line.removeprefix(f'{error.error_code}: ').rstrip('.')}",
             advice="see what there is with: deepsigns status",
-        )
-    if not isinstance(error, RestException) and "Max retries exceeded" in error.message:
-        return CouldNotCheckError(
-            f"{what}: the MLflow server does not answer",
-            advice="start it, or correct tracking_uri in deepsigns.toml",
         )
     if error.error_code == _WRONG:
         return ConfigurationError(

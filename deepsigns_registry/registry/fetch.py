@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deepsigns_registry.attestation.leftovers import remove
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.config import Settings
@@ -24,7 +25,8 @@ def fetch(
     """Downloads a version beside `out`, verifies those bytes and renames them into place.
 
     A version's folder stays writable in MLflow, so that verifying first and downloading again
-    would serve other bytes than were verified.
+    would serve other bytes than were verified. What nobody signed is left out, also where it does
+    not count.
 
     Args:
         settings: Their policy says whose signatures count.
@@ -51,6 +53,7 @@ def fetch(
         with scratch_folder(".deepsigns-", within=nearest(out)) as scratch:
             folder = download_version(client, ref, scratch / "model", progress=progress)
             attestation = verified(folder, policy, ref)
+            remove(folder, attestation.ignored)
             out.parent.mkdir(parents=True, exist_ok=True)
             # rename() would replace an empty folder that somebody made meanwhile; that is harmless.
             folder.rename(out)

@@ -13,6 +13,7 @@ from deepsigns_registry.errors import (
     RefusedError,
     TamperedError,
 )
+from deepsigns_registry.naming import command, version_name
 from deepsigns_registry.registry.reader import Reader, make_reader
 from deepsigns_registry.registry.versions import (
     Progress,
@@ -83,10 +84,11 @@ def verified(folder: Path, policy: Policy, ref: VersionRef) -> Attestation:
     except RefusedError:
         raise RefusedError(
             f"{ref} has no watermark attestation",
-            advice=f"set a protected alias on it, then follow: deepsigns status {ref}",
+            advice="set a protected alias on it, then follow: "
+            + command("deepsigns", "status", version_name(ref.name, ref.version)),
         ) from None
     except TamperedError as error:
-        raise TamperedError(
+        raise type(error)(
             f"{ref}: {error.message.replace(f'{folder}/', '').replace(str(folder), 'model')}",
             advice=error.advice or "do not deploy it; find out who changed it",
         ) from None

@@ -1,8 +1,12 @@
 """Names of the tags, and the commands that a worker sends: what both ends must agree on.
 
 All state of a promotion is tags of the model version that somebody wanted to promote. Only the
-server's plugin writes them. A worker asks for a change with a *command*: JSON, signed, sent as
-the value of the tag `deepsigns.command`. The plugin executes it in one database transaction.
+server's plugin writes them. What people read are short tags that begin with `deepsigns.`; what
+machines read are tags that begin with `mlflow.deepsigns.`: a version's page in MLflow shows no tag
+of MLflow's own, and a search has them in its answer only when it asks as `WITH_HIDDEN_TAGS`. Once
+both stood under `deepsigns.`; such requests are still read, and get their new names when they
+change. A worker asks for a change with a *command*: JSON, signed, sent as the value of the tag
+`deepsigns.command`. The plugin executes it in one database transaction.
 
 Times are milliseconds since 1970 by the clock of the database.
 """
@@ -27,12 +31,18 @@ from deepsigns_registry.registry.progress import DataJudgement, Milliseconds, Pr
 __all__ = [
     "ATTESTATION_TAG",
     "COMMAND_TAG",
+    "EARLIER_LEASE_TAG",
+    "FENCE_TAG",
     "LEASE_TAG",
+    "LINE_TAG",
     "LONGEST_LEASE",
-    "PREFIX",
+    "PERCENT_TAG",
+    "PREFIXES",
+    "REASON_TAG",
     "REQUESTED",
-    "REQUEST_TAG_PREFIX",
+    "REQUESTER_TAG",
     "STATE_TAG",
+    "WITH_HIDDEN_TAGS",
     "Attest",
     "Claim",
     "Command",
@@ -42,19 +52,34 @@ __all__ = [
     "Release",
     "Renew",
     "Report",
+    "alias_of_tag",
+    "earlier_request_tag",
+    "is_hidden",
     "is_reserved",
     "parse_command",
     "request_tag",
 ]
 
-PREFIX = "deepsigns."
-STATE_TAG = "deepsigns.state"
+_SHOWN, _HIDDEN = "deepsigns.", "mlflow.deepsigns."
+PREFIXES = (_SHOWN, _HIDDEN)
+
+STATE_TAG = f"{_SHOWN}state"
+PERCENT_TAG = f"{_SHOWN}percent"
+REASON_TAG = f"{_SHOWN}reason"
+REQUESTER_TAG = f"{_SHOWN}requester"
 REQUESTED = "requested"
-LEASE_TAG = "deepsigns.lease"
-COMMAND_TAG = "deepsigns.command"
-ATTESTATION_TAG = "deepsigns.attestation"
-REQUEST_TAG_PREFIX = "deepsigns.request."
+COMMAND_TAG = f"{_SHOWN}command"
+
+LEASE_TAG = f"{_HIDDEN}lease"
+FENCE_TAG = f"{_HIDDEN}fence"
+ATTESTATION_TAG = f"{_HIDDEN}attestation"
+LINE_TAG = f"{_HIDDEN}line"
+EARLIER_LEASE_TAG = f"{_SHOWN}lease"
+_REQUEST = "request."
 LONGEST_LEASE = 86_400
+
+WITH_HIDDEN_TAGS = "name != 'deepsigns:'"
+"""A condition of a search that holds for every version, as no name has a colon."""
 
 RequestState = Literal["queued", "done", "failed", "superseded"]
 
@@ -63,10 +88,22 @@ def is_reserved(key: str) -> bool:
     """Whether a tag's name belongs to deepsigns; some databases compare without case.
 
     Examples:
-        >>> is_reserved("DeepSigns.lease"), is_reserved("team")
+        >>> is_reserved("DeepSigns.state"), is_reserved("mlflow.deepsigns.lease")
+        (True, True)
+        >>> is_reserved("team"), is_reserved("mlflow.source")
+        (False, False)
+    """
+    return key.casefold().startswith(PREFIXES)
+
+
+def is_hidden(key: str) -> bool:
+    """Whether a tag is for machines alone.
+
+    Examples:
+        >>> is_hidden("mlflow.deepsigns.lease"), is_hidden("deepsigns.state")
         (True, False)
     """
-    return key.casefold().startswith(PREFIX)
+    return key.startswith(_HIDDEN)
 
 
 def request_tag(alias: str) -> str:
@@ -74,9 +111,27 @@ def request_tag(alias: str) -> str:
 
     Examples:
         >>> request_tag("champion")
-        'deepsigns.request.champion'
+        'mlflow.deepsigns.request.champion'
     """
-    return f"{REQUEST_TAG_PREFIX}{alias}"
+    return f"{_HIDDEN}{_REQUEST}{alias}"
+
+
+def earlier_request_tag(alias: str) -> str:
+    """What that tag was called once."""
+    return f"{_SHOWN}{_REQUEST}{alias}"
+
+
+def alias_of_tag(key: str) -> str | None:
+    """The alias whose request a tag holds, under its name of today or of before; else None.
+
+    Examples:
+        >>> alias_of_tag(request_tag("champion")), alias_of_tag(earlier_request_tag("blue"))
+        ('champion', 'blue')
+    """
+    for prefix in PREFIXES:
+        if key.startswith(f"{prefix}{_REQUEST}"):
+            return key.removeprefix(f"{prefix}{_REQUEST}")
+    return None
 
 
 class _Record(BaseModel):
@@ -98,6 +153,7 @@ class PromotionRequest(_Record):
         command: Id of the command that ended it, so that sending it twice is harmless.
         progress: How far the work is; None before the first report, or from an older worker.
         judgement: What was found in the owner's data; None before it was looked at.
+        ended_at: Milliseconds since 1970 when it was done or failed; None before.
     """
 
     id: str
@@ -113,6 +169,7 @@ class PromotionRequest(_Record):
     command: str = ""
     progress: Progress | None = None
     judgement: DataJudgement | None = None
+    ended_at: Milliseconds | None = None
 
     @field_validator("progress", "judgement", mode="wrap")
     @classmethod
@@ -125,7 +182,7 @@ class PromotionRequest(_Record):
 
 
 class Lease(_Record):
-    """The right of one worker to act on one version for a while.
+    """The right of one worker to act on one version for a while; removed when it is given back.
 
     Attributes:
         fence: Grows by one with each claim; an older fence may do nothing any more.

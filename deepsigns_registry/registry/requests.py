@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from deepsigns_registry.errors import ConfigurationError, NotFoundError, RefusedError
+from deepsigns_registry.errors import ConfigurationError, RefusedError
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.figures import plain
 from deepsigns_registry.registry.progress import DataJudgement, Progress
@@ -16,6 +16,7 @@ from deepsigns_registry.registry.protocol import (
     COMMAND_TAG,
     REQUESTED,
     STATE_TAG,
+    WITH_HIDDEN_TAGS,
     Attest,
     Claim,
     Command,
@@ -98,7 +99,7 @@ def status(
     elif version is None:
         with translated(name):
             client.get_registered_model(name)
-        found = _search(client, f"name = {_quoted(name)}")
+        found = _of_model(client, name)
     else:
         found = [_version(client, name, version)]
     requests = [request for each in found for request in _state(each).requests.values()]
@@ -106,7 +107,7 @@ def status(
 
 
 def lease_of(client: MlflowClient, name: str, version: str) -> Lease | None:
-    """The last lease of a version, live or not; compare `expires_at` with the time.
+    """The lease of a version that was not given back; compare `expires_at` with the time.
 
     Raises:
         NotFoundError: There is no such version.
@@ -136,13 +137,13 @@ def claim(
         RefusedError: Another worker holds it, or the request is no longer queued.
         CouldNotCheckError: The registry does not answer, or does not take this key.
     """
-    last = lease_of(client, request.model, request.version)
+    last = _state(_version(client, request.model, request.version)).fence
     command = Claim(
         model=request.model,
         version=request.version,
         request=request.id,
         worker=worker,
-        fence=(last.fence if last else 0) + 1,
+        fence=last + 1,
         ttl=ttl,
     )
     lease = _state(_send(client, signer, command)).lease
@@ -309,10 +310,11 @@ def _version(client: MlflowClient, name: str, version: str) -> ModelVersion:
 
 
 def _search(client: MlflowClient, query: str) -> Iterator[ModelVersion]:
+    asked = f"{query} AND {WITH_HIDDEN_TAGS}" if query else WITH_HIDDEN_TAGS
     token: str | None = None
     while True:
         with translated(f"the registry at {client.tracking_uri}"):
-            page = client.search_model_versions(query, max_results=_PAGE, page_token=token)
+            page = client.search_model_versions(asked, max_results=_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -323,12 +325,9 @@ def _state(version: ModelVersion) -> PromotionState:
     return PromotionState.from_tags(version.tags)
 
 
-def _quoted(name: str) -> str:
-    """A name as MLflow's filters take it, which know no way to escape a quote."""
+def _of_model(client: MlflowClient, name: str) -> Iterator[ModelVersion]:
+    """All versions of a model, whatever signs its name has."""
+    # MLflow's filters know no way to escape a quote: a name with both kinds is looked for by hand.
     quote = next((sign for sign in "'\"" if sign not in name), "")
-    if not quote:
-        raise NotFoundError(
-            f"{name}: MLflow cannot search a name with both kinds of quotes",
-            advice="name one version: NAME/VERSION",
-        )
-    return f"{quote}{name}{quote}"
+    query = f"name = {quote}{name}{quote}" if quote else ""
+    return (found for found in _search(client, query) if found.name == name)

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,16 @@ from typing import Literal
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.quiet import OPTED_OUT
 
-__all__ = ["Server", "start_server"]
+__all__ = [
+    "Server",
+    "free_port",
+    "server_command",
+    "server_environment",
+    "start_server",
+    "stop_group",
+    "store_addresses",
+    "wait_for_answer",
+]
 
 _TAIL = 3
 
@@ -77,34 +86,62 @@ def start_server(
         if artifacts == "proxied"
         else ["--no-serve-artifacts", "--default-artifact-root", place]
     )
-    port = _free_port()
+    port = free_port()
     uri = f"http://127.0.0.1:{port}"
-    command = [
-        *[str(python or sys.executable), "-m", "mlflow", "server"],
-        *["--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        *["--backend-store-uri", database],
-        *["--registry-store-uri", f"deepsigns:{database}" if gated else database],
-        *storage,
-    ]
+    stores = store_addresses(database)
+    if not gated:
+        stores["MLFLOW_REGISTRY_STORE_URI"] = database
+    command = server_command(port, storage, python=python)
     log = folder / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=_environment(config, environment or {}),
+            env=server_environment(config, {**stores, **(environment or {})}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        _wait(process, uri, log, patience)
+        wait_for_answer(process, uri, patience=patience, tail=lambda: _tail(log))
         yield Server(uri, database, log, process.pid)
     finally:
-        _stop(process)
+        stop_group(process)
 
 
-def _environment(config: Path | None, more: Mapping[str, str]) -> dict[str, str]:
+def server_command(
+    port: int, storage: Sequence[str], *, host: str = "127.0.0.1", python: Path | None = None
+) -> list[str]:
+    """The command line of a server; where its database is, it reads in its environment.
+
+    Args:
+        port: To listen at.
+        storage: MLflow's options that say where files are kept.
+        host: Address to listen at.
+        python: The interpreter that has MLflow and the plugin; by default this one.
+    """
+    return [
+        *[str(python or sys.executable), "-m", "mlflow", "server"],
+        *["--host", host, "--port", str(port), "--workers", "1", *storage],
+    ]
+
+
+def store_addresses(database: str) -> dict[str, str]:
+    """The database of a server with the gate, as variables: an argument would show its password."""
+    return {
+        "MLFLOW_BACKEND_STORE_URI": database,
+        "MLFLOW_REGISTRY_STORE_URI": f"deepsigns:{database}",
+    }
+
+
+def server_environment(config: Path | None, more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a server: this process's, less what it says about another MLflow.
+
+    Args:
+        config: `deepsigns.toml`; None when the server shall know nothing of it.
+        more: More variables.
+    """
     # Settings of the caller's own MLflow must not reach the server.
     kept = {
         name: value
@@ -122,19 +159,33 @@ def _environment(config: Path | None, more: Mapping[str, str]) -> dict[str, str]
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address at which nobody listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait(process: "subprocess.Popen[bytes]", uri: str, log: Path, patience: float) -> None:
+def wait_for_answer(
+    process: "subprocess.Popen[bytes]", uri: str, *, patience: float, tail: Callable[[], str]
+) -> None:
+    """Waits until a server answers.
+
+    Args:
+        process: The server.
+        uri: Its http:// address.
+        patience: Seconds until it has to answer.
+        tail: What it said last, in a line.
+
+    Raises:
+        CouldNotCheckError: It ended, or does not answer.
+    """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise CouldNotCheckError(
-                f"the MLflow server ended with status {process.returncode}: {_tail(log)}",
-                advice=f"see {log}",
+                f"the MLflow server ended with status {process.returncode}: {tail()}",
+                advice="see its log",
             )
         try:
             with urllib.request.urlopen(f"{uri}/health", timeout=2) as answer:  # noqa: S310 - our own http address
@@ -143,8 +194,8 @@ def _wait(process: "subprocess.Popen[bytes]", uri: str, log: Path, patience: flo
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     raise CouldNotCheckError(
-        f"the MLflow server did not answer within {patience:.0f} s: {_tail(log)}",
-        advice=f"see {log}",
+        f"the MLflow server did not answer within {patience:.0f} s: {tail()}",
+        advice="see its log",
     )
 
 
@@ -153,8 +204,8 @@ def _tail(log: Path) -> str:
     return " | ".join(line.strip() for line in lines[-_TAIL:] if line.strip())
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the server and its worker: one process group, led by the process we started."""
+def stop_group(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a process that leads a group, and everybody in it."""
     for ending in (signal.SIGTERM, signal.SIGKILL):
         if not _signal(process, ending):
             break

@@ -12,14 +12,14 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from deepsigns_registry.attestation.statement import MOST_COUNT
 from deepsigns_registry.bounded.documents import read_json
 from deepsigns_registry.bounded.unreadable import UnreadableError
 from deepsigns_registry.errors import RefusedError
 from deepsigns_registry.registry.protocol import (
+    EARLIER_LEASE_TAG,
+    FENCE_TAG,
     LEASE_TAG,
-    REQUEST_TAG_PREFIX,
-    REQUESTED,
-    STATE_TAG,
     Claim,
     Lease,
     Promote,
@@ -27,8 +27,11 @@ from deepsigns_registry.registry.protocol import (
     Release,
     Renew,
     Report,
+    alias_of_tag,
+    earlier_request_tag,
     request_tag,
 )
+from deepsigns_registry.registry.shown import shown_tags
 
 __all__ = ["PromotionState", "claim", "enqueue", "promote", "release", "renew", "report"]
 
@@ -39,40 +42,48 @@ class PromotionState:
 
     Attributes:
         requests: By alias.
-        lease: The last lease, live or not; None before the first claim.
+        lease: The lease that was not given back, expired or not.
+        fence: The last fence that was given out; 0 before the first claim.
     """
 
     requests: Mapping[str, PromotionRequest] = field(default_factory=dict)
     lease: Lease | None = None
+    fence: int = 0
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "PromotionState":
         """Reads the state; what cannot be read was not written by the plugin and is ignored."""
         requests: dict[str, PromotionRequest] = {}
-        for key, value in tags.items():
-            if key.startswith(REQUEST_TAG_PREFIX):
-                try:
-                    request = PromotionRequest.model_validate(read_json(value))
-                except (UnreadableError, ValidationError):
-                    continue
-                if request_tag(request.alias) == key:
-                    requests[request.alias] = request
+        # Reversed, the names of today come first.
+        for key in sorted(tags, reverse=True):
+            alias = alias_of_tag(key)
+            if alias is None or alias in requests:
+                continue
+            try:
+                request = PromotionRequest.model_validate(read_json(tags[key]))
+            except (UnreadableError, ValidationError):
+                continue
+            if request.alias == alias:
+                requests[alias] = request
         try:
-            written = tags.get(LEASE_TAG)
+            written = tags.get(LEASE_TAG, tags.get(EARLIER_LEASE_TAG))
             lease = None if written is None else Lease.model_validate(read_json(written))
         except (UnreadableError, ValidationError):
             lease = None
-        return cls(requests, lease)
+        fence = _number(tags.get(FENCE_TAG, ""))
+        return cls(requests, lease, max(fence, lease.fence) if lease else fence)
 
     def to_tags(self) -> dict[str, str | None]:
         """The tags of this state; None stands for a tag that is to be removed."""
         tags: dict[str, str | None] = {
-            request_tag(alias): request.model_dump_json()
-            for alias, request in self.requests.items()
+            FENCE_TAG: str(self.fence) if self.fence else None,
+            LEASE_TAG: self.lease.model_dump_json() if self.lease else None,
+            EARLIER_LEASE_TAG: None,
+            **shown_tags(self.requests.values()),
         }
-        tags[STATE_TAG] = REQUESTED if self.queued() else None
-        if self.lease is not None:
-            tags[LEASE_TAG] = self.lease.model_dump_json()
+        for alias, request in self.requests.items():
+            tags[earlier_request_tag(alias)] = None
+            tags[request_tag(alias)] = request.model_dump_json()
         return tags
 
     def queued(self) -> list[PromotionRequest]:
@@ -116,12 +127,11 @@ class PromotionState:
             self, requests={**self.requests, **{request.alias: request for request in requests}}
         )
 
-    def _settled(self, now: int) -> "PromotionState":
+    def _settled(self) -> "PromotionState":
         # With nothing left to do the lease ends, so that the next request need not wait for it.
         if self.lease is None or self.queued():
             return self
-        ended = self.lease.model_copy(update={"expires_at": min(now, self.lease.expires_at)})
-        return replace(self, lease=ended)
+        return replace(self, lease=None)
 
 
 def enqueue(
@@ -134,7 +144,16 @@ def enqueue(
     now: int,
     requested_by: str,
 ) -> tuple[PromotionState, PromotionRequest]:
-    """Records that `alias` is wanted on this version; a request still queued is kept as it is."""
+    """Records that `alias` is wanted on this version; a request still queued is kept as it is.
+
+    Examples:
+        >>> wanted = {"model": "fraud", "version": "7", "alias": "champion"}
+        >>> wanted |= {"previous_version": "3", "requested_by": "ci"}
+        >>> state, request = enqueue(PromotionState(), **wanted, now=0)
+        >>> again, same = enqueue(state, **wanted, now=9)
+        >>> same.id == request.id, request.state
+        (True, 'queued')
+    """
     known = state.requests.get(alias)
     if known is not None and known.state == "queued":
         return state, known
@@ -168,11 +187,10 @@ def claim(state: PromotionState, command: Claim, *, now: int) -> PromotionState:
             f"{seconds} s",
             advice="wait, or take another request",
         )
-    last = lease.fence if lease else 0
-    if command.fence != last + 1:
+    if command.fence != state.fence + 1:
         raise RefusedError(
             f"{command.model}/{command.version}: fence {command.fence} is not the next one "
-            f"({last + 1})",
+            f"({state.fence + 1})",
             advice="read the lease again, then claim",
         )
     return replace(
@@ -183,6 +201,7 @@ def claim(state: PromotionState, command: Claim, *, now: int) -> PromotionState:
             command=command.id,
             expires_at=now + round(command.ttl * 1000),
         ),
+        fence=command.fence,
     )
 
 
@@ -218,12 +237,18 @@ def renew(state: PromotionState, command: Renew, *, now: int) -> PromotionState:
     )
 
 
-def release(state: PromotionState, command: Release, *, now: int) -> PromotionState:
-    """Ends the lease now; a lease that has ended stays ended."""
+def release(state: PromotionState, command: Release) -> PromotionState:
+    """Ends the lease now; a lease that has ended stays ended.
+
+    Raises:
+        RefusedError: Another worker has it.
+    """
     lease = state.lease
+    if lease is None and 0 < command.fence == state.fence:
+        return state
     if lease is None or lease.fence != command.fence or lease.worker != command.worker:
         raise _lost(command)
-    return replace(state, lease=lease.model_copy(update={"expires_at": min(now, lease.expires_at)}))
+    return replace(state, lease=None)
 
 
 def report(state: PromotionState, command: Report, *, now: int) -> PromotionState:
@@ -239,13 +264,13 @@ def report(state: PromotionState, command: Report, *, now: int) -> PromotionStat
     _queued(state, [command.request])
     said: dict[str, object] = {"state": command.state, "detail": command.detail}
     if command.state == "failed":
-        said["command"] = command.id
+        said |= {"command": command.id, "ended_at": now}
     if command.progress is not None:
         said["progress"] = command.progress.model_copy(update={"updated_at": now})
     if command.judgement is not None:
         said["judgement"] = command.judgement
     changed = request.model_copy(update=said)
-    return state._with(changed)._settled(now)  # noqa: SLF001 - one module, one concept
+    return state._with(changed)._settled()  # noqa: SLF001 - one module, one concept
 
 
 def promote(
@@ -289,9 +314,15 @@ def promote(
             "detail": f"promoted as version {command.marked_version}",
             "marked_version": command.marked_version,
             "command": command.id,
+            "ended_at": now,
         }
     )
-    return state._with(done)._settled(now), True  # noqa: SLF001 - one module, one concept
+    return state._with(done)._settled(), True  # noqa: SLF001 - one module, one concept
+
+
+def _number(written: str) -> int:
+    readable = written.isascii() and written.isdecimal() and len(written) <= len(str(MOST_COUNT))
+    return int(written) if readable else 0
 
 
 def _name(version: str | None) -> str:

@@ -1,12 +1,11 @@
 # mypy: allow-untyped-calls
 """Versions of registered models: find one, download it, register a marked one beside it."""
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mlflow.entities.model_registry import ModelVersion
 
@@ -15,48 +14,31 @@ from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
+    DeepSignsError,
     NotFoundError,
     TamperedError,
 )
+from deepsigns_registry.naming import parse_version
 from deepsigns_registry.registry.client import translated
-from deepsigns_registry.registry.protocol import is_reserved
+from deepsigns_registry.registry.preflight import new_logged_model
+from deepsigns_registry.registry.protocol import LINE_TAG, is_reserved
 from deepsigns_registry.registry.reader import Reader
+from deepsigns_registry.registry.shown import with_line
+from deepsigns_registry.registry.unreachable import unreached
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 __all__ = [
-    "ModelName",
     "VersionRef",
     "download_version",
     "is_model",
     "nearest",
-    "parse_name",
     "register_marked",
     "resolve",
 ]
 
 Progress = Callable[[float, str], None]
-
-# MLflow keeps a number in 32 bits, so that no version has more than nine digits.
-_NAME = re.compile(
-    r"(?:models:/)?(?:(?P<one>[^/]+)/(?P<version>[0-9]{1,9})"
-    r"|(?P<aliased>[^/]+)@(?P<alias>[\w-]+)|(?P<model>[^/@]+))"
-)
-
-
-class ModelName(NamedTuple):
-    """What a person wrote to name a model, or one version of it.
-
-    Attributes:
-        name: Registered model.
-        version: Its number; empty when an alias or nothing stands there.
-        alias: The alias; empty when a number or nothing stands there.
-    """
-
-    name: str
-    version: str
-    alias: str
 
 
 @dataclass(frozen=True)
@@ -87,31 +69,6 @@ class VersionRef:
         return f"{self.name}/{self.version}"
 
 
-def parse_name(text: str) -> ModelName:
-    """Reads the name of a model or of one version of it; asks nobody.
-
-    Args:
-        text: `NAME`, `NAME/3` or `NAME@alias`, each with or without `models:/`. What stands
-            behind the last `@` is taken for an alias.
-
-    Raises:
-        ConfigurationError: It is no such name.
-
-    Examples:
-        >>> parse_name("models:/fraud/3")
-        ModelName(name='fraud', version='3', alias='')
-        >>> parse_name("team@fraud@champion")
-        ModelName(name='team@fraud', version='', alias='champion')
-    """
-    parts = _NAME.fullmatch(text)
-    if parts is None:
-        raise ConfigurationError(
-            f"{text!r} names no model version", advice="write NAME/VERSION or models:/NAME@ALIAS"
-        )
-    name = parts["one"] or parts["aliased"] or parts["model"]
-    return ModelName(name, parts["version"] or "", parts["alias"] or "")
-
-
 def is_model(client: "MlflowClient", name: str) -> bool:
     """Whether a model of this name is registered.
 
@@ -138,11 +95,7 @@ def resolve(client: Reader, uri: str) -> VersionRef:
         NotFoundError: There is no such model, version or alias.
         CouldNotCheckError: The registry does not answer.
     """
-    name, version, alias = parse_name(uri)
-    if not version and not alias:
-        raise ConfigurationError(
-            f"{uri!r} names no model version", advice="write NAME/VERSION or models:/NAME@ALIAS"
-        )
+    name, version, alias = parse_version(uri)
     with translated(uri):
         if alias:
             return _ref(client.get_model_version_by_alias(name, alias), alias)
@@ -213,8 +166,6 @@ def register_marked(
         RefusedError: The registry does not take it.
         CouldNotCheckError: The server does not answer.
     """
-    from deepsigns_registry.registry.preflight import new_logged_model
-
     tell = progress or (lambda _fraction, _message: None)
     with translated(f"a marked version of {ref}"):
         logged = new_logged_model(client, ref)
@@ -231,7 +182,8 @@ def register_marked(
             f"models:/{logged.model_id}",
             run_id=logged.source_run_id or None,
             tags={**kept, **(tags or {})},
-            description=ref.description or None,
+            # Our own line there is about the version that was marked.
+            description=with_line(ref.description, ref.tags.get(LINE_TAG), None) or None,
             model_id=logged.model_id,
         )
     tell(1.0, f"registered {created.name}/{created.version}")
@@ -239,7 +191,12 @@ def register_marked(
 
 
 def nearest(path: Path) -> Path:
-    """The closest folder above a path that exists: scratch files go there, to be renamed later."""
+    """The closest folder above a path that exists: scratch files go there, to be renamed later.
+
+    Examples:
+        >>> nearest(Path("/no-such-folder/model"))
+        PosixPath('/')
+    """
     return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
@@ -264,7 +221,10 @@ def _fetch(client: Reader, ref: VersionRef, folder: Path) -> None:
         raise CouldNotCheckError(f"{ref} has no files", advice="look at its artifacts in MLflow")
 
 
-def _unreadable(ref: VersionRef, error: Exception) -> CouldNotCheckError:
+def _unreadable(ref: VersionRef, error: Exception) -> DeepSignsError:
+    on_the_way = unreached(str(error), f"files of {ref}")
+    if on_the_way is not None:
+        return on_the_way
     first = (str(error).splitlines() or [""])[0][:300]
     return CouldNotCheckError(f"files of {ref} cannot be fetched: {type(error).__name__}: {first}")
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from deepsigns_registry.config import load_settings
+from deepsigns_registry.config import Settings, load_settings
 from deepsigns_registry.errors import DataError, DeepSignsError, UnmarkableError
 from deepsigns_registry.retraining.effort import Effort, measured_effort
 from deepsigns_registry.retraining.options import mark_settings, tap_choices, training_device
@@ -66,6 +66,7 @@ class Examination:
     Attributes:
         model: Name of its `[models.<name>]` section.
         task: What it is trained for, by the settings.
+        stealth: Whether the mark would be hidden, and weaker.
         refusal: Why it would not be marked; None when it would.
         flavour: How its PyTorch program is stored.
         inputs: What it takes.
@@ -82,6 +83,7 @@ class Examination:
 
     model: str
     task: str
+    stealth: bool = False
     refusal: Refusal | None = None
     flavour: str = ""
     inputs: TensorForm | None = None
@@ -102,6 +104,7 @@ class Examination:
         return {
             "model": self.model,
             "task": self.task,
+            "stealth": self.stealth,
             "markable": self.refusal is None,
             "refusal": self.refusal._asdict() if self.refusal else None,
             "flavour": self.flavour,
@@ -120,7 +123,7 @@ def examine_version(
     *,
     progress: "JobProgress",
     source: Path,
-    config: Path,
+    config: Path | Settings,
     model: str,
     metrics: "Mapping[str, float]",
 ) -> Examination:
@@ -129,7 +132,7 @@ def examine_version(
     Args:
         progress: Told how far it is.
         source: Folder of the version.
-        config: The settings file.
+        config: The settings, or their file.
         model: Name of the registered model.
         metrics: What was logged with the version; may be empty.
 
@@ -144,7 +147,7 @@ def examine_version(
     """
     started = time.monotonic()
     section = load_settings(config).model(model)
-    found = Examination(model=model, task=section.task)
+    found = Examination(model=model, task=section.task, stealth=section.stealth)
     progress(0.0, "loading the model")
     try:
         program = load_program(source)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepsigns_registry.config import Settings, load_settings
+from deepsigns_registry.config import Settings
 from deepsigns_registry.engine.jobs import JobProgress
 from deepsigns_registry.engine.local import LocalEngine
 from deepsigns_registry.errors import ConfigurationError, DataError, NotFoundError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["data_digest", "load_apart", "load_training_data"]
+__all__ = ["data_digest", "find_function", "load_apart", "load_training_data"]
 
 _SPLITS = ("train", "validation")
 # What numpy raises on headers that are no header; it reads them with Python's own parser.
@@ -102,13 +102,13 @@ def load_apart(settings: Settings, model: str) -> TrainingData:
     if settings.model(model).data.endswith((".npz", ".parquet")):
         return load_training_data(settings, model)
     engine = LocalEngine(hidden=settings.secrets)
-    (data,) = engine.run(_loaded, [{"config": settings.path, "model": model}])
+    (data,) = engine.run(_loaded, [{"config": settings, "model": model}])
     return data
 
 
-def _loaded(*, progress: JobProgress, config: Path, model: str) -> TrainingData:
+def _loaded(*, progress: JobProgress, config: Settings, model: str) -> TrainingData:
     progress(0.0, "loading the training data")
-    return load_training_data(load_settings(config), model)
+    return load_training_data(config, model)
 
 
 def data_digest(data: TrainingData) -> str:
@@ -259,7 +259,7 @@ def _is_label(column: str, task: Task) -> bool:
 
 
 def _from_function(reference: str, base: Path, task: Task) -> tuple[_Pair, _Pair]:
-    function = _function(reference, base)
+    function = find_function(reference, base)
     try:
         returned = function()
     except DataError:
@@ -288,7 +288,17 @@ def _failed(reference: str, error: BaseException) -> DataError:
     )
 
 
-def _function(reference: str, base: Path) -> Callable[[], Any]:
+def find_function(reference: str, base: Path) -> Callable[[], Any]:
+    """Imports a module of the owner's, and finds the function in it that loads the data.
+
+    Args:
+        reference: `package.module:function`.
+        base: Folder in which modules are found besides.
+
+    Raises:
+        NotFoundError: There is no such module, or no such function in it.
+        DataError: The module raises while it is imported.
+    """
     module_name, _, function_name = reference.partition(":")
     with _importable(base):
         try:

@@ -88,13 +88,14 @@ def check_mark(
     import numpy as np
 
     from deepsigns_registry.graph.session import OnnxSuspect
+    from deepsigns_registry.guests import reading_schemes
     from deepsigns_registry.watermark.extract import extract
     from deepsigns_registry.watermark.schemes import probe_inputs
     from deepsigns_registry.watermark.verdict import PRESENT_AT, judge, questions
 
-    inputs = probe_inputs(record.secrets, samples)
-    with OnnxSuspect(onnx_file(marked)) as suspect:
-        extraction = extract(record, suspect)
+    with reading_schemes(record.secrets) as schemes, OnnxSuspect(onnx_file(marked)) as suspect:
+        inputs = probe_inputs(record.secrets, samples, schemes)
+        extraction = extract(record, suspect, schemes=schemes)
         expected, _ = suspect.run(inputs, tap=None)
     verdict = judge(
         extraction.evidence,

@@ -17,6 +17,7 @@ from deepsigns_registry.attestation.bundle import write_bundles
 from deepsigns_registry.attestation.digests import combined_digest, digest_folder, sha256_file
 from deepsigns_registry.attestation.keys import owner_identity
 from deepsigns_registry.attestation.keystore import Marking, open_keystore
+from deepsigns_registry.attestation.leftovers import drop_leftovers
 from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.attestation.statement import (
     Fidelity,
@@ -136,6 +137,7 @@ def mark_version(
     with scratch_folder("deepsigns-worker-") as work:
         progress(0.0, f"downloading {source}")
         folder = download_version(client, source, work / "source")
+        drop_leftovers(folder)
         session = _Session(settings, client, source, folder=folder, request=request, signer=signer)
         return session.marked(still_ours, progress)
 
@@ -171,9 +173,9 @@ class _Session:
             self._parent.name,
             self._parent.digest,
             settings.model(source.name).model_dump_json(),
-            settings.policy.model_dump_json(),
+            settings.policy.model_dump_json(exclude={"ignore"}),
         )
-        self._job = {"source": folder, "config": settings.path, "model": source.name}
+        self._job = {"source": folder, "config": settings, "model": source.name}
 
     def marked(self, still_ours: "Callable[[], None]", progress: "MarkingProgress") -> Marked:
         """Marks at one hidden activation after the other, until one carries the mark."""
@@ -344,6 +346,7 @@ class _Session:
         progress: "MarkingProgress",
     ) -> "tuple[WatermarkRecord, int]":
         """The record, sealed and committed to, and the index of its commitment."""
+        from deepsigns_registry.guests import reading_schemes
         from deepsigns_registry.watermark.record import WatermarkRecord
 
         vault = Vault(self._settings, self._keystore, marking, self._owner)
@@ -355,7 +358,8 @@ class _Session:
         record = WatermarkRecord.from_bytes(content)
         if record.root.owner != vault.owner:
             raise TamperedError("the sealed record belongs to another owner")
-        record.check()
+        with reading_schemes(record.secrets) as schemes:
+            record.check(schemes)
         vault.seal_root(record.root.secret)
         return record, vault.commit(record.commitments())
 

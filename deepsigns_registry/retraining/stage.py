@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.errors import CheckpointError, CouldNotCheckError
+from deepsigns_registry.registry.figures import STEALTH
 from deepsigns_registry.retraining.checkpoints import Checkpoints
 from deepsigns_registry.retraining.data import data_digest
 from deepsigns_registry.retraining.names import MarkingNames
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from deepsigns_registry.config import Settings
     from deepsigns_registry.engine.jobs import JobProgress
     from deepsigns_registry.retraining.fitness import Judgement
+    from deepsigns_registry.sections import ModelSettings
     from deepsigns_registry.watermark.adapters.exported import ExportedTappedModel
     from deepsigns_registry.watermark.fidelity import Cost
     from deepsigns_registry.watermark.record import WatermarkRecord
@@ -104,7 +107,7 @@ def prepare_mark(
     progress: "JobProgress",
     kept: dict[str, Unmarked] | None = None,
     source: Path,
-    config: Path,
+    config: "Path | Settings",
     model: str,
     root: bytes,
     owner: bytes,
@@ -121,7 +124,7 @@ def prepare_mark(
         progress: Told how far it is.
         kept: Where the loaded model and data are left for the next job of one marking.
         source: Folder of the unmarked version.
-        config: The settings file.
+        config: The settings, or their file.
         model: Name of the registered model.
         root: The root key, 32 bytes.
         owner: The owner's identity, 32 bytes.
@@ -163,7 +166,7 @@ def mark_model(
     progress: "JobProgress",
     kept: dict[str, Unmarked] | None = None,
     source: Path,
-    config: Path,
+    config: "Path | Settings",
     model: str,
     record: bytes,
     checkpoints: Path,
@@ -180,7 +183,7 @@ def mark_model(
         kept: What `prepare_mark` left there is not loaded again: a loader need not give the same
             data twice.
         source: Folder of the unmarked version.
-        config: The settings file.
+        config: The settings, or their file.
         model: Name of the registered model.
         record: From `prepare_mark`.
         checkpoints: Folder of unfinished trainings.
@@ -221,7 +224,7 @@ def mark_model(
         device=device,
         tries=tries,
         progress=lambda fraction, message, figures: progress(
-            0.05 + 0.85 * fraction, message, figures or None
+            0.05 + 0.85 * fraction, message, _told(figures, section)
         ),
         checkpoint=saved.save,
     )
@@ -248,7 +251,16 @@ def mark_model(
     )
 
 
-def _opened(kept: dict[str, Unmarked], source: Path, config: Path, model: str) -> Unmarked:
+def _told(figures: "Mapping[str, float]", section: "ModelSettings") -> dict[str, float] | None:
+    """The figures, and whether they are those of a weaker mark that is hidden."""
+    if not figures:
+        return None
+    return {STEALTH: 1.0, **figures} if section.stealth else dict(figures)
+
+
+def _opened(
+    kept: dict[str, Unmarked], source: Path, config: "Path | Settings", model: str
+) -> Unmarked:
     name = "\n".join(map(str, (source, config, model)))
     if name not in kept:
         kept[name] = Unmarked.opened(source, config, model)

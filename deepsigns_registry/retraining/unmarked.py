@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from deepsigns_registry.config import load_settings
+from deepsigns_registry.config import Settings, load_settings
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.retraining.data import load_training_data
 from deepsigns_registry.retraining.options import (
@@ -53,12 +53,12 @@ class Unmarked:
     data: "TrainingData"
 
     @classmethod
-    def opened(cls, source: Path, config: Path, model: str) -> Self:
+    def opened(cls, source: Path, config: Path | Settings, model: str) -> Self:
         """Loads a version's program, and the owner's data.
 
         Args:
             source: Folder of the version.
-            config: The settings file.
+            config: The settings, or their file.
             model: Name of the registered model.
 
         Raises:
@@ -69,7 +69,7 @@ class Unmarked:
         return cls.with_data(load_program(source), config, model)
 
     @classmethod
-    def with_data(cls, program: "ExportedProgram", config: Path, model: str) -> Self:
+    def with_data(cls, program: "ExportedProgram", config: Path | Settings, model: str) -> Self:
         """The same of a program that was loaded already."""
         settings = load_settings(config)
         section = settings.model(model)

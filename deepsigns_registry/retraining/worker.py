@@ -4,6 +4,7 @@ All state is in the registry. A worker that dies leaves a lease that expires; th
 again from what is sealed in the key store.
 """
 
+import logging
 import os
 import socket
 import threading
@@ -13,11 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import (
-    ConfigurationError,
     CouldNotCheckError,
     DeepSignsError,
     RefusedError,
@@ -26,16 +25,21 @@ from deepsigns_registry.registry import requests
 from deepsigns_registry.registry.client import make_server_client
 from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.registry.versions import resolve
+from deepsigns_registry.retraining.fresh import FreshSettings
 from deepsigns_registry.retraining.marking import Marked, mark_version
 from deepsigns_registry.retraining.reporting import MarkingRun, ProgressReporter, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlflow.tracking import MlflowClient
 
     from deepsigns_registry.engine.jobs import Figures, JobProgress
     from deepsigns_registry.registry.protocol import PromotionRequest
 
 __all__ = ["Outcome", "Worker"]
+
+_log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 120.0
 ATTEMPTS = 5
@@ -65,18 +69,25 @@ class Outcome:
 class Worker:
     """Works off the promotion requests of one registry.
 
+    Their file is read anew for each request, as one snapshot; see `fresh`.
+
     Args:
         settings: The settings; the signing key must be one that the policy trusts.
         progress: Told how far the current request is.
+        say: Told in one line when the settings changed, or cannot be read any more.
 
     Raises:
         ConfigurationError: The signing key is missing or not trusted.
     """
 
-    def __init__(self, settings: Settings, *, progress: "JobProgress | None" = None) -> None:
-        self._settings = settings
-        self._signer = FileSigner(settings.file(settings.owner.signing_key))
-        _check_trusted(settings, self._signer)
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        progress: "JobProgress | None" = None,
+        say: "Callable[[str], None] | None" = None,
+    ) -> None:
+        self._fresh = FreshSettings(settings, say or _log.warning)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._progress = progress or _silent
         self._attempts: dict[str, _Attempt] = {}
@@ -88,7 +99,7 @@ class Worker:
             ConfigurationError: `tracking_uri` names no server.
             CouldNotCheckError: The registry does not answer.
         """
-        client = make_server_client(self._settings.tracking_uri)
+        client = make_server_client(self._fresh.read_anew().settings.tracking_uri)
         for request in requests.pending_requests(client):
             outcome = self._work(client, request)
             if outcome is not None:
@@ -103,10 +114,19 @@ class Worker:
                 yield error
             time.sleep(interval)
 
+    @property
+    def _settings(self) -> Settings:
+        return self._fresh.now.settings
+
+    @property
+    def _signer(self) -> FileSigner:
+        return self._fresh.now.signer
+
     def _work(self, client: "MlflowClient", request: "PromotionRequest") -> Outcome | None:
         attempt = self._attempts.get(request.id, _Attempt())
         if time.monotonic() < attempt.not_before:
             return None
+        self._fresh.read_anew()
         try:
             held = requests.claim(
                 client, request, self._signer, worker=self._name, ttl=LEASE_SECONDS
@@ -284,15 +304,3 @@ def _renewing(
     finally:
         stop.set()
         thread.join()
-
-
-def _check_trusted(settings: Settings, signer: FileSigner) -> None:
-    from deepsigns_registry.attestation.keys import public_pem
-
-    policy = Policy.from_settings(settings)
-    for purpose in ("watermark", "command"):
-        if signer.public_pem not in {public_pem(key) for key in policy.keys_for(purpose)}:
-            raise ConfigurationError(
-                f"{settings.path}: [policy] does not trust {signer.path} to sign: {purpose}",
-                advice="add its public key to policy.keys, or correct [owner] signing_key",
-            )

@@ -32,7 +32,15 @@ _PATIENCE = 60.0
 
 
 class RoomError(Exception):
-    """What ran in a room came to no end, or to a bad one; the text says how."""
+    """What ran in a room came to no end, or to a bad one; the text says how.
+
+    Attributes:
+        at_bound: Whether it was stopped at one of its bounds, so that it would be again.
+    """
+
+    def __init__(self, message: str, *, at_bound: bool = False) -> None:
+        super().__init__(message)
+        self.at_bound = at_bound
 
 
 @dataclass(frozen=True)
@@ -209,7 +217,7 @@ class Room:
         while b"\n" not in self._pending:
             self.spent = before + time.monotonic() - started
             if self.spent > seconds:
-                raise RoomError(f"was stopped after {seconds:g} seconds")
+                raise RoomError(f"was stopped after {seconds:g} seconds", at_bound=True)
             self._look()
             if not select.select([stream], [], [], _LOOK)[0]:
                 continue
@@ -246,7 +254,10 @@ class Room:
             (_written(self.folder), self._bounds.folder_bytes, "of files"),
         ):
             if used > bound:
-                raise RoomError(f"was stopped as it used more than {bound / 2**20:.0f} MiB {what}")
+                raise RoomError(
+                    f"was stopped as it used more than {bound / 2**20:.0f} MiB {what}",
+                    at_bound=True,
+                )
 
 
 def tried_here() -> Doors:

@@ -87,7 +87,7 @@ def extract(
     readings = found.readings
     return Extraction(
         tuple(reading.evidence for reading in readings if reading.evidence is not None),
-        (*(reading.problem for reading in readings if reading.problem), *_unasked(found, suspect)),
+        (*_problems(readings), *_unasked(found, suspect)),
         found.agreement.correlation if found.agreement else None,
         found.alignments,
     )
@@ -108,6 +108,15 @@ def _other_outputs(found: Readings, suspect: Suspect) -> Sequence[Suspect]:
     if all(reading.is_settled for reading in asked) or not isinstance(suspect, ManyOutputs):
         return ()
     return suspect.others()
+
+
+def _problems(readings: Sequence[Reading]) -> Sequence[str]:
+    """Why schemes could not be read; what several have in common is said once."""
+    said: dict[str, list[str]] = {}
+    for reading in readings:
+        if reading.problem:
+            said.setdefault(reading.problem, []).append(reading.scheme.name)
+    return [f"{', '.join(names)}: {problem}" for problem, names in said.items()]
 
 
 def _unasked(found: Readings, suspect: Suspect) -> Sequence[str]:
@@ -173,10 +182,7 @@ def _read_all(chosen: Sequence[Scheme], record: WatermarkRecord, suspect: Suspec
     alignments += _read_weights_aligned(readings, record, suspect)
     for reading in readings:
         if reading.evidence is not None and not reading.evidence.level and not reading.problem:
-            reading.problem = (
-                f"{reading.scheme.name}: tap not verified, its activations do not resemble the "
-                "parent's"
-            )
+            reading.problem = "tap not verified, its activations do not resemble the parent's"
     return Readings(tuple(readings), agreement, alignments)
 
 
@@ -194,10 +200,10 @@ def _asked(scheme: Scheme, record: WatermarkRecord, suspect: Suspect) -> Reading
         outputs, activation = suspect.run(inputs, tap=tap)
         weight = suspect.weight(record.tap) if scheme.needs_weight else None
     except CouldNotCheckError as error:
-        reading.problem = f"{scheme.name}: {error}"
+        reading.problem = str(error)
         return reading
     if reading.asks_for_answers_alone and not np.isfinite(outputs).any():
-        reading.problem = f"{scheme.name}: the suspect answers no sample with a finite number"
+        reading.problem = "the suspect answers no sample with a finite number"
         return reading
     reading.answers = Answers(outputs, activation, weight)
     reading.read(reading.answers, "")
@@ -239,7 +245,7 @@ def _read_weights_aligned(
         if found and not reading.shows_mark and reading.scheme.name not in recognised:
             # Weights that are not the parent's may stand beside the ones that are.
             reading.evidence = replace(found, level="")
-            reading.problem = f"{reading.scheme.name}: its weights do not resemble the parent's"
+            reading.problem = "its weights do not resemble the parent's"
     return ways
 
 
@@ -267,10 +273,7 @@ def _doubt(readings: Sequence[Reading], tap: str) -> None:
     for reading in readings:
         if reading.evidence and reading.evidence.level == "a" and not reading.shows_mark:
             reading.evidence = replace(reading.evidence, level="")
-            reading.problem = (
-                f"{reading.scheme.name}: tap not verified, the outputs need not come through "
-                f"layer '{tap}'"
-            )
+            reading.problem = f"tap not verified, the outputs need not come through layer '{tap}'"
 
 
 def _read_aligned(

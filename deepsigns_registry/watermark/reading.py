@@ -71,7 +71,7 @@ class Reading:
         try:
             found = self.scheme.evidence(self.secret, answers)
         except CouldNotCheckError as error:
-            self.problem = f"{self.scheme.name}: {error}"
+            self.problem = str(error)
             return
         self.problem = ""
         known = self.evidence

@@ -22,6 +22,7 @@ __all__ = [
     "builtin_schemes",
     "known_schemes",
     "named_schemes",
+    "own_schemes",
     "probe_inputs",
 ]
 
@@ -29,12 +30,24 @@ GROUP = "deepsigns_registry.schemes"
 
 
 def builtin_schemes() -> tuple[Scheme, ...]:
-    """Those that a mark has by default, in the order in which they are embedded and reported."""
+    """Those that a mark has by default, in the order in which they are embedded and reported.
+
+    Examples:
+        >>> [scheme.name for scheme in builtin_schemes()]
+        ['whitebox', 'blackbox', 'spread', 'cells']
+    """
     return (WhiteBox(), BlackBox(), Spread(), Cells.where_data_is_plenty())
 
 
-def _ours() -> tuple[Scheme, ...]:
-    # Who asks for cells by name has them on less data too.
+def own_schemes() -> tuple[Scheme, ...]:
+    """Those of this package, as whoever asks for one by name gets it.
+
+    Cells on less data, too, than a mark has them by default.
+
+    Examples:
+        >>> [scheme.name for scheme in own_schemes()]
+        ['whitebox', 'blackbox', 'spread', 'cells']
+    """
     return (WhiteBox(), BlackBox(), Spread(), Cells())
 
 
@@ -45,7 +58,7 @@ def known_schemes() -> tuple[str, ...]:
         >>> known_schemes()[:4]
         ('whitebox', 'blackbox', 'spread', 'cells')
     """
-    ours = [scheme.name for scheme in _ours()]
+    ours = [scheme.name for scheme in own_schemes()]
     return tuple(dict.fromkeys([*ours, *plugin_names(GROUP)]))
 
 
@@ -59,8 +72,12 @@ def named_schemes(names: Iterable[str], schemes: Iterable[Scheme] | None = None)
 
     Raises:
         CouldNotCheckError: There is none of that name, or its plugin is broken.
+
+    Examples:
+        >>> [scheme.name for scheme in named_schemes(["spread", "whitebox"])]
+        ['spread', 'whitebox']
     """
-    known = {scheme.name: scheme for scheme in schemes or _ours()}
+    known = {scheme.name: scheme for scheme in schemes or own_schemes()}
     return [known[name] if name in known else _plugged(name, schemes) for name in names]
 
 

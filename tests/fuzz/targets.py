@@ -35,7 +35,7 @@ from deepsigns_registry.graph.forms import read_forms
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.structure import read_model
 from deepsigns_registry.registry.assemble import onnx_file, pytorch_file
-from deepsigns_registry.registry.protocol import LEASE_TAG, REQUEST_TAG_PREFIX
+from deepsigns_registry.registry.protocol import LEASE_TAG, request_tag
 from deepsigns_registry.registry.transitions import PromotionState
 from deepsigns_registry.retraining.fitness.described import Described
 from deepsigns_registry.watermark.record import WatermarkRecord
@@ -258,7 +258,7 @@ def _tags(content: bytes) -> None:
     except (ValueError, RecursionError):
         document = content.decode("utf-8", "surrogateescape")
     if not isinstance(document, dict):
-        document = dict.fromkeys((LEASE_TAG, f"{REQUEST_TAG_PREFIX}champion"), str(document))
+        document = dict.fromkeys((LEASE_TAG, request_tag("champion")), str(document))
     state = PromotionState.from_tags(
         {
             str(name): value if isinstance(value, str) else json.dumps(value)

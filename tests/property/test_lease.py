@@ -68,7 +68,7 @@ def test_at_most_one_worker_holds_the_lease_and_fences_only_grow(
                         version="1",
                         request=request.id,
                         worker=worker,
-                        fence=(state.lease.fence if state.lease else 0) + 1,
+                        fence=state.fence + 1,
                         ttl=seconds,
                     ),
                     now=now,
@@ -96,7 +96,6 @@ def test_at_most_one_worker_holds_the_lease_and_fences_only_grow(
                 state = release(
                     state,
                     Release(model="m", version="1", worker=worker, fence=known[worker]),
-                    now=now,
                 )
                 assert oracle.holder == worker
                 oracle.until = min(oracle.until, now)
@@ -108,5 +107,7 @@ def test_at_most_one_worker_holds_the_lease_and_fences_only_grow(
                 "release": oracle.holder == worker,
             }
             assert not allowed[action]
-        if state.lease is not None:
+        assert state.fence == oracle.fence
+        if oracle.live(now):
+            assert state.lease is not None
             assert (state.lease.fence, state.lease.expires_at) == (oracle.fence, oracle.until)

@@ -81,8 +81,8 @@ def _requirements(name: str, extras: Collection[str]) -> Iterator[str]:
         return
     for line in listed:
         requirement, _, marker = line.partition(";")
-        asked = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
-        if asked is None or asked[1] in extras:
+        named = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
+        if named is None or named[1] in extras:
             yield requirement
 
 

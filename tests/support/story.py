@@ -20,17 +20,26 @@ class Done:
     def document(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def answer(self) -> Any:
+        """Of a command with `--json` that did not end in an error."""
+        document = self.document
+        assert document["error"] is None
+        assert document["exit_code"] == self.code
+        return document["answer"]
+
 
 Deepsigns = Callable[..., Done]
 
 
 @dataclass(frozen=True)
 class Demo:
-    """A finished demo."""
+    """A finished demo, and what it asked of the network, as the kernel counted it."""
 
     folder: Path
     summary: dict[str, Any]
     printed: str
+    counted: dict[str, int]
 
 
 def one_line(done: Done, code: int) -> str:

@@ -1,7 +1,7 @@
 import pytest
 
+from benchmarks.catalogue import KINDS
 from benchmarks.detectors import DETECTORS as MODEL_DETECTORS
-from benchmarks.kinds import KINDS
 from benchmarks.scale import FULL, Scale
 from benchmarks.thieves.bars import bars_of
 from benchmarks.thieves.filtered import DETECTORS

@@ -25,7 +25,7 @@ def test_the_mark_is_found_after(attack: str, marked: Marked) -> None:
     assert accuracy(attacked, marked.data.validation) > whole - 0.05
 
 
-@pytest.mark.parametrize("attack", ["distill:20", "distill_hard:20", "redraw:3"])
+@pytest.mark.parametrize("attack", ["distill:20", "distill_hard:20", "reconstruct:10", "redraw:3"])
 def test_what_starts_from_nothing_holds_no_layer_of_ours(attack: str, marked: Marked) -> None:
     attacked = parse_attack(attack).apply(marked.model, marked.data.train, seed=0)
     found = examined(marked.record, TappedSuspect(attacked))

@@ -163,6 +163,7 @@ def test_protected_models_are_patterns(tmp_path: Path) -> None:
     settings = loaded(tmp_path, '[registry]\nprotected_models = ["prod-*"]')
     assert settings.protects_model("prod-fraud")
     assert not settings.protects_model("fraud")
+    assert loaded(tmp_path, '[registry]\nprotected_models = ["a [b]"]').protects_model("a [b]")
 
 
 @pytest.mark.parametrize(
@@ -185,3 +186,59 @@ def test_of_two_models_that_differ_in_capitals_alone_the_variable_s_own_is_meant
     path = written(tmp_path, '[models.Fraud]\ndata = "d.npz"\n[models.fraud]\ndata = "e.npz"')
     models = load_settings(path).models
     assert (models["Fraud"].bits, models["fraud"].bits) == (None, 64)
+
+
+@pytest.mark.parametrize(
+    ("variable", "model"),
+    [
+        ("DEEPSIGNS_MODELS__FRAUD_DETECTION__BITS", "fraud detection"),
+        ("DEEPSIGNS_MODELS__fraud detection__BITS", "fraud detection"),
+        ("DEEPSIGNS_MODELS__MAIN_ML_FRAUD__BITS", "main.ml.fraud"),
+        ("DEEPSIGNS_MODELS__main.ml.fraud__BITS", "main.ml.fraud"),
+        ("DEEPSIGNS_MODELS__MY__MODEL__BITS", "my__model"),
+        ("DEEPSIGNS_MODELS__ÖLPREIS__BITS", "Ölpreis"),
+        ("DEEPSIGNS_MODELS__TEAM_FRAUD__BITS", "team@fraud"),
+    ],
+)
+def test_a_variable_may_be_about_a_model_of_any_name(
+    variable: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["fraud detection", "main.ml.fraud", "my__model", "Ölpreis", "team@fraud"]
+    path = written(tmp_path, "".join(f'[models."{name}"]\ndata = "d.npz"\n' for name in names))
+    monkeypatch.setenv(variable, "256")
+    found = {name: section.bits for name, section in load_settings(path).models.items()}
+    assert found == {**dict.fromkeys(names), model: 256}
+
+
+def test_a_variable_that_may_be_about_two_models_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSIGNS_MODELS__A_B__BITS", "256")
+    path = written(tmp_path, '[models."a b"]\ndata = "d.npz"\n[models."a.b"]\ndata = "d.npz"')
+    with pytest.raises(ConfigurationError, match=r"may be about 'a b' or 'a\.b'; name it in JSON"):
+        load_settings(path)
+
+
+def test_a_whole_section_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSIGNS_MODELS__A_B", '{"bits": 256, "schemes": ["spread"]}')
+    models = load_settings(written(tmp_path, '[models."a b"]\ndata = "d.npz"')).models
+    assert (models["a b"].bits, models["a b"].schemes) == (256, ("spread",))
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("DEEPSIGNS_REGISTRY__TYPO", "DEEPSIGNS_REGISTRY__TYPO: registry.typo: there is no such"),
+        ("DEEPSIGNS_MODELS__A_B__TYPO", '__TYPO: models."a b".typo: there is no such setting'),
+        ("DEEPSIGNS_MODELS__A_B", "DEEPSIGNS_MODELS__A_B: its value is not JSON"),
+        ("DEEPSIGNS_MODELS__A_B__SCHEMES", "__SCHEMES: its value is not JSON"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_called_one(
+    variable: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(written(tmp_path, '[models."a b"]\ndata = "d.npz"'))
+    assert str(caught.value).startswith("environment: ")
+    assert said in str(caught.value)

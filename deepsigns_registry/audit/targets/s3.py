@@ -83,6 +83,7 @@ def _unreachable(uri: str, error: Exception) -> CouldNotCheckError:
         NoRegionError,
         ParamValidationError,
         PartialCredentialsError,
+        SSLError,
     )
 
     # The library's own text may quote a signed request, so only its kind is passed on.
@@ -96,6 +97,11 @@ def _unreachable(uri: str, error: Exception) -> CouldNotCheckError:
         )
     if isinstance(error, NoRegionError):
         return CouldNotCheckError(f"{uri}: no AWS region", advice="set AWS_DEFAULT_REGION")
+    if isinstance(error, SSLError):
+        return CouldNotCheckError(
+            f"{uri}: the S3 server's certificate is not accepted",
+            advice="set AWS_CA_BUNDLE to the certificate of its authority",
+        )
     if isinstance(error, S3ConnectionError | HTTPClientError):
         return CouldNotCheckError(
             f"{uri}: the S3 server cannot be reached ({type(error).__name__})",

@@ -1,11 +1,14 @@
 """The normal form of a graph: all rewrites, until none changes anything."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from onnx import ModelProto
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.graph.canonical.bounds import drop_bounds, find_bounds
 from deepsigns_registry.graph.canonical.branches import (
     drop_silent,
     merge_branches,
@@ -14,9 +17,14 @@ from deepsigns_registry.graph.canonical.branches import (
 from deepsigns_registry.graph.canonical.chains import fold_chains, pass_averages, pass_flattening
 from deepsigns_registry.graph.canonical.circuit import Circuit, Shape
 from deepsigns_registry.graph.canonical.functions import name_functions, write_places_as_rows
-from deepsigns_registry.graph.canonical.gates import find_gates, open_gates
+from deepsigns_registry.graph.canonical.gates import Gate, find_gates, open_gates
 from deepsigns_registry.graph.canonical.identities import drop_dead, drop_identities, join_reshapes
 from deepsigns_registry.graph.canonical.reading import read_circuit
+from deepsigns_registry.graph.canonical.reorders import (
+    fold_reorders,
+    join_transposes,
+    pass_transposes,
+)
 from deepsigns_registry.graph.canonical.shapes import ODD
 from deepsigns_registry.graph.canonical.units import merge_units
 from deepsigns_registry.graph.canonical.writing import write_model
@@ -28,6 +36,9 @@ Rewrite = Callable[[Circuit], bool]
 _ALWAYS: tuple[Rewrite, ...] = (
     drop_identities,
     join_reshapes,
+    join_transposes,
+    pass_transposes,
+    fold_reorders,
     name_functions,
     write_places_as_rows,
     fold_chains,
@@ -48,14 +59,16 @@ class NormalForm:
 
     Attributes:
         model: The model: it gives what the one that it was made of gives, up to the rounding of
-            its type, unless gates were opened. Tensors that it still has have the names that
-            they had.
+            its type, unless gates were opened or bounds dropped. Tensors that it still has have the
+            names that they had.
         gates: How many gates there are; see `gates`.
+        bounds: How many bounds there are that values may never reach; see `bounds`.
         remarks: What was noticed, a sentence each.
     """
 
     model: ModelProto
     gates: int
+    bounds: int
     remarks: tuple[str, ...]
 
 
@@ -66,6 +79,8 @@ def normal_form(
     row: Shape | None = None,
     merged: bool = False,
     opened: bool = False,
+    unbounded: bool = False,
+    until: float = math.inf,
 ) -> NormalForm:
     """Rewrites a model into its normal form.
 
@@ -76,13 +91,25 @@ def normal_form(
         merged: Also drop and merge units that have no effect or the same one: widths become
             those of the function, but a pruned layer loses units that nothing reads any more.
         opened: Also open all gates, which gives the network that they guard.
+        unbounded: Also drop the bounds, which gives the network that computes the same where no
+            value reaches one.
+        until: When to give up, by `time.monotonic`.
 
     Raises:
         CouldNotCheckError: It holds too much, constants that cannot be read, or a node of a form
-            that no file has.
+            that no file has; or it took too long.
     """
+    rewrites = (*_ALWAYS, merge_units) if merged else _ALWAYS
     try:
-        return _rewritten(model, where, row, (*_ALWAYS, merge_units) if merged else _ALWAYS, opened)
+        circuit = read_circuit(model, where=where, row=row)
+        gates, bounds = find_gates(circuit), len(find_bounds(circuit))
+        if opened:
+            open_gates(circuit)
+        if unbounded:
+            drop_bounds(circuit)
+        _rewrite(circuit, rewrites, where, until)
+        remarks = tuple(map(_remark, gates))
+        return NormalForm(write_model(circuit, model), len(gates), bounds, remarks)
     except ODD as error:
         raise CouldNotCheckError(
             f"{where}: a node of it has no form that is known ({type(error).__name__})",
@@ -90,19 +117,20 @@ def normal_form(
         ) from None
 
 
-def _rewritten(
-    model: ModelProto, where: str, row: Shape | None, rewrites: Sequence[Rewrite], opened: bool
-) -> NormalForm:
-    circuit = read_circuit(model, where=where, row=row)
-    gates = find_gates(circuit)
-    remarks = tuple(
-        f"'{gate.passed}' passes a gate that is computed from the input beside it" for gate in gates
-    )
-    if opened:
-        open_gates(circuit)
+def _rewrite(circuit: Circuit, rewrites: Sequence[Rewrite], where: str, until: float) -> None:
+    """Applies all rewrites until none changes anything; each has its turn in every round."""
     for _ in range(_MOST_ROUNDS):
-        # Each of them has its turn, whatever those before it did.
-        changes = [rewrite(circuit) for rewrite in rewrites]
-        if not any(changes):
+        changed = False
+        for rewrite in rewrites:
+            if time.monotonic() > until:
+                raise CouldNotCheckError(
+                    f"{where}: its normal form was not found in time",
+                    advice="raise seconds in [sandbox] if the file is meant to be that large",
+                )
+            changed |= rewrite(circuit)
+        if not changed:
             break
-    return NormalForm(write_model(circuit, model), len(gates), remarks)
+
+
+def _remark(gate: Gate) -> str:
+    return f"'{gate.passed}' passes a gate that is computed from the input beside it"

@@ -64,17 +64,22 @@ class Commands:
         attestation = self._checker.attested(row.location, settings, what=row.label)
         if attestation.bundle != command.bundle:
             raise TamperedError(f"{row.label}: its files hold another attestation than was sent")
-        if len(attestation.bundle) > MAX_MODEL_REGISTRY_TAG_VALUE_LENGTH:
-            # The tag only shows the attestation; the one that counts is among the files.
-            return
+        said = attestation.predicate
         with self._records.locked(row.name) as records, answered():
             records.unchanged(row)
-            records.set_tag(row.name, row.version, ATTESTATION_TAG, attestation.bundle)
+            if len(attestation.bundle) <= MAX_MODEL_REGISTRY_TAG_VALUE_LENGTH:
+                # The tag only shows the attestation; the one that counts is among the files.
+                records.set_tag(row.name, row.version, ATTESTATION_TAG, attestation.bundle)
+            wanted = None
+            if said.parent.name == row.name and said.parent.version.isdecimal():
+                requests = records.state(row.name, said.parent.version).requests.values()
+                wanted = next((known for known in requests if known.id == said.request_id), None)
+            records.tell_marked(row, said, wanted)
 
     def _promote(self, row: VersionRow, command: Promote, settings: Settings) -> None:
         marked = self._records.version(row.name, command.marked_version)
         # The bytes first: hashing takes long, and nobody may wait for the lock meanwhile.
-        self._checker.attested(marked.location, settings, what=marked.label)
+        attestation = self._checker.attested(marked.location, settings, what=marked.label)
         with self._records.locked(row.name) as records, answered():
             records.unchanged(marked)
             state, move = transitions.promote(
@@ -87,6 +92,8 @@ class Commands:
                 return
             records.save(row.name, row.version, state)
             records.move(row.name, command.alias, marked.version)
+            # By now all that was measured is known.
+            records.tell_marked(marked, attestation.predicate, state.requests[command.alias])
             records.supersede(row.name, command.alias, f"alias set to version {marked.version}")
 
 
@@ -100,7 +107,7 @@ def _moved(
         case Renew():
             return transitions.renew(state, command, now=now)
         case Release():
-            return transitions.release(state, command, now=now)
+            return transitions.release(state, command)
         case Report():
             return transitions.report(state, command, now=now)
         case _:

@@ -117,6 +117,11 @@ def _download(uri: str, folder: Path) -> bool:
 
 def _unreachable(error: Exception) -> CouldNotCheckError:
     first = (str(error).splitlines() or [""])[0][:300]
+    if "certificate verify failed" in str(error):
+        return CouldNotCheckError(
+            "the certificate of the model's storage is not accepted by the server",
+            advice="set AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE of the server to that of its authority",
+        )
     return CouldNotCheckError(
         f"the model's storage does not answer: {type(error).__name__}: {first}",
         advice="see whether the server can reach its artifact storage, then try again",

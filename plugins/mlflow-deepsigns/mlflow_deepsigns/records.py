@@ -15,10 +15,19 @@ from mlflow.store.model_registry.dbmodels.models import (
     SqlRegisteredModelAlias,
 )
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import or_
 from sqlalchemy.orm import Session
 
+from deepsigns_registry.attestation.statement import WatermarkPredicate
 from deepsigns_registry.errors import RefusedError
-from deepsigns_registry.registry.protocol import PREFIX, PromotionRequest
+from deepsigns_registry.registry.protocol import LINE_TAG, PREFIXES, PromotionRequest
+from deepsigns_registry.registry.shown import (
+    LONGEST_DESCRIPTION,
+    line_of_marked,
+    line_of_source,
+    tags_of_marked,
+    with_line,
+)
 from deepsigns_registry.registry.transitions import PromotionState, enqueue
 from mlflow_deepsigns.transactions import Sessions, database_time, lock_model
 
@@ -145,9 +154,39 @@ class LockedRecords:
         return PromotionState.from_tags(self._tags(name, version))
 
     def save(self, name: str, version: str | int, state: PromotionState) -> None:
-        """Writes a version's promotion state."""
+        """Writes a version's promotion state, and what people read of it."""
         for key, value in state.to_tags().items():
             self.set_tag(name, version, key, value)
+        if state.requests:
+            self._tell(name, version, line_of_source(state.requests.values()))
+
+    def tell_marked(
+        self, row: VersionRow, predicate: WatermarkPredicate, request: PromotionRequest | None
+    ) -> None:
+        """Writes what people read of a marked version.
+
+        Args:
+            row: The version.
+            predicate: What its attestation says, verified.
+            request: That it was marked for, when it is known.
+        """
+        for key, value in tags_of_marked(predicate, request).items():
+            self.set_tag(row.name, row.version, key, value)
+        line = line_of_marked(predicate, name=row.name, version=str(row.version), request=request)
+        self._tell(row.name, row.version, line)
+
+    def _tell(self, name: str, version: str | int, line: str | None) -> None:
+        before = self._tags(name, version).get(LINE_TAG)
+        alive = _alive(self._store, self._session, name)
+        found = next((row for row in alive if row.version == int(version)), None)
+        if found is None or before == line:
+            return
+        text = with_line(found.description, before, line)
+        # Rather no line of ours than a cut one of somebody else's.
+        if len(text) <= LONGEST_DESCRIPTION:
+            found.description = text
+            found.last_updated_time = self.now()
+            self.set_tag(name, version, LINE_TAG, line)
 
     def set_tag(self, name: str, version: str | int, key: str, value: str | None) -> None:
         """Writes a tag of ours; None removes it."""
@@ -213,7 +252,9 @@ class LockedRecords:
 
     def _own_tags(self, name: str) -> Any:
         self._session.flush()
-        return self._query(_TAGS).filter(_TAGS.name == name, _TAGS.key.like(f"{PREFIX}%"))
+        return self._query(_TAGS).filter(
+            _TAGS.name == name, or_(*(_TAGS.key.like(f"{prefix}%") for prefix in PREFIXES))
+        )
 
 
 def _row(found: Any) -> VersionRow:

@@ -20,6 +20,8 @@ from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
 from mlflow.store.artifact.utils.models import _parse_model_uri
+from mlflow.store.entities.paged_list import PagedList
+from mlflow.store.model_registry import SEARCH_MODEL_VERSION_MAX_RESULTS_DEFAULT
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.tracking.client import MlflowClient
@@ -31,9 +33,18 @@ from mlflow.utils.validation import (
     _validate_model_version,
 )
 
-from deepsigns_registry.config import Settings, section_of
-from deepsigns_registry.errors import RefusedError
-from deepsigns_registry.registry.protocol import COMMAND_TAG, PromotionRequest, is_reserved
+from deepsigns_registry.config import Settings
+from deepsigns_registry.errors import QueuedError, RefusedError
+from deepsigns_registry.naming import command, section_of, version_name
+from deepsigns_registry.registry.protocol import (
+    COMMAND_TAG,
+    LINE_TAG,
+    WITH_HIDDEN_TAGS,
+    PromotionRequest,
+    is_hidden,
+    is_reserved,
+)
+from deepsigns_registry.registry.shown import with_line
 from mlflow_deepsigns.answers import answer, answered
 from mlflow_deepsigns.checker import Checker, read_settings
 from mlflow_deepsigns.commands import Commands
@@ -66,8 +77,10 @@ class DeepSignsStore(SqlAlchemyStore):
         _validate_model_alias_name_reserved(alias)
         row = self._records.version(name, version)
         with answered():
-            if not row.is_prompt and _protects_alias(read_settings(), alias):
-                self._need_attestation(row, alias)
+            # Read once: half of an edit of the settings decides nothing.
+            settings = None if row.is_prompt else read_settings()
+            if settings is not None and _protects_alias(settings, alias):
+                self._need_attestation(row, alias, settings)
         with self._records.locked(name) as records:
             with answered():
                 records.unchanged(row)
@@ -108,8 +121,14 @@ class DeepSignsStore(SqlAlchemyStore):
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> ModelVersion:
-        """Creates a version without deepsigns' tags; a protected name takes attested files only."""
+        """Creates a version without deepsigns' tags; a protected name takes attested files only.
+
+        What a copy brings along of ours, line and tags, was about the other version.
+        """
         kept = [tag for tag in tags or () if not is_reserved(tag.key)]
+        line = next((tag.value for tag in tags or () if tag.key == LINE_TAG), None)
+        if line:
+            description = with_line(description, line, None) or None
         more: dict[str, Any] = {
             "run_id": run_id,
             "tags": kept,
@@ -129,7 +148,9 @@ class DeepSignsStore(SqlAlchemyStore):
         location = self._location_of(source)
         with answered():
             try:
-                self._checker.attested(location, settings, what=f"the model at {source}")
+                attestation = self._checker.attested(
+                    location, settings, what=f"the model at {source}"
+                )
             except RefusedError as error:
                 raise RefusedError(
                     f"{error.message}, and the name '{name}' is protected",
@@ -140,7 +161,37 @@ class DeepSignsStore(SqlAlchemyStore):
             created = super().create_model_version(name, source, **more)
             with answered():
                 records.is_at(name, created.version, location)
-            return created
+                records.tell_marked(
+                    VersionRow(name, int(created.version), location, is_prompt=False),
+                    attestation.predicate,
+                    None,
+                )
+            return self.get_model_version(name, created.version)
+
+    def update_model_version(
+        self, name: str, version: str, description: str | None = None
+    ) -> ModelVersion:
+        """Writes a description; under the lock, so that a line of ours replaces none of it."""
+        with self._records.locked(name):
+            return super().update_model_version(name, version, description)
+
+    def search_model_versions(
+        self,
+        filter_string: str | None = None,
+        max_results: int = SEARCH_MODEL_VERSION_MAX_RESULTS_DEFAULT,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[ModelVersion]:
+        """Finds versions; what is in their tags for machines is left out unless it is asked for.
+
+        The list of versions in MLflow's pages would show all of it.
+        """
+        found = super().search_model_versions(filter_string, max_results, order_by, page_token)
+        if WITH_HIDDEN_TAGS not in (filter_string or ""):
+            for version in found:
+                for key in [key for key in version.tags if is_hidden(key)]:
+                    del version.tags[key]
+        return found
 
     # What takes a promotion back
 
@@ -245,8 +296,7 @@ class DeepSignsStore(SqlAlchemyStore):
                 advice=f"nothing was queued: {how} to have it marked, then use the marked version",
             ) from None
 
-    def _need_attestation(self, row: VersionRow, alias: str) -> None:
-        settings = read_settings()
+    def _need_attestation(self, row: VersionRow, alias: str, settings: Settings) -> None:
         try:
             self._checker.attested(row.location, settings, what=row.label)
         except RefusedError as error:
@@ -258,14 +308,16 @@ class DeepSignsStore(SqlAlchemyStore):
                     advice=f"nothing was queued: {obstacle.advice}, and register it again",
                 ) from None
             request = self._queue(row, alias)
-            advice = f"follow it with: deepsigns status {row.label}"
+            label = version_name(row.name, row.version)
+            advice = f"follow it with: {command('deepsigns', 'status', label)}"
             if settings.models and row.name not in settings.models:
                 # The worker's settings may be others, so that this alone refuses nothing.
                 section = section_of(row.name)
                 advice += f" (the server's settings have no {section}; the worker's must)"
-            raise RefusedError(
-                f"{error.message}, and alias '{alias}' is protected: promotion request "
-                f"{request.id} is queued",
+            raise QueuedError(
+                f"{row.label} is queued for marking, and its marked version gets the protected "
+                f"alias '{alias}' by itself: there is nothing else to do ({error.message} yet), "
+                f"promotion request {request.id} is queued",
                 advice=advice,
             ) from None
 

@@ -20,6 +20,7 @@ from deepsigns_registry.errors import (
 )
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.protocol import (
+    ATTESTATION_TAG,
     COMMAND_TAG,
     Claim,
     Promote,
@@ -78,7 +79,7 @@ def test_a_worker_claims_reports_and_promotes(
     marked = register(name, attested_model)
     attest(client, name, marked, read_bundle(attested_model), signer)
     tags = client.get_model_version(name, marked).tags
-    assert tags["deepsigns.attestation"] == read_bundle(attested_model)
+    assert tags[ATTESTATION_TAG] == read_bundle(attested_model)
 
     promote(client, held, signer, request, marked_version=marked)
     assert client.get_model_version_by_alias(name, "champion").version == marked

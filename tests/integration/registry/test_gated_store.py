@@ -121,7 +121,7 @@ def test_deleting_an_alias_ends_what_waits_for_it(
     states = {request.alias: request.state for request in status(client, name)}
     assert states == {"champion": "superseded", "blue": "queued"}
     client.delete_registered_model_alias(name, "blue")
-    assert "deepsigns.state" not in client.get_model_version(name, version).tags
+    assert client.get_model_version(name, version).tags["deepsigns.state"] == "superseded"
 
 
 def test_deleting_the_version_behind_an_alias_ends_what_waits_for_it(

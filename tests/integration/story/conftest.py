@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from deepsigns_registry.quiet import OPTED_OUT
 from deepsigns_registry.registry.server import start_server
+from tests.support import alone
 from tests.support.patience import HANG
 from tests.support.story import Deepsigns, Demo, Done
+
+ALONE = Path(alone.__file__)
+_OURS = ("DEEPSIGNS_", "MLFLOW_")
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +24,7 @@ def deepsigns() -> Deepsigns:
     """Runs the installed command in a folder."""
 
     def run(*arguments: str, folder: Path, **environment: str) -> Done:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("DEEPSIGNS_", "MLFLOW_"))
-        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         done = subprocess.run(
             [Path(sys.executable).with_name("deepsigns"), *arguments],
             cwd=folder,
@@ -39,13 +40,25 @@ def deepsigns() -> Deepsigns:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory, deepsigns: Deepsigns) -> Demo:
-    """The demo on digits, played once."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo on digits, played once, where nothing but this machine can be reached."""
     parent = tmp_path_factory.mktemp("story")
-    done = deepsigns("demo", "--out", "demo", folder=parent)
-    assert done.code == 0, done.out + done.err
+    program = str(Path(sys.executable).with_name("deepsigns"))
+    kept = {name: value for name, value in os.environ.items() if name not in OPTED_OUT}
+    done = subprocess.run(
+        [sys.executable, str(ALONE), "--loopback", program, "demo", "--out", "demo"],
+        cwd=parent,
+        env={name: value for name, value in kept.items() if not name.startswith(_OURS)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=HANG,
+    )
+    found = json.loads(done.stdout)
+    assert found["code"] == 0, found["out"] + found["err"]
     folder = parent / "demo"
-    return Demo(folder, json.loads((folder / "summary.json").read_text()), done.out)
+    summary = json.loads((folder / "summary.json").read_text())
+    return Demo(folder, summary, found["out"], found["counted"])
 
 
 @pytest.fixture(scope="session")

@@ -29,11 +29,11 @@ class TestWithoutAServer:
     def test_the_gate_lets_the_champion_through(self, demo: Demo, deepsigns: Deepsigns) -> None:
         done = deepsigns("gate", "models:/digits@champion", "--json", folder=demo.folder)
         assert done.code == 0, done.err
-        assert done.document["predicate"]["parent"]["version"] == "1"
+        assert done.answer["predicate"]["parent"]["version"] == "1"
 
     def test_the_gate_refuses_the_unmarked_version(self, demo: Demo, deepsigns: Deepsigns) -> None:
         line = one_line(deepsigns("gate", "digits/1", folder=demo.folder), 1)
-        assert line.startswith("no (refused): digits/1 has no watermark attestation; ")
+        assert line.startswith("error (refused): digits/1 has no watermark attestation; ")
 
     @pytest.mark.parametrize("uri", ["digits/7", "nobody/1", "models:/digits@nobody"])
     def test_what_does_not_exist_is_not_found(
@@ -73,7 +73,7 @@ class TestWithoutAServer:
 
     def test_status_tells_the_story(self, demo: Demo, deepsigns: Deepsigns) -> None:
         done = deepsigns("status", "digits", "--json", folder=demo.folder)
-        (request,) = done.document["requests"]
+        (request,) = done.answer["requests"]
         assert (request["state"], request["marked_version"]) == ("done", "2")
         assert request["progress"]["percent"] == 100
         assert request["progress"]["figures"]["accuracy"] > 0.9
@@ -101,7 +101,7 @@ class TestWithoutAServer:
     ) -> None:
         done = deepsigns("check", "digits/1", "--json", folder=demo.folder)
         assert done.code == 0, done.out + done.err
-        found = done.document
+        found = done.answer
         assert found["markable"] is True
         assert found["inputs"] == {"shape": [1, 8, 8], "dtype": "float32"}
         assert found["schemes"] == ["blackbox", "spread", "whitebox"]
@@ -167,7 +167,7 @@ class TestWithTheServer:
             DEEPSIGNS_REGISTRY__TRACKING_URI=server,
         )
         assert done.code == 0, done.err
-        assert done.document["state"] == "promoted"
+        assert done.answer["state"] == "promoted"
 
     def test_a_version_that_was_marked_before_is_not_marked_again(
         self, demo: Demo, server: str, deepsigns: Deepsigns
@@ -274,5 +274,5 @@ class TestBadInput:
         (copy / "deployed" / "model.onnx").unlink()
         done = deepsigns("audit", "run", "--json", folder=copy)
         assert done.code == 3, done.out + done.err
-        (audit,) = json.loads(done.out)["audits"]
+        (audit,) = done.answer["audits"]
         assert audit["outcome"] == "could-not-check"

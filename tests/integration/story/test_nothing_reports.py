@@ -1,8 +1,9 @@
 """No command reaches for the network when nothing that it was told of is there.
 
-The demo's registry is a file: what these commands need lies on this machine. Each runs in a network
-of its own, where the kernel counts every connection, datagram and packet that was tried, those of
-libraries and of threads in the background as well.
+All of the demo (server, training, worker, gate, audit) may reach this machine alone. Later its
+registry is a file: each command runs in a network of its own, without even the machine itself.
+The kernel counts every connection, datagram and packet that was tried, those of libraries and of
+threads in the background as well.
 """
 
 import json
@@ -15,11 +16,11 @@ from typing import Any
 import pytest
 
 from deepsigns_registry.quiet import OPTED_OUT
+from tests.integration.story.conftest import ALONE
 from tests.support.story import Demo
 
 pytestmark = pytest.mark.integration
 
-ALONE = Path(__file__).parents[2] / "support" / "alone.py"
 COMMANDS = {
     "verify": ("verify", "deployed/model.onnx"),
     "gate": ("gate", "models:/digits@champion"),
@@ -39,6 +40,13 @@ def alone(demo: Demo, home: Path, *command: str) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def test_server_worker_and_training_reach_for_this_machine_alone(demo: Demo) -> None:
+    assert demo.counted["Tcp.ActiveOpens"] > 0
+    # A name is looked up by datagrams, whoever answers it.
+    for name in ("Ip.OutNoRoutes", "Ip6.OutNoRoutes", "Udp.OutDatagrams", "Udp.NoPorts"):
+        assert demo.counted[name] == 0, demo.counted
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -36,6 +36,7 @@ from deepsigns_registry.errors import ConfigurationError
         ("merge:3", "merge", 3.0),
         ("distill_hard:20", "distill_hard", 20.0),
         ("distill_other:20", "distill_other", 20.0),
+        ("reconstruct:5", "reconstruct", 5.0),
         ("overwrite_strong:2", "overwrite_strong", 2.0),
         ("gate:0.05", "gate", 0.05),
         ("filter:2", "filter", 2.0),

@@ -38,6 +38,7 @@ STRENGTHS = {
     "merge": "1",
     "distill_hard": "1",
     "distill_other": "1",
+    "reconstruct": "1",
     "overwrite_strong": "1",
     "gate": "0.05",
     "filter": "1",

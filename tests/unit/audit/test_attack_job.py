@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from deepsigns_registry.audit.attack_job import attack_onnx
+from deepsigns_registry.audit.attack_job import attack_onnx, strength_of
+from deepsigns_registry.errors import ConfigurationError
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import LabelledData
+from tests.support.patience import HANG
 
 DATA = LabelledData(
     inputs=np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32),
@@ -35,6 +37,7 @@ def test_attacked_file_comes_back(model: bytes, tmp_path: Path) -> None:
         attack="prune:0.5",
         train=DATA,
         seed=0,
+        seconds=HANG,
     )
     assert result.error == ""
     assert told[-1] == 1.0
@@ -61,6 +64,7 @@ def test_failing_attack_is_an_answer(
         attack=attack,
         train=wrong,
         seed=0,
+        seconds=HANG,
     )
     assert result.model == b""
     assert result.error_code == code
@@ -76,6 +80,8 @@ class Melt:
         return float(strength)
 
     def apply(self, model, strength, data, *, seed, progress=None):
+        while strength > 2:
+            pass
         if strength > 1:
             return None
         raise RuntimeError("melted\\nand dripped")
@@ -92,6 +98,50 @@ class Melt:
 def test_third_party_may_raise_what_it_likes(
     model: bytes, attack: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _install(tmp_path, monkeypatch)
+    result = attack_onnx(
+        progress=lambda _fraction, _message: None,
+        model=model,
+        attack=attack,
+        train=DATA,
+        seed=0,
+        seconds=HANG,
+    )
+    strength = strength_of(attack)
+    # It ran in the room, and nowhere else.
+    assert "melting" not in sys.modules
+    assert strength == float(attack.partition(":")[2])
+    assert (result.model, result.error, result.error_code) == (b"", error, "could-not-check")
+
+
+def test_an_attack_without_end_is_stopped(
+    model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path, monkeypatch)
+    result = attack_onnx(
+        progress=lambda _fraction, _message: None,
+        model=model,
+        attack="melt:3",
+        train=DATA,
+        seed=0,
+        seconds=2,
+    )
+    assert (result.model, result.error_code) == (b"", "could-not-check")
+    assert result.error == "the process of the attack was stopped after 2 seconds"
+
+
+@pytest.mark.parametrize(
+    ("strength", "error"), [("nan", "said nothing that could be understood"), ("hot", "ValueError")]
+)
+def test_third_party_may_call_strong_what_it_likes(
+    strength: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path, monkeypatch)
+    with pytest.raises(ConfigurationError, match=error):
+        strength_of(f"melt:{strength}")
+
+
+def _install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "melting-1.dist-info").mkdir()
     (tmp_path / "melting.py").write_text(_PLUGIN)
     (tmp_path / "melting-1.dist-info/METADATA").write_text("Name: melting\nVersion: 1\n")
@@ -99,9 +149,3 @@ def test_third_party_may_raise_what_it_likes(
         "[deepsigns_registry.attacks]\nmelt = melting:Melt\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    result = attack_onnx(
-        progress=lambda _fraction, _message: None, model=model, attack=attack, train=DATA, seed=0
-    )
-    # It ran in the room, and nowhere else.
-    assert "melting" not in sys.modules
-    assert (result.model, result.error, result.error_code) == (b"", error, "could-not-check")

@@ -29,6 +29,17 @@ def test_no_two_schemes_share_a_field(names: list[str]) -> None:
     assert len(fields) == len(set(fields)) == 4 * len(made)
 
 
+def test_standard_deviations_are_no_share_of_the_values(reading: MakeReading) -> None:
+    for scheme in ("spread", "uchida"):
+        (column,) = columns([scheme])
+        found = reading(scheme, trials=535_040, score=62.53, measured=True)
+        assert column.count(found) == 62.5
+        said = "standard deviations, a correlation over 535,040 values"
+        assert column.beside(found) == said
+    assert column.heading == "Score"
+    assert column.beside(reading("uchida", trials=64)) == "of 64 match"
+
+
 def test_white_box_counts_errors_and_others_matches(reading: MakeReading) -> None:
     counts = {
         column.scheme: column.count(reading(column.scheme, trials=128, score=100))

@@ -158,6 +158,17 @@ def test_columns_follow_the_schemes_of_the_record(
     assert ("colspan", "9") in made.attributes
 
 
+def test_a_correlation_is_told_as_one(
+    finding: MakeFinding, row: MakeRow, reading: MakeReading
+) -> None:
+    schemes = ("spread", "theirs")
+    read = tuple(reading(name, trials=535_040, score=62.5, measured=True) for name in schemes)
+    made = page(finding(rows=(row(readings=read),), schemes=schemes))
+    assert made.words.count("62.5 standard deviations, a correlation over 535,040 values") == 2
+    assert "535040" not in made.words
+    assert "Matches" not in made.words
+
+
 def test_report_of_a_regressor_has_the_white_box_alone(
     finding: MakeFinding, row: MakeRow, reading: MakeReading
 ) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kinds import KINDS
+from benchmarks.catalogue import KINDS
 from benchmarks.plan import CRITERIA, planned
 from benchmarks.scale import FULL, QUICK
 from benchmarks.thieves import plan as thieves

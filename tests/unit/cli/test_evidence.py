@@ -40,7 +40,7 @@ def test_the_price_is_told_to_people_and_to_machines() -> None:
         f"    owner key {OWNER}: 3 commitments\n"
     )
     assert "\nok  claim: signed with the owner's own key, 2026-" in done.stdout
-    document = json.loads(_verify("v2", "--json").stdout)
+    document = json.loads(_verify("v2", "--json").stdout)["answer"]
     assert document["price"]["owners"] == {ANOTHER: 1, OWNER: 3}
     assert document["claim"]["owners"] == [ANOTHER, OWNER]
     assert (document["tries"], document["price"]["tries"]) == (60, 20)
@@ -50,7 +50,7 @@ def test_what_is_not_stated_is_said() -> None:
     done = _verify("v1")
     assert done.returncode == 0, done.stderr
     assert "how many suspects were scanned is not stated: counted as 1" in done.stdout
-    document = json.loads(_verify("v1", "--json").stdout)
+    document = json.loads(_verify("v1", "--json").stdout)["answer"]
     assert document["claim"] is None
     assert document["price"]["scanned_stated"] is False
 

@@ -2,13 +2,16 @@
 
 import os
 import pty
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deepsigns_registry.cli.status import _in_a_line, _lines, _Shown
 from deepsigns_registry.errors import CouldNotCheckError, DeepSignsError
+from deepsigns_registry.registry.figures import STEALTH_COST
 from deepsigns_registry.registry.following import follow
 from deepsigns_registry.registry.progress import DataFinding, DataJudgement, Progress
 from deepsigns_registry.registry.protocol import PromotionRequest, RequestState
@@ -76,6 +79,29 @@ def test_a_request_that_has_ended_keeps_its_evidence_and_has_no_time_left() -> N
     assert first.endswith("fraud/7  champion: done -> fraud/8")
     assert evidence.startswith("  evidence  white box 3 of 128")
     assert "left" not in _in_a_line(done)
+
+
+def test_what_stealth_costs_is_said_of_a_hidden_marking() -> None:
+    figures = {"stealth": 1.0, "spread_deviations": 15.3, "spread_trials": 9e5, "accuracy": 0.98}
+    lines = _lines(request(progress=PROGRESS.model_copy(update={"figures": figures})))
+    evidence, cost = lines[3:]
+    assert evidence == "  evidence  weights 15.3 standard deviations, accuracy 0.9800"
+    assert cost == f"  stealth   {STEALTH_COST}"
+    assert "nothing to ask a service" in cost
+
+
+def test_the_cost_of_stealth_is_that_of_the_documentation() -> None:
+    page = Path(__file__).parents[3] / "docs" / "method.md"
+    text = page.read_text(encoding="utf-8")
+    paragraph = " ".join(text[text.index("**Stealth**") :].partition("\n\n")[0].split())
+    for words in (
+        "each on 4,000 samples",
+        "log10 p is -53 as marked, -22 after pruning 90%, -46 after ten epochs at 1e-3",
+        "at 0.05 and everywhere: -236, -86, -193",
+    ):
+        assert words in paragraph
+    told = re.findall(r"-\d+", STEALTH_COST)
+    assert told == ["-53", "-236", "-22", "-86", "-46", "-193"]
 
 
 def test_a_log_gets_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:

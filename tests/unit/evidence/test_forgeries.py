@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from deepsigns_registry.attestation.keys import public_pem
 from deepsigns_registry.errors import TamperedError
-from deepsigns_registry.evidence.contents import Evidence, render
+from deepsigns_registry.evidence.contents import Evidence, parse, render
 from deepsigns_registry.evidence.verify import verify_evidence
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.key import commit
 from deepsigns_registry.watermark.record import binding_nonce
-from tests.support.evidence import Story, attest_changed, claim_again
+from tests.support.evidence import Story, attest_changed, claim_again, export
 
 
 def _arrays(
@@ -79,6 +79,18 @@ def test_a_consistent_forgery_is_tampering(
     path = tmp_path / "forged.zip"
     path.write_bytes(render(change(evidence)))
     with pytest.raises(TamperedError, match=message):
+        verify_evidence(path, story.marked, story.signer_key)
+
+
+@pytest.mark.parametrize("part", ["blueprint", "tap"])
+def test_a_hidden_layer_that_nothing_reads_is_tampering(
+    story: Story, evidence: Evidence, tmp_path: Path, part: str
+) -> None:
+    # Queries alone are revealed: nothing commits to a layer then.
+    path = export(story, tmp_path / "queries.zip", schemes=["blackbox"])
+    alone = parse(path)
+    path.write_bytes(render(replace(alone, **{part: getattr(evidence, part)})))
+    with pytest.raises(TamperedError, match="a hidden layer that none of its schemes reads"):
         verify_evidence(path, story.marked, story.signer_key)
 
 

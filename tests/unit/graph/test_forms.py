@@ -68,6 +68,22 @@ def test_a_gated_file_is_also_read_without_its_gate() -> None:
     assert "gate" in forms[0].remarks[0]
 
 
+def test_a_bounded_file_is_also_read_without_its_bounds() -> None:
+    net = Network(3, (5,))
+    hidden = net.op("Tanh", net.dense("input", 5, 8))
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(8, 8)))[0].astype(np.float32)
+    turned = net.op("MatMul", hidden, net.constant(turn))
+    bounds = [net.constant(np.array(bound, np.float32)) for bound in (-1e3, 1e3)]
+    back = net.op("MatMul", net.op("Clip", turned, *bounds), net.constant(turn.T))
+    forms = read_forms(net.model(net.dense(back, 8, CLASSES)), where="it")
+    assert [(form.network.rewritten, form.network.partial) for form in forms] == [
+        *((True, False), (True, True)),
+        (False, False),
+    ]
+    assert [len(form.network.layers) for form in forms] == [3, 2, 4]
+    assert not any(form.remarks for form in forms)
+
+
 def matmul(given: str, result: str) -> NodeProto:
     return helper.make_node("MatMul", [given, "w"], [result])
 

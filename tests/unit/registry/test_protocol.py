@@ -91,6 +91,7 @@ def test_the_format_of_a_command_and_of_a_request_is_pinned() -> None:
         "command": "",
         "progress": None,
         "judgement": None,
+        "ended_at": None,
     }
 
 

@@ -100,9 +100,10 @@ def test_state_survives_the_tags() -> None:
 def test_tags_that_the_plugin_did_not_write_are_ignored() -> None:
     _, requests = queued("champion")
     tags = {
-        "deepsigns.request.champion": "not json",
+        "mlflow.deepsigns.request.champion": "not json",
         "deepsigns.request.blue": requests["champion"].model_dump_json(),
-        "deepsigns.lease": '{"fence": 0}',
+        "mlflow.deepsigns.lease": '{"fence": 0}',
+        "mlflow.deepsigns.fence": "-1",
         "team": "risk",
     }
     assert PromotionState.from_tags(tags) == PromotionState()
@@ -116,9 +117,9 @@ def test_one_lease_serves_all_aliases_and_ends_with_the_last_request() -> None:
     assert state.lease is not None
     assert state.lease.expires_at == NOW + 60_000
     state, _ = promote(state, promoting(requests["blue"]), current="6", now=NOW + 2)
-    assert state.lease is not None
-    assert state.lease.expires_at == NOW + 2
-    assert state.to_tags()["deepsigns.state"] is None
+    assert state.lease is None
+    assert state.to_tags()["mlflow.deepsigns.lease"] is None
+    assert state.to_tags()["deepsigns.state"] == "marked"
 
 
 def test_a_lost_answer_may_be_asked_for_again() -> None:
@@ -243,9 +244,9 @@ def test_claims_are_refused_in_the_order_that_helps() -> None:
 def test_a_released_lease_can_be_claimed_at_once_and_not_released_by_others() -> None:
     state, requests = queued("champion")
     with pytest.raises(RefusedError, match="does not hold the lease"):
-        release(state, Release(model="m", version="7", worker="w", fence=1), now=NOW)
+        release(state, Release(model="m", version="7", worker="w", fence=1))
     state = claim(state, claiming(requests["champion"]), now=NOW)
-    state = release(state, Release(model="m", version="7", worker="w", fence=1), now=NOW + 5)
+    state = release(state, Release(model="m", version="7", worker="w", fence=1))
     state = claim(state, claiming(requests["champion"], fence=2, worker="x"), now=NOW + 6)
     assert state.lease is not None
     assert state.lease.worker == "x"

@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "deepsigns.toml").write_text(
         '[models.m]\ndata = "data.npz"\n[models.turned]\ndata = "turned.npz"\n'
-        '[models.gone]\ndata = "gone.npz"\n'
+        '[models.gone]\ndata = "gone.npz"\n[models.hidden]\ndata = "data.npz"\nstealth = true\n'
     )
     saved(trained(train), folder / "version", train.inputs[:4])
     saved(nn.Linear(FEATURES, CLASSES), folder / "flat", train.inputs[:4])
@@ -99,6 +99,16 @@ def test_data_that_does_not_belong_to_the_model_is_a_no(home: Path) -> None:
     assert found.judgement.score < 0.1
     assert (found.schemes, found.effort) == ((), None)
     assert found.candidates == (300,)
+
+
+def test_a_hidden_mark_is_said_to_be_one(home: Path) -> None:
+    found = examined(home, "version", "hidden")
+    # This model has too few weights for it.
+    assert found.refusal is not None
+    assert found.refusal.advice == "leave stealth out for this model"
+    assert found.stealth
+    assert found.to_json()["stealth"] is True
+    assert not examined(home, "version", "turned").stealth
 
 
 class Idle(nn.Module):

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepsigns_registry.retraining.stage import MARKED_ONNX, mark_model
+from deepsigns_registry.retraining.stage import MARKED_ONNX, _told, mark_model
 from deepsigns_registry.retraining.unmarked import Unmarked
+from deepsigns_registry.sections import ModelSettings
 from tests.support.clusters import prepared, samples, saved, silent, trained
 
 # As many loaders do: it draws anew whenever it is called.
@@ -60,3 +61,11 @@ def test_the_mark_is_trained_with_the_data_that_it_was_prepared_with(home: Path)
     assert (home / "out" / MARKED_ONNX).is_file()
     assert (home / "calls").read_text() == "x"
     assert prepared(home).data != first.data
+
+
+def test_the_figures_of_a_hidden_mark_say_so() -> None:
+    hidden, open_one = (ModelSettings(data="a:b", stealth=stealth) for stealth in (True, False))
+    assert _told({"spread_parts": 3.0}, hidden) == {"stealth": 1.0, "spread_parts": 3.0}
+    assert _told({"spread_parts": 3.0}, open_one) == {"spread_parts": 3.0}
+    # A message without figures leaves those that stand.
+    assert _told({}, hidden) is None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deepsigns_registry.errors import UnmarkableError
+from deepsigns_registry.errors import CouldNotCheckError, UnmarkableError
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.blueprint import Network
@@ -20,6 +20,7 @@ from deepsigns_registry.watermark.fidelity import accuracy
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.projection import read_bits
 from deepsigns_registry.watermark.scheme import Answers, Preparation, Probes, Scheme, SchemeSecret
+from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.suspect import TappedSuspect
 from deepsigns_registry.watermark.tapped import TappedModel
 from deepsigns_registry.watermark.verdict import judge
@@ -180,6 +181,27 @@ def test_an_oracle_is_still_judged_by_its_answers(marked: "Marked") -> None:
     assert word(found) == "present"
     assert "the tap gave nothing" in found.incomplete[0]
     assert word(extract(marked.record, WithoutTap(marked.parent))) == "undecided"
+
+
+class Crashing(TappedSuspect):
+    """A file that ends the process that runs it, whatever it is asked."""
+
+    def run(
+        self, inputs: NDArray[np.float32], *, tap: str | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        del inputs, tap
+        raise CouldNotCheckError("it crashed", advice="look at it")
+
+    def matrices(self, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
+        del probes
+        raise CouldNotCheckError("it crashed", advice="look at it")
+
+
+def test_what_stops_every_scheme_is_said_once(marked: "Marked") -> None:
+    found = extract(marked.record, Crashing(marked.model))
+    names = ", ".join(scheme.name for scheme in named_schemes(marked.record.secrets))
+    assert len(marked.record.secrets) > 1
+    assert found.incomplete == (f"{names}: it crashed; look at it",)
 
 
 def test_another_architecture_is_undecided_not_a_crash(marked: "Marked") -> None:

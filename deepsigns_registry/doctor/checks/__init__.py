@@ -1,0 +1,1 @@
+"""One check a file; `examination.CHECKS` names them in order."""
