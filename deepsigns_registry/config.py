@@ -262,7 +262,9 @@ class Settings:
 
     def protects_model(self, name: str) -> bool:
         """Whether every version created under this name must be attested."""
-        return any(fnmatchcase(name, pattern) for pattern in self.registry.protected_models)
+        # A name may hold signs that mean something else in a pattern.
+        patterns = self.registry.protected_models
+        return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _leaves(

@@ -14,6 +14,7 @@ __all__ = [
     "DataError",
     "DeepSignsError",
     "InapplicableError",
+    "LeftoverError",
     "NotConvergedError",
     "NotFoundError",
     "QueuedError",
@@ -153,6 +154,12 @@ class UntrustedSignerError(TamperedError):
     """Signed with another key than those that are trusted: a wrong key was named, or forged."""
 
     code = "untrusted-signer"
+
+
+class LeftoverError(TamperedError):
+    """An unsigned file that a loader or a file manager may have left; says how to be rid of it."""
+
+    code = "leftover"
 
 
 def worst_exit_code(codes: Iterable[int]) -> int:

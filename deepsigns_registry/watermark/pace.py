@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deepsigns_registry.watermark.scheme import Objective
+from deepsigns_registry.watermark.objective import Objective
 from deepsigns_registry.watermark.settings import MarkSettings
 
 __all__ = ["Clock", "optimizer_for", "schedule_for", "steps_an_epoch"]

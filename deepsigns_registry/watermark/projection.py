@@ -1,14 +1,16 @@
 """From class means to signature bits: pure functions, for numpy arrays and torch tensors alike."""
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["centred", "class_means", "projected", "read_bits"]
 
-Values = TypeVar("Values", NDArray[np.float32], Tensor)
+Values = TypeVar("Values", NDArray[np.float32], "Tensor")
 
 
 def centred(means: Values) -> Values:

@@ -107,7 +107,10 @@ def _full_precision() -> Iterator[None]:
 
 
 def run_batched(
-    model: TappedModel, inputs: NDArray[np.float32], device: torch.device, batch: int = 512
+    model: TappedModel,
+    inputs: NDArray[np.float32],
+    device: torch.device | str,
+    batch: int = 512,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Runs a model over many samples without gradients, in full float32 on every device.
 
