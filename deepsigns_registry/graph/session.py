@@ -213,7 +213,16 @@ class OnnxSuspect:
 
 
 def has_tensor(model: ModelProto, name: str) -> bool:
-    """Whether a node of the graph writes a tensor of this name."""
+    """Whether a node of the graph writes a tensor of this name.
+
+    Examples:
+        >>> from onnx import TensorProto, helper
+        >>> rows = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 4]) for n in "xz"]
+        >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+        >>> model = helper.make_model(helper.make_graph(nodes, "g", rows[:1], rows[1:]))
+        >>> has_tensor(model, "y"), has_tensor(model, "w")
+        (True, False)
+    """
     return bool(name) and any(name in node.output for node in model.graph.node)
 
 
@@ -228,6 +237,14 @@ def with_taps(model: ModelProto, taps: Iterable[str]) -> ModelProto:
 
     Returns:
         The copy, with the taps among its outputs.
+
+    Examples:
+        >>> from onnx import TensorProto, helper
+        >>> rows = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 4]) for n in "xz"]
+        >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+        >>> model = helper.make_model(helper.make_graph(nodes, "g", rows[:1], rows[1:]))
+        >>> [output.name for output in with_taps(model, ["y"]).graph.output]
+        ['z', 'y']
     """
     tapped = ModelProto()
     tapped.CopyFrom(model)

@@ -191,7 +191,12 @@ def register_marked(
 
 
 def nearest(path: Path) -> Path:
-    """The closest folder above a path that exists: scratch files go there, to be renamed later."""
+    """The closest folder above a path that exists: scratch files go there, to be renamed later.
+
+    Examples:
+        >>> nearest(Path("/no-such-folder/model"))
+        PosixPath('/')
+    """
     return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 

@@ -270,6 +270,11 @@ def sketched(weight: Floats) -> tuple[Floats, Floats]:
     Returns:
         float32 [rows, SKETCH] of length one or zero, and float32 [rows], the lengths of the
         rows before.
+
+    Examples:
+        >>> directions, lengths = sketched(np.array([[3, 4], [0, 0]], np.float32))
+        >>> lengths.tolist()
+        [5.0, 0.0]
     """
     columns = weight.shape[1]
     mixing = _mixing(columns)

@@ -87,6 +87,10 @@ def pool(activation: Tensor) -> Tensor:
 
     Returns:
         float [batch, neurons].
+
+    Examples:
+        >>> pool(torch.arange(8.0).reshape(1, 2, 2, 2))
+        tensor([[1.5000, 5.5000]])
     """
     if activation.ndim == 2:
         return activation

@@ -82,13 +82,23 @@ def squared_errors(
     """Squared error of each sample relative to the variance of its target: float64 [samples].
 
     One minus its mean is R2, averaged over the targets.
+
+    Examples:
+        >>> targets = np.array([[1.0], [3.0]])
+        >>> squared_errors(np.array([[1.0], [2.0]]), targets)
+        array([0., 1.])
     """
     relative = (outputs - targets) ** 2 / targets.var(axis=0)
     return np.asarray(relative.mean(axis=1), dtype=np.float64)
 
 
 def cosines(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosine of each pair of rows; 0 where one of them is zero: float64 [samples]."""
+    """Cosine of each pair of rows; 0 where one of them is zero: float64 [samples].
+
+    Examples:
+        >>> cosines(np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[2.0, 0.0], [0.0, 0.0]]))
+        array([1., 0.])
+    """
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     products = (first * second).sum(axis=1)
     return np.asarray(products / np.maximum(norms, np.finfo(np.float64).tiny), dtype=np.float64)
