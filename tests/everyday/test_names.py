@@ -38,7 +38,7 @@ def test_an_unmarked_version(
     said = caught.value.message
     # First of all that it goes on by itself.
     assert said.startswith(
-        f"RESOURCE_CONFLICT: [deepsigns:queued] {in_a_line(name)}/{version} is queued for marking"
+        f"RESOURCE_CONFLICT: [deepsigns:queued] {in_a_line(f'{name}/{version}')} is queued for marking"
     )
     assert "gets the protected alias 'champion' by itself" in said
     words = advised(said)
