@@ -278,7 +278,7 @@ def _leaves(
 
 
 def load_settings(path: "str | os.PathLike[str] | Settings | None" = None) -> Settings:
-    """Reads the settings file.
+    r"""Reads the settings file.
 
     Args:
         path: The file; by default `$DEEPSIGNS_CONFIG`, else `deepsigns.toml` in this folder.
@@ -289,6 +289,14 @@ def load_settings(path: "str | os.PathLike[str] | Settings | None" = None) -> Se
         NotFoundError: There is no such file.
         ConfigurationError: It is not TOML, a setting is unknown or invalid, or a variable of the
             environment cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        ...     written = file.write('[models.fraud]\ndata = "training.npz"')
+        ...     file.flush()
+        ...     load_settings(file.name).models["fraud"].data
+        'training.npz'
     """
     if isinstance(path, Settings):
         return path

@@ -62,7 +62,12 @@ class DeepSignsError(Exception):
 
 
 def in_a_line(text: str) -> str:
-    """Without line breaks, and without what would steer a terminal."""
+    r"""Without line breaks, and without what would steer a terminal.
+
+    Examples:
+        >>> in_a_line("two\nlines,  and \x1b[31mred")
+        'two lines, and [31mred'
+    """
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 

@@ -22,6 +22,7 @@ from deepsigns_registry.watermark.verdict import ABSENT_ABOVE, PRESENT_AT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 __all__ = ["figures", "page_svg"]
@@ -45,6 +46,8 @@ _OURS = {"whitebox": ("o-", _WHITE_BOX), "blackbox": ("s-", _BLACK_BOX)}
 # of as many bits often lie upon one another.
 _OTHER_LINES = ("^--", "D--", "v--", "P--")
 _LEGEND_WIDTH = 3
+# Inches. On a phone a panel is about as wide as that, and its letters as large as they are here.
+_PANEL = (4.4, 3.2)
 
 # The keys are settings of matplotlib, too many for its stubs to be spelt here.
 _STYLE: dict[Any, Any] = {
@@ -81,14 +84,15 @@ class _Curve(NamedTuple):
 
 
 def figures(rows: Sequence[Row], *, score: str = ACCURACY) -> dict[str, str]:
-    """Draws one figure for each family of attacks that has a measured row.
+    """Draws two panels for each family of attacks that has a measured row: score, and evidence.
 
     Args:
         rows: The results table; rows with an error are left out.
         score: What `accuracy` is called for this model's task.
 
     Returns:
-        Family to SVG element (`<svg ...>...</svg>`), in the order of the table.
+        Family to its two SVG elements (`<svg ...>...</svg>`), in the order of the table. A wide
+        page shows them side by side, a narrow one below each other.
     """
     import matplotlib as mpl
 
@@ -102,9 +106,12 @@ def figures(rows: Sequence[Row], *, score: str = ACCURACY) -> dict[str, str]:
     drawn: dict[str, str] = {}
     for family, attacked in families.items():
         points = sorted(attacked, key=lambda row: row.strength)
-        with mpl.rc_context({**_STYLE, "svg.hashsalt": family}):
-            svg = _draw(family, points, baseline, curves=curves, score=score)
-            drawn[family] = page_svg(svg, f"attack {family}")
+        with mpl.rc_context(_STYLE):
+            panels = _draw(family, points, baseline, curves=curves, score=score)
+            drawn[family] = "".join(
+                page_svg(_svg(panel, f"{family}/{what}"), f"attack {family}: {what}")
+                for what, panel in panels.items()
+            )
     return drawn
 
 
@@ -117,6 +124,10 @@ def page_svg(svg: str, title: str) -> str:
     Args:
         svg: What matplotlib wrote.
         title: What a screen reader says.
+
+    Examples:
+        >>> page_svg('<?xml?><svg width="4pt" height="3pt" xmlns="x"></svg>', "attack prune")
+        '<svg role="img" aria-label="attack prune"></svg>'
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element)
@@ -149,11 +160,11 @@ def _draw(
     *,
     curves: Sequence[_Curve],
     score: str,
-) -> str:
+) -> "dict[str, Figure]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.2, 3.3), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    drawn = {what: Figure(figsize=_PANEL, layout="constrained") for what in (score, "evidence")}
+    left, right = (figure.subplots() for figure in drawn.values())
     # Quantisation has no scale, only kinds: they stand side by side under their own names.
     named = any(_numeric(row) is None for row in points)
     series = [*([baseline] if baseline else []), *points]
@@ -172,9 +183,16 @@ def _draw(
             axes.margins(x=0.2)
         else:
             axes.set_xticks(places, [f"{row.strength:g}" for row in series])
+    return drawn
+
+
+def _svg(figure: "Figure", identity: str) -> str:
+    import matplotlib as mpl
+
     buffer = io.StringIO()
     nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
+    with mpl.rc_context({"svg.hashsalt": identity}):
+        figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
     return buffer.getvalue()
 
 

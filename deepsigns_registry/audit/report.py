@@ -43,7 +43,7 @@ def render(finding: Finding, figures: Mapping[str, str]) -> str:
 
     Args:
         finding: What the audit found.
-        figures: Attack family to SVG element, from `curves.figures`.
+        figures: Attack family to SVG elements, from `curves.figures`.
 
     Returns:
         A complete HTML document.
@@ -73,11 +73,11 @@ def render(finding: Finding, figures: Mapping[str, str]) -> str:
 {"".join(f"<p>{escape(sentence)}</p>" for sentence in head.sentences)}
 </section>
 {tiles(finding)}
+{_curves(figures, finding.score)}
+{results_table(finding)}
 {_meaning(finding)}
 <h2>The deployment</h2>
 <div class="card">{deployment_facts(finding)}</div>
-{results_table(finding)}
-{_curves(figures, finding.score)}
 <h2>Checks of the results</h2>
 <div class="card">{checks(finding.judgement)}</div>
 {_signature()}
@@ -109,7 +109,8 @@ def _curves(figures: Mapping[str, str], score: str) -> str:
     if not figures:
         return ""
     drawn = "".join(
-        f"<figure><figcaption>{escape(family.capitalize())}</figcaption>{svg}</figure>"
+        f"<figure><figcaption>{escape(family.capitalize())}</figcaption>"
+        f'<div class="panels">{svg}</div></figure>'
         for family, svg in figures.items()
     )
     return f"""<h2>What the attacks did</h2>

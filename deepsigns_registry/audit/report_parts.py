@@ -72,7 +72,8 @@ def results_table(finding: Finding) -> str:
     titles = "".join(f'<th colspan="2">{escape(column.title)}</th>' for column in schemes)
     headings = "".join(f"<th>{escape(column.heading)}</th><th>Chance</th>" for column in schemes)
     return f"""<h2>Results</h2>
-<div class="scroll"><table>
+<p class="hint">The table is wider than the screen: swipe it sideways.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Results"><table>
 <thead>
 <tr><th></th><th></th>{titles}<th></th><th></th></tr>
 <tr><th>File</th><th>{escape(capitalised(finding.score))}</th>{headings}<th>Seconds</th>

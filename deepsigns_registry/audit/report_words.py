@@ -100,7 +100,7 @@ def meaning(finding: Finding) -> tuple[tuple[str, ...], tuple[str, ...]]:
                         "The secret was committed to before this audit, and the numbers count "
                         "every attempt, so the match cannot have been searched for afterwards."
                     ),
-                    "The curves below show how much damage the mark survives.",
+                    "The curves above show how much damage the mark survives.",
                 ),
                 (
                     "It does not say who deployed the file, or whether they may.",
@@ -110,7 +110,7 @@ def meaning(finding: Finding) -> tuple[tuple[str, ...], tuple[str, ...]]:
                     ),
                     (
                         "It says nothing about the quality of the model beyond the "
-                        f"{finding.score} below."
+                        f"{finding.score} above."
                     ),
                 ),
             )
@@ -120,7 +120,7 @@ def meaning(finding: Finding) -> tuple[tuple[str, ...], tuple[str, ...]]:
                     "The mark was looked for with the keys of this model and was not found.",
                     (
                         "Either an unmarked model was deployed, or another one, or the mark was "
-                        "removed by more than the attacks below do."
+                        "removed by more than the attacks above do."
                     ),
                 ),
                 (

@@ -2,11 +2,11 @@
 
 All state of a promotion is tags of the model version that somebody wanted to promote. Only the
 server's plugin writes them. What people read are short tags that begin with `deepsigns.`; what
-machines read are tags that begin with `mlflow.deepsigns.`, which MLflow's pages do not show, as
-they show no tag of MLflow's own. Once both stood under `deepsigns.`; such requests are still
-read, and get their new names when they change. A worker asks for a change with a
-*command*: JSON, signed, sent as the value of the tag `deepsigns.command`. The plugin executes it in
-one database transaction.
+machines read are tags that begin with `mlflow.deepsigns.`: a version's page in MLflow shows no tag
+of MLflow's own, and a search has them in its answer only when it asks as `WITH_HIDDEN_TAGS`. Once
+both stood under `deepsigns.`; such requests are still read, and get their new names when they
+change. A worker asks for a change with a *command*: JSON, signed, sent as the value of the tag
+`deepsigns.command`. The plugin executes it in one database transaction.
 
 Times are milliseconds since 1970 by the clock of the database.
 """
@@ -42,6 +42,7 @@ __all__ = [
     "REQUESTED",
     "REQUESTER_TAG",
     "STATE_TAG",
+    "WITH_HIDDEN_TAGS",
     "Attest",
     "Claim",
     "Command",
@@ -53,6 +54,7 @@ __all__ = [
     "Report",
     "alias_of_tag",
     "earlier_request_tag",
+    "is_hidden",
     "is_reserved",
     "parse_command",
     "request_tag",
@@ -76,6 +78,9 @@ EARLIER_LEASE_TAG = f"{_SHOWN}lease"
 _REQUEST = "request."
 LONGEST_LEASE = 86_400
 
+WITH_HIDDEN_TAGS = "name != 'deepsigns:'"
+"""A condition of a search that holds for every version, as no name has a colon."""
+
 RequestState = Literal["queued", "done", "failed", "superseded"]
 
 
@@ -89,6 +94,16 @@ def is_reserved(key: str) -> bool:
         (False, False)
     """
     return key.casefold().startswith(PREFIXES)
+
+
+def is_hidden(key: str) -> bool:
+    """Whether a tag is for machines alone.
+
+    Examples:
+        >>> is_hidden("mlflow.deepsigns.lease"), is_hidden("deepsigns.state")
+        (True, False)
+    """
+    return key.startswith(_HIDDEN)
 
 
 def request_tag(alias: str) -> str:

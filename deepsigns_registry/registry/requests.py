@@ -16,6 +16,7 @@ from deepsigns_registry.registry.protocol import (
     COMMAND_TAG,
     REQUESTED,
     STATE_TAG,
+    WITH_HIDDEN_TAGS,
     Attest,
     Claim,
     Command,
@@ -309,10 +310,11 @@ def _version(client: MlflowClient, name: str, version: str) -> ModelVersion:
 
 
 def _search(client: MlflowClient, query: str) -> Iterator[ModelVersion]:
+    asked = f"{query} AND {WITH_HIDDEN_TAGS}" if query else WITH_HIDDEN_TAGS
     token: str | None = None
     while True:
         with translated(f"the registry at {client.tracking_uri}"):
-            page = client.search_model_versions(query, max_results=_PAGE, page_token=token)
+            page = client.search_model_versions(asked, max_results=_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:

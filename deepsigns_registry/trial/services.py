@@ -61,7 +61,11 @@ def run_together(
     }
     environment.pop(DATABASE_VARIABLE, None)
     stores = {name for name in store_addresses(address) if name not in os.environ}
-    storage = ["--artifacts-destination", (home.folder / "artifacts").as_uri()]
+    # A line for each request would hide all others.
+    storage = [
+        *["--artifacts-destination", (home.folder / "artifacts").as_uri()],
+        *["--uvicorn-opts", "--no-access-log"],
+    ]
     working = [sys.executable, "-m", "deepsigns_registry", "worker", "--config", str(home.config)]
     try:
         with _service(

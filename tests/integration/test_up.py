@@ -92,18 +92,24 @@ def test_from_an_empty_folder_to_a_marked_version_and_nothing_is_left(tmp_path: 
     assert left_running(folder) == []
 
 
-def test_when_one_dies_the_other_is_ended_and_the_exit_code_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "name"), [("deepsigns_registry worker", "worker"), ("mlflow server", "MLflow server")]
+)
+def test_when_one_dies_the_other_is_ended_and_the_exit_code_says_so(
+    tmp_path: Path, words: str, name: str
+) -> None:
     folder = tmp_path / "trial"
     with running(folder) as (process, _):
         children = subprocess.run(
-            ["pgrep", "-P", str(process.pid), "-f", "worker"],
+            ["pgrep", "-P", str(process.pid), "-f", words],
             capture_output=True,
             text=True,
             check=True,
         )
         os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
         assert process.wait(timeout=60) == 3
-    assert "the worker ended by itself with status -9" in folder.with_suffix(".log").read_text()
+    said = folder.with_suffix(".log").read_text()
+    assert f"the {name} ended by itself with status -9, and the rest was ended" in said
     assert left_running(folder) == []
 
 

@@ -60,22 +60,19 @@ def containers(part: object) -> "Iterator[dict[str, Any]]":
 
 def calls() -> "Iterator[tuple[str, list[str]]]":
     """Target and arguments of every container of ours, and of every image's own command."""
-    for container in containers(yaml.safe_load(COMPOSE.read_text())):
+    compose = yaml.safe_load(COMPOSE.read_text())
+    for container in containers([compose, *(document for _, document in documents())]):
         if container["image"] in OURS:
-            yield OURS[container["image"]], container.get("command", [])
-    for _, document in documents():
-        for container in containers(document):
-            if container["image"] in OURS:
-                yield OURS[container["image"]], container["args"]
+            yield OURS[container["image"]], container.get("args") or container["command"]
     target = ""
     for step in dockerfile_parse.DockerfileParser(str(DOCKERFILE)).structure:
         if step["instruction"] == "FROM":
             target = step["value"].split(" AS ")[1]
         elif step["instruction"] == "CMD":
             yield target, yaml.safe_load(step["value"])
-    for page in (DEPLOY / "README.md",):
-        for line in re.findall(r"^(?:`?)deepsigns (.*)$", page.read_text(), re.MULTILINE):
-            yield "light", shlex.split(line)
+    page = (DEPLOY / "README.md").read_text()
+    for line in re.findall(r"^deepsigns (.*)$", page, re.MULTILINE):
+        yield "light", shlex.split(line)
 
 
 def parsed(group: click.Command, words: list[str], name: str) -> None:
@@ -84,9 +81,8 @@ def parsed(group: click.Command, words: list[str], name: str) -> None:
         return
     context = group.make_context(name, list(words))
     if isinstance(group, click.Group):
-        found, command, rest = group.resolve_command(
-            context, [*context._protected_args, *context.args]
-        )
+        rest = [*context._protected_args, *context.args]
+        found, command, rest = group.resolve_command(context, rest)
         assert command is not None
         parsed(command, rest, str(found))
 
@@ -108,7 +104,7 @@ def test_kubernetes_would_take_it(_name: str, document: dict[str, Any]) -> None:
 def test_compose_would_take_it() -> None:
     project = PyCompose.from_yaml(COMPOSE.read_text())
     project.validate()
-    assert project.service_names() and "worker" in project.service_names()
+    assert {"database", "server", "worker"} == set(project.service_names())
 
 
 def test_the_dockerfile_is_as_hadolint_wants_it() -> None:

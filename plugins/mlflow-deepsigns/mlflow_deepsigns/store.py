@@ -20,6 +20,8 @@ from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
 from mlflow.store.artifact.utils.models import _parse_model_uri
+from mlflow.store.entities.paged_list import PagedList
+from mlflow.store.model_registry import SEARCH_MODEL_VERSION_MAX_RESULTS_DEFAULT
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.tracking.client import MlflowClient
@@ -37,7 +39,9 @@ from deepsigns_registry.naming import command, section_of, version_name
 from deepsigns_registry.registry.protocol import (
     COMMAND_TAG,
     LINE_TAG,
+    WITH_HIDDEN_TAGS,
     PromotionRequest,
+    is_hidden,
     is_reserved,
 )
 from deepsigns_registry.registry.shown import with_line
@@ -170,6 +174,24 @@ class DeepSignsStore(SqlAlchemyStore):
         """Writes a description; under the lock, so that a line of ours replaces none of it."""
         with self._records.locked(name):
             return super().update_model_version(name, version, description)
+
+    def search_model_versions(
+        self,
+        filter_string: str | None = None,
+        max_results: int = SEARCH_MODEL_VERSION_MAX_RESULTS_DEFAULT,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[ModelVersion]:
+        """Finds versions; what is in their tags for machines is left out unless it is asked for.
+
+        The list of versions in MLflow's pages would show all of it.
+        """
+        found = super().search_model_versions(filter_string, max_results, order_by, page_token)
+        if WITH_HIDDEN_TAGS not in (filter_string or ""):
+            for version in found:
+                for key in [key for key in version.tags if is_hidden(key)]:
+                    del version.tags[key]
+        return found
 
     # What takes a promotion back
 

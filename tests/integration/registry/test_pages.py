@@ -68,6 +68,10 @@ def test_both_versions_tell_what_happened_and_nothing_for_machines(
     assert told.endswith("; deploy v2, not this version")
     assert "proof: white box 0 of 128 bits wrong, black box 40 of 40" in str(marked.description)
     assert not [key for tags in (source.tags, marked.tags) for key in tags if "lease" in key]
+    listed = document(f"{server.uri}/#/models/{promoted}", tmp_path / "profile")
+    assert "deepsigns.state" in listed
+    for hidden in ("mlflow.d", "dsseEnvelope", "requested_at", "renewals"):
+        assert hidden not in listed, hidden
     for version, line in (("1", "deploy v2, not this version"), ("2", "bits wrong, black box")):
         address = f"{server.uri}/#/models/{promoted}/versions/{version}"
         seen = document(address, tmp_path / "profile")
