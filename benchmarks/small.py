@@ -23,7 +23,7 @@ from deepsigns_registry.watermark.adapters.eager import EagerTappedModel, choose
 from deepsigns_registry.watermark.carriers import MOST_COMPONENTS
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.task import task_loss
+from deepsigns_registry.watermark.targets import task_loss
 from deepsigns_registry.watermark.whitebox import width_needed
 
 __all__ = ["SMALL", "Small", "trained"]

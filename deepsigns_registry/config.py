@@ -262,7 +262,9 @@ class Settings:
 
     def protects_model(self, name: str) -> bool:
         """Whether every version created under this name must be attested."""
-        return any(fnmatchcase(name, pattern) for pattern in self.registry.protected_models)
+        # A name may hold signs that mean something else in a pattern.
+        patterns = self.registry.protected_models
+        return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _leaves(
@@ -276,7 +278,7 @@ def _leaves(
 
 
 def load_settings(path: "str | os.PathLike[str] | Settings | None" = None) -> Settings:
-    """Reads the settings file.
+    r"""Reads the settings file.
 
     Args:
         path: The file; by default `$DEEPSIGNS_CONFIG`, else `deepsigns.toml` in this folder.
@@ -287,6 +289,14 @@ def load_settings(path: "str | os.PathLike[str] | Settings | None" = None) -> Se
         NotFoundError: There is no such file.
         ConfigurationError: It is not TOML, a setting is unknown or invalid, or a variable of the
             environment cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        ...     written = file.write('[models.fraud]\ndata = "training.npz"')
+        ...     file.flush()
+        ...     load_settings(file.name).models["fraud"].data
+        'training.npz'
     """
     if isinstance(path, Settings):
         return path

@@ -14,6 +14,7 @@ __all__ = [
     "DataError",
     "DeepSignsError",
     "InapplicableError",
+    "LeftoverError",
     "NotConvergedError",
     "NotFoundError",
     "QueuedError",
@@ -61,7 +62,12 @@ class DeepSignsError(Exception):
 
 
 def in_a_line(text: str) -> str:
-    """Without line breaks, and without what would steer a terminal."""
+    r"""Without line breaks, and without what would steer a terminal.
+
+    Examples:
+        >>> in_a_line("two\nlines,  and \x1b[31mred")
+        'two lines, and [31mred'
+    """
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
@@ -153,6 +159,12 @@ class UntrustedSignerError(TamperedError):
     """Signed with another key than those that are trusted: a wrong key was named, or forged."""
 
     code = "untrusted-signer"
+
+
+class LeftoverError(TamperedError):
+    """An unsigned file that a loader or a file manager may have left; says how to be rid of it."""
+
+    code = "leftover"
 
 
 def worst_exit_code(codes: Iterable[int]) -> int:

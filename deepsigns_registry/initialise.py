@@ -53,6 +53,14 @@ def initialise(
     Raises:
         ConfigurationError: The folder holds a settings file or keys already, or a value cannot
             be written as TOML; nothing was written then.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     initialise(folder, owner="Example Ltd").name
+        ...     sorted(path.name for path in (folder / "keys").glob("owner*"))
+        'deepsigns.toml'
+        ['owner.pem', 'owner.pub.pem']
     """
     config = folder / "deepsigns.toml"
     keys = folder / "keys"

@@ -130,6 +130,11 @@ def part_of(progress: Progress | None, before: float, share: float) -> Progress 
         progress: Of the whole.
         before: Share of it that is done before this part.
         share: Of the whole that this part is.
+
+    Examples:
+        >>> second_half = part_of(lambda share, words: print(share, words), 0.5, 0.5)
+        >>> second_half(0.5, "epoch 1")
+        0.75 epoch 1
     """
     if progress is None:
         return None

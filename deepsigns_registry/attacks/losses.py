@@ -12,7 +12,8 @@ from deepsigns_registry.attacks.training import as_tensor
 from deepsigns_registry.errors import CouldNotCheckError, DataError
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.tapped import TappedModel, run_batched
-from deepsigns_registry.watermark.task import are_probabilities, task_loss, task_targets
+from deepsigns_registry.watermark.targets import task_loss, task_targets
+from deepsigns_registry.watermark.task import are_probabilities
 
 __all__ = ["Goal", "answers_goal", "distillation_goal", "require_classes", "task_goal"]
 

@@ -137,6 +137,11 @@ class Overwrite:
 
 
 def thief_root(seed: int) -> RootKey:
-    """The thief's key: as different from ours as any, and the same for the same seed."""
+    """The thief's key: as different from ours as any, and the same for the same seed.
+
+    Examples:
+        >>> thief_root(1) == thief_root(1), thief_root(1) == thief_root(2)
+        (True, False)
+    """
     secret = hashlib.sha256(f"thief's secret {seed}".encode()).digest()
     return RootKey(secret, hashlib.sha256(b"thief").digest())

@@ -78,6 +78,11 @@ def prune_smallest(weights: Sequence[nn.Parameter], share: float) -> int:
 
     Returns:
         How many became zero: the share, rounded down.
+
+    Examples:
+        >>> weight = nn.Parameter(torch.tensor([[0.1, -2.0], [0.3, 1.0]]))
+        >>> prune_smallest([weight], 0.5), weight.tolist()
+        (2, [[0.0, -2.0], [0.0, 1.0]])
     """
     magnitudes = torch.cat([weight.detach().abs().flatten().float() for weight in weights])
     count = int(share * len(magnitudes))

@@ -92,6 +92,12 @@ def with_mixtures(seed: int) -> Change:
     Returns:
         From inputs [batch, ...] and float targets [batch, classes] to the same and at most as
         many mixtures behind them, their targets mixed alike (Zhang et al., "mixup", 2018).
+
+    Examples:
+        >>> mixed = with_mixtures(seed=0)
+        >>> inputs, targets = mixed(torch.rand(8, 3), torch.eye(8))
+        >>> len(inputs) > 8, len(inputs) == len(targets)
+        (True, True)
     """
     generator = torch.Generator().manual_seed(seed)
 

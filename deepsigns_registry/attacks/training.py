@@ -149,13 +149,26 @@ def trainable(model: TappedModel, attack: str) -> list[nn.Parameter]:
 
 
 def as_tensor(values: NDArray[np.generic], kind: DTypeLike) -> Tensor:
-    """An array as a tensor; shares memory where it may be written to."""
+    """An array as a tensor; shares memory where it may be written to.
+
+    Examples:
+        >>> as_tensor(np.array([1, 2]), np.float32)
+        tensor([1., 2.])
+    """
     return torch.from_numpy(np.require(values, kind, ["C", "W"]))
 
 
 @contextmanager
 def randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds torch's own generators, and gives the caller's state back."""
+    """Seeds torch's own generators, and gives the caller's state back.
+
+    Examples:
+        >>> with randomness(1, torch.device("cpu")):
+        ...     first = torch.rand(3)
+        >>> with randomness(1, torch.device("cpu")):
+        ...     torch.equal(first, torch.rand(3))
+        True
+    """
     accelerators = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=accelerators):
         torch.manual_seed(seed)

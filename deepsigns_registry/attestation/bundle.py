@@ -23,6 +23,7 @@ from deepsigns_registry.attestation.verification import verify_model_bundle, ver
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
+    LeftoverError,
     NotFoundError,
     RefusedError,
     TamperedError,
@@ -180,21 +181,21 @@ def _compare(
         TamperedError: It is not.
     """
     leftovers = sort_out(folder, actual.keys() - claimed.keys(), claimed, ignore)
-    for name, said in sorted(leftovers.foreign.items())[:1]:
-        word = f"was added and is not signed{said}"
-        _none(folder, leftovers.foreign, word, advice=leftovers.advice, first=name)
+    if leftovers.foreign and leftovers.advice:
+        name = min(leftovers.foreign)
+        said = f"{name!a} was added and is not signed{leftovers.foreign[name]}"
+        raise LeftoverError(f"{folder}: {said}", advice=leftovers.advice)
+    _none(folder, leftovers.foreign, "was added and is not signed")
     _none(folder, claimed.keys() - actual.keys(), "is signed and missing")
     changed = {n for n in actual.keys() & claimed.keys() if actual[n] != claimed[n]}
     _none(folder, changed, "was changed")
     return leftovers.ignored
 
 
-def _none(
-    folder: Path, names: Collection[str], word: str, *, advice: str = "", first: str = ""
-) -> None:
+def _none(folder: Path, names: Collection[str], word: str) -> None:
     if names:
         more = f" ({len(names)} such files)" if len(names) > 1 else ""
         raise TamperedError(
-            f"{folder}: {first or min(names)!a} {word}{more}",
-            advice=advice or "do not use these files; fetch them again",
+            f"{folder}: {min(names)!a} {word}{more}",
+            advice="do not use these files; fetch them again",
         )

@@ -104,7 +104,7 @@ class Chain:
 
 
 def read_chain(content: bytes, what: str, *, advice: str, partial: bool = False) -> Chain:
-    """Reads a chain and checks every link.
+    r"""Reads a chain and checks every link.
 
     Args:
         content: The lines.
@@ -117,6 +117,11 @@ def read_chain(content: bytes, what: str, *, advice: str, partial: bool = False)
 
     Raises:
         TamperedError: It is no chain, is longer than `MOST_BYTES`, or a link is broken.
+
+    Examples:
+        >>> read_chain(b"not a chain\n", "log.jsonl", advice="restore it from a backup")
+        Traceback (most recent call last):
+        deepsigns_registry.errors.TamperedError: log.jsonl: the chain of commitments is broken ...
     """
     if len(content) > MOST_BYTES:
         raise TamperedError(f"{what}: is longer than {MOST_BYTES} bytes")
@@ -144,6 +149,11 @@ def distinct(chains: Iterable[Chain]) -> int:
     """How many commitments several chains hold together; what stands in two of them counts once.
 
     Entries that are not shown count too.
+
+    Examples:
+        >>> entry = Entry(1, "aa", 1, {"whitebox": "bb"}, "2026-11-26T09:00:00Z", START)
+        >>> distinct([Chain((entry,)), Chain((entry,))])
+        1
     """
     shown = {entry.digest for chain in chains for entry in chain.entries}
     return len(shown) + sum(chain.hidden for chain in chains)

@@ -52,6 +52,13 @@ def sha256_file(path: Path) -> str:
         NotFoundError: There is no such file.
         TamperedError: It is a symbolic link or a special file.
         CouldNotCheckError: It cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     written = (folder / "empty").write_bytes(b"")
+        ...     sha256_file(folder / "empty")
+        'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
     """
     with open_regular(path) as stream:
         try:
@@ -75,6 +82,13 @@ def digest_folder(folder: Path) -> dict[str, str]:
         TamperedError: It holds a symbolic link, a special file, a name that is not plain
             UTF-8 text, or more or deeper folders than any model.
         CouldNotCheckError: Something cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     written = (folder / "MLmodel").write_text("flavors: {}")
+        ...     list(digest_folder(folder))
+        ['MLmodel']
     """
     if folder.is_symlink() or not folder.is_dir():
         raise NotFoundError(f"{folder}: no such model folder")
@@ -92,6 +106,14 @@ def check_unsigned(folder: Path) -> None:
         TamperedError: It holds an empty folder that is no cache of byte code, or a
             `registered_model_meta` that is not the note that MLflow writes.
         CouldNotCheckError: Something cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     (folder / "empty").mkdir()
+        ...     check_unsigned(folder)
+        Traceback (most recent call last):
+        deepsigns_registry.errors.TamperedError: ... holds the empty folder 'empty/', ...
     """
     # Python makes this one before it writes into it.
     empty = [
@@ -158,6 +180,14 @@ def walk_files(top: Path) -> Iterator[tuple[str, Path | None]]:
         TamperedError: It holds a symbolic link, a special file, a name that is not plain
             UTF-8 text, or more or deeper folders than any model.
         CouldNotCheckError: A folder cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     (folder / "data").mkdir()
+        ...     written = (folder / "data" / "model.pt2").write_bytes(b"")
+        ...     [name for name, path in walk_files(folder)]
+        ['data/model.pt2']
     """
     waiting = [("", top)]
     seen = 0

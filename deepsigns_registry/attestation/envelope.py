@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deepsigns_registry.attestation.keys import key_hint
@@ -56,18 +58,12 @@ class SignedPayload:
             UntrustedSignerError: None of them did, and it says that it is another's.
             TamperedError: None of them did.
         """
-        from securesystemslib.dsse import Envelope
-        from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
-        from securesystemslib.signer import Signature, SSlibKey
-
-        # Envelope.verify() would skip a key whose id is not the one written in the envelope:
-        # here every trusted key is tried, whatever the envelope says.
-        encoded = Envelope(self.payload, self.payload_type, {}).pae()
+        # Every trusted key is tried, whatever the envelope says of keys.
+        encoded = self.encoded()
         for key in keys:
-            verifier = SSlibKey.from_crypto(key)
             try:
-                verifier.verify_signature(Signature(verifier.keyid, self.signature.hex()), encoded)
-            except (UnverifiedSignatureError, VerificationError):
+                key.verify(self.signature, encoded, ec.ECDSA(hashes.SHA256()))
+            except InvalidSignature:
                 continue
             return key
         message = f"{what}: not signed by a key that the policy trusts for this"
@@ -78,6 +74,16 @@ class SignedPayload:
                 advice=advice,
             )
         raise TamperedError(message, advice=advice)
+
+    def encoded(self) -> bytes:
+        """What is signed: the pre-authentication encoding of the DSSE protocol.
+
+        Examples:
+            >>> SignedPayload(b"hello world", "http://example.com/HelloWorld", b"").encoded()
+            b'DSSEv1 29 http://example.com/HelloWorld 11 hello world'
+        """
+        kind = self.payload_type.encode()
+        return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(self.payload), self.payload)
 
     def render_envelope(self) -> str:
         """The DSSE envelope as compact JSON."""

@@ -25,7 +25,14 @@ PUBLIC = 0o644
 
 
 def private_folder(path: Path) -> Path:
-    """Makes a folder, and missing parents, that only this user may enter."""
+    """Makes a folder, and missing parents, that only this user may enter.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     oct(private_folder(folder / "keys").stat().st_mode)
+        '0o40700'
+    """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -40,6 +47,14 @@ def create(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
 
     Raises:
         FileExistsError: There is something of that name already.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     create(folder / "key", b"secret")
+        ...     create(folder / "key", b"another")
+        Traceback (most recent call last):
+        FileExistsError: ...
     """
     temporary = _write_beside(path, content, mode)
     try:
@@ -50,7 +65,16 @@ def create(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
 
 
 def replace(path: Path, content: bytes, *, mode: int = PRIVATE) -> None:
-    """Writes a file durably, in the place of one of that name."""
+    """Writes a file durably, in the place of one of that name.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     for content in (b"old", b"new"):
+        ...         replace(folder / "state", content)
+        ...     (folder / "state").read_bytes()
+        b'new'
+    """
     temporary = _write_beside(path, content, mode)
     temporary.replace(path)
     sync_folder(path.parent)
@@ -89,6 +113,13 @@ def read_small(path: Path, *, limit: int = 16 * 2**20) -> bytes:
         NotFoundError: There is no such file.
         TamperedError: It is no regular file, or longer than `limit` bytes.
         CouldNotCheckError: It cannot be read.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     create(folder / "key", b"secret")
+        ...     read_small(folder / "key", limit=100)
+        b'secret'
     """
     with open_regular(path) as stream:
         try:

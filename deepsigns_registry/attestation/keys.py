@@ -44,6 +44,14 @@ def generate_signing_key(private: Path, public: Path) -> None:
 
     Raises:
         ConfigurationError: One of the files exists, or cannot be written.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     private, public = folder / "worker.pem", folder / "worker.pub.pem"
+        ...     generate_signing_key(private, public)
+        ...     oct(private.stat().st_mode), public.read_text().splitlines()[0]
+        ('0o100600', '-----BEGIN PUBLIC KEY-----')
     """
     for path in (private, public):
         if path.exists() or path.is_symlink():
@@ -66,6 +74,14 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     Raises:
         ConfigurationError: The file is missing, unreadable, encrypted, holds something else
             than a P-256 private key, or every user of the machine can read it.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     private, public = folder / "worker.pem", folder / "worker.pub.pem"
+        ...     generate_signing_key(private, public)
+        ...     load_private_key(private).curve.name
+        'secp256r1'
     """
     advice = f"correct the path in deepsigns.toml, or {_MAKE}"
     content = _read(path, "a signing key", advice)
@@ -91,6 +107,14 @@ def load_public_key(path: Path) -> ec.EllipticCurvePublicKey:
     Raises:
         ConfigurationError: The file is missing, unreadable, or holds something else than a P-256
             public key.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     private, public = folder / "worker.pem", folder / "worker.pub.pem"
+        ...     generate_signing_key(private, public)
+        ...     load_public_key(public) == load_private_key(private).public_key()
+        True
     """
     advice = "name the .pub.pem file"
     content = _read(path, "a public key", advice)
@@ -114,6 +138,11 @@ def parse_public_key(content: bytes) -> ec.EllipticCurvePublicKey | None:
 
     Raises:
         ValueError: It is no public key, or of a kind that nobody here knows.
+
+    Examples:
+        >>> key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        >>> parse_public_key(public_pem(key)) == key
+        True
     """
     try:
         with warnings.catch_warnings():
@@ -135,6 +164,14 @@ def owner_identity(public_key: Path) -> bytes:
 
     Raises:
         ConfigurationError: See `load_public_key`.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     private, public = folder / "worker.pem", folder / "worker.pub.pem"
+        ...     generate_signing_key(private, public)
+        ...     len(owner_identity(public))
+        32
     """
     key = load_public_key(public_key)
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -142,12 +179,24 @@ def owner_identity(public_key: Path) -> bytes:
 
 
 def public_pem(key: ec.EllipticCurvePublicKey) -> bytes:
-    """SubjectPublicKeyInfo PEM of a key."""
+    """SubjectPublicKeyInfo PEM of a key.
+
+    Examples:
+        >>> key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        >>> public_pem(key).splitlines()[-1]
+        b'-----END PUBLIC KEY-----'
+    """
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def key_hint(key: ec.EllipticCurvePublicKey) -> str:
-    """SHA-256 of the public PEM in hex, the hint that OpenSSF Model Signing puts in a bundle."""
+    """SHA-256 of the public PEM in hex, the hint that OpenSSF Model Signing puts in a bundle.
+
+    Examples:
+        >>> key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        >>> key_hint(key) == hashlib.sha256(public_pem(key)).hexdigest()
+        True
+    """
     return hashlib.sha256(public_pem(key)).hexdigest()
 
 

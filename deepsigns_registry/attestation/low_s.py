@@ -35,13 +35,23 @@ def to_low_s(signature: bytes) -> bytes:
 
     Raises:
         ValueError: It is no signature.
+
+    Examples:
+        >>> high = encode_dss_signature(1, _ORDER - 1)
+        >>> decode_dss_signature(to_low_s(high))
+        (1, 1)
     """
     r, s = decode_dss_signature(signature)
     return encode_dss_signature(r, min(s, _ORDER - s))
 
 
 def is_low_s(signature: bytes) -> bool:
-    """Whether a signature is in the form that is written, DER included."""
+    """Whether a signature is in the form that is written, DER included.
+
+    Examples:
+        >>> [is_low_s(encode_dss_signature(1, s)) for s in (1, _ORDER - 1)], is_low_s(b"none")
+        ([True, False], False)
+    """
     try:
         return to_low_s(signature) == signature
     except ValueError:
@@ -49,5 +59,10 @@ def is_low_s(signature: bytes) -> bool:
 
 
 def promises_low_s(predicate: Mapping[str, Any]) -> bool:
-    """Whether a signed predicate says that it was signed in the one form."""
+    """Whether a signed predicate says that it was signed in the one form.
+
+    Examples:
+        >>> promises_low_s({FORM_FIELD: SIGNATURE_FORM}), promises_low_s({})
+        (True, False)
+    """
     return predicate.get(FORM_FIELD) == SIGNATURE_FORM

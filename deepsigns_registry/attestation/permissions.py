@@ -23,6 +23,17 @@ def check_private_file(path: Path) -> None:
 
     Raises:
         ConfigurationError: Everybody can.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     key = folder / "worker.pem"
+        ...     key.touch(mode=0o600)
+        ...     check_private_file(key)
+        ...     key.chmod(0o644)
+        ...     check_private_file(key)
+        Traceback (most recent call last):
+        deepsigns_registry.errors.ConfigurationError: ... a private key that every user ...
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)

@@ -24,6 +24,12 @@ def scratch_folder(prefix: str = "deepsigns-", *, within: Path | None = None) ->
 
     Raises:
         OSError: It cannot be made.
+
+    Examples:
+        >>> with scratch_folder() as folder:
+        ...     inside = folder.is_dir()
+        >>> inside, folder.exists()
+        (True, False)
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     try:
@@ -37,6 +43,13 @@ def remove_tree(folder: Path) -> None:
 
     A folder inside it is not gone into: what it holds is moved up first. So no path grows longer
     than three names, however deep the folders were.
+
+    Examples:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "a" / "b").mkdir(parents=True)
+        >>> remove_tree(folder)
+        >>> folder.exists()
+        False
     """
     # Taken by nobody: whoever sent the files could not know the token.
     moved, number = f".{token_hex(8)}-", 0

@@ -79,6 +79,13 @@ def unseal(sealed: bytes, identity: str, context: Mapping[str, str]) -> bytes:
         ConfigurationError: `identity` is malformed.
         CouldNotCheckError: It was not sealed to this identity.
         TamperedError: The file was changed, or belongs to another context.
+
+    Examples:
+        >>> identity, recipient = generate_identity()
+        >>> sealed = seal(b"secret", [recipient], {"request": "r1"})
+        >>> unseal(sealed, identity, {"request": "another"})
+        Traceback (most recent call last):
+        deepsigns_registry.errors.TamperedError: unsealing: the secret was sealed for another ...
     """
     try:
         key = pyrage.x25519.Identity.from_str(identity.strip())
@@ -113,6 +120,11 @@ def generate_identity() -> tuple[str, str]:
 
     Returns:
         The identity, which is secret, and the recipient, which is public; both as text.
+
+    Examples:
+        >>> identity, recipient = generate_identity()
+        >>> identity[:16], recipient[:4]
+        ('AGE-SECRET-KEY-1', 'age1')
     """
     identity = pyrage.x25519.Identity.generate()
     return str(identity), str(identity.to_public())
@@ -123,6 +135,13 @@ def generate_sealing_key(private: Path, public: Path) -> None:
 
     Raises:
         ConfigurationError: One of the files exists, or cannot be written.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     generate_sealing_key(folder / "sealing.key", folder / "sealing.pub")
+        ...     sorted(path.name for path in folder.iterdir())
+        ['sealing.key', 'sealing.pub']
     """
     identity, recipient = generate_identity()
     for path in (private, public):
@@ -141,6 +160,13 @@ def load_recipient(path: Path) -> str:
 
     Raises:
         ConfigurationError: The file is missing or holds no age recipient.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     generate_sealing_key(folder / "sealing.key", folder / "sealing.pub")
+        ...     load_recipient(folder / "sealing.pub")[:4]
+        'age1'
     """
     text = _line(path)
     try:
@@ -155,6 +181,13 @@ def load_identity(path: Path) -> str:
 
     Raises:
         ConfigurationError: The file is missing or holds no age identity.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     generate_sealing_key(folder / "sealing.key", folder / "sealing.pub")
+        ...     load_identity(folder / "sealing.key")[:16]
+        'AGE-SECRET-KEY-1'
     """
     text = _line(path)
     try:

@@ -21,6 +21,7 @@ from deepsigns_registry.attestation.statement import (
     WATERMARK_PREDICATE,
 )
 from deepsigns_registry.bounded.documents import read_json
+from deepsigns_registry.deferred import deferred
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError, TamperedError
 
 __all__ = ["VerifiedStatement", "verify_command", "verify_model_bundle", "verify_statement"]
@@ -151,7 +152,9 @@ def verify_model_bundle(
     if not either_form:
         _check_form(signed, what)
 
-    from model_signing import hashing, verifying
+    # Of signatures with keys that live for minutes, which here are none.
+    with deferred("model_signing._signing.sign_sigstore"):
+        from model_signing import hashing, verifying
 
     config = hashing.Config().set_ignored_paths(
         paths=[BUNDLE_FOLDER, DOWNLOAD_NOTE, *ignored], ignore_git_paths=True

@@ -54,6 +54,10 @@ def strength_of(text: str) -> float:
     Raises:
         ConfigurationError: There is no such attack, it has no such strength, or its plugin is
             broken.
+
+    Examples:
+        >>> strength_of("prune:0.5")
+        0.5
     """
     name, colon, _ = text.partition(":")
     if name in builtin_attacks() or name not in known_attacks() or not colon:

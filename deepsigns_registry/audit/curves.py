@@ -138,6 +138,10 @@ def page_svg(svg: str, title: str) -> str:
     Args:
         svg: What matplotlib wrote.
         title: What a screen reader says.
+
+    Examples:
+        >>> page_svg('<?xml?><svg width="4pt" height="3pt" xmlns="x"></svg>', "attack prune")
+        '<svg role="img" aria-label="attack prune"></svg>'
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element)

@@ -86,5 +86,10 @@ class Row:
 
 
 def deployed_row(rows: Sequence[Row]) -> Row | None:
-    """The row of the deployed file, if the audit came so far."""
+    """The row of the deployed file, if the audit came so far.
+
+    Examples:
+        >>> deployed_row([]) is None
+        True
+    """
     return next((row for row in rows if row.label == DEPLOYED), None)

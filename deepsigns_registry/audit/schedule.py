@@ -28,6 +28,11 @@ def check_schedule(deployment: Deployment) -> CronTrigger:
 
     Raises:
         ConfigurationError: It is not a cron expression.
+
+    Examples:
+        >>> eu = Deployment(name="eu", model="fraud", target="model.onnx", schedule="0 3 * * *")
+        >>> check_schedule(eu).get_next_fire_time(None, datetime(2026, 11, 26, tzinfo=UTC)).hour
+        3
     """
     try:
         return CronTrigger.from_crontab(deployment.schedule, timezone=UTC)
@@ -88,6 +93,12 @@ def exclusive(folder: Path) -> Iterator[bool]:
 
     Raises:
         CouldNotCheckError: The folder cannot be written.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as place, exclusive(place) as first, exclusive(place) as second:
+        ...     first, second
+        (True, False)
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

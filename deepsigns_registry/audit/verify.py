@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Protocol
 
-from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.keys import owner_identity
 from deepsigns_registry.attestation.keystore import FileKeystore, Marking, open_keystore
 from deepsigns_registry.attestation.sealing import load_own_identity
@@ -31,7 +31,14 @@ from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.suspect import DeclaresRow, Suspect
 from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
-__all__ = ["Candidate", "Candidates", "Examination", "find_candidates", "verify_onnx"]
+__all__ = [
+    "Candidate",
+    "Candidates",
+    "Examination",
+    "FileSuspect",
+    "find_candidates",
+    "verify_onnx",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,6 +89,14 @@ class Candidates:
         return tuple(entry for entry in self.candidates if entry.marking == marking)
 
 
+class FileSuspect(Suspect, Protocol):
+    """A suspect that is a file, read once; see `OnnxSuspect`."""
+
+    digest: str
+    providers: tuple[str, ...]
+    doors: Doors | None
+
+
 @dataclass(frozen=True)
 class Examination:
     """What was read from one file.
@@ -90,7 +105,7 @@ class Examination:
         verdict: The strongest verdict of all candidates.
         marking: Whose verdict it is; None when no candidate's is `present`.
         exact: The marking whose exported file this is, byte for byte; None for another file.
-        digest: SHA-256 (hex) of the file.
+        digest: SHA-256 (hex) of the bytes that were read.
         providers: Execution providers the session really had.
         doors: What was closed where it ran; None where it did not.
     """
@@ -151,7 +166,7 @@ def verify_onnx(
     *,
     suspects: int = 1,
     among: Sequence[Candidate] | None = None,
-    suspect: Suspect | None = None,
+    suspect: FileSuspect | None = None,
     limits: Limits | None = None,
 ) -> Examination:
     """Reads every candidate's mark from an ONNX file.
@@ -176,7 +191,7 @@ def verify_onnx(
             return verify_onnx(
                 path, candidates, suspects=suspects, among=among, suspect=opened, limits=limits
             )
-    digest = sha256_file(path)
+    digest = suspect.digest
     tries = candidates.tries(suspects)
     ordered = sorted(
         candidates.candidates if among is None else among,
@@ -211,8 +226,8 @@ def verify_onnx(
         marking=best.marking if verdict.word == "present" else None,
         exact=exact[0] if exact else None,
         digest=digest,
-        providers=tuple(getattr(suspect, "providers", ())),
-        doors=getattr(suspect, "doors", None),
+        providers=suspect.providers,
+        doors=suspect.doors,
     )
 
 

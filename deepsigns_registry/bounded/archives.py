@@ -44,6 +44,13 @@ def read_zip(content: bytes, *, most_bytes: int, most_entries: int) -> dict[str,
         TooLargeError: It would inflate to more than `most_bytes`, or to more than 64 MiB and 100
             times its own size; nothing was inflated.
         UnreadableError: It is no zip file, a damaged one, or one with two entries of one name.
+
+    Examples:
+        >>> written = io.BytesIO()
+        >>> with zipfile.ZipFile(written, "w") as archive:
+        ...     archive.writestr("README.txt", "read me")
+        >>> read_zip(written.getvalue(), most_bytes=100, most_entries=1)
+        {'README.txt': bytearray(b'read me')}
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -56,6 +56,11 @@ def compiled_digest(source: bytes, optimize: int) -> bytes:
 
     Raises:
         UnreadableError: It does not compile, or to what cannot be compared.
+
+    Examples:
+        >>> one = compiled_digest(b"x = 1", 0)
+        >>> one == compiled_digest(b"x = 1  # one", 0), one == compiled_digest(b"x = 2", 0)
+        (True, False)
     """
     try:
         code = compile(source, "module", "exec", dont_inherit=True, optimize=optimize)

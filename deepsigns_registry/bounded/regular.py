@@ -21,6 +21,11 @@ def read_regular(path: Path, *, most_bytes: int, follow: bool = True) -> bytes:
         FileNotFoundError: There is no such file.
         UnreadableError: It is no regular file, or longer.
         OSError: It cannot be read.
+
+    Examples:
+        >>> read_regular(Path("/dev/zero"), most_bytes=100)
+        Traceback (most recent call last):
+        deepsigns_registry.bounded.unreadable.UnreadableError: is not a regular file
     """
     try:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC

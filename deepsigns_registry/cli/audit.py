@@ -9,6 +9,7 @@ import click
 from deepsigns_registry.audit.columns import columns
 from deepsigns_registry.cli.boundary import WholeSummaries
 from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress
@@ -31,7 +32,7 @@ def audit() -> None:
     """Re-verify deployed ONNX files, now or when they are due."""
 
 
-@audit.command()
+@audit.command(cls=ExtraCommand, extra="worker")
 @click.argument("deployments", nargs=-1)
 @_dry_run_option
 @config_option
@@ -48,7 +49,7 @@ def run(deployments: tuple[str, ...], config: Path | None, *, dry_run: bool, as_
     _finish(lambda progress: run_audits(settings, deployments, progress=progress), as_json=as_json)
 
 
-@audit.command("run-due")
+@audit.command("run-due", cls=ExtraCommand, extra="worker")
 @click.argument("deployments", nargs=-1)
 @_dry_run_option
 @config_option

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from deepsigns_registry.cli.extras import not_installed
 from deepsigns_registry.cli.formats import FORMATS, asked_format
 from deepsigns_registry.cli.formats.finding import Finding
 from deepsigns_registry.cli.formats.reports import Reports
@@ -84,17 +85,10 @@ class BoundaryGroup(WholeSummaries):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = CouldNotCheckError.exit_code
         except Exception as error:
-            if os.environ.get("DEEPSIGNS_DEBUG"):
+            lacking = not_installed(error) if isinstance(error, ModuleNotFoundError) else None
+            if lacking is None and os.environ.get("DEEPSIGNS_DEBUG"):
                 raise
-            logging.getLogger(__name__).debug("internal error", exc_info=True)
-            text = (str(error).strip().splitlines() or [""])[0]
-            code = self._said(
-                CouldNotCheckError(
-                    f"internal error: {type(error).__name__}: {text}",
-                    advice="run again with DEEPSIGNS_DEBUG=1 and report what it prints",
-                ),
-                Reports.of(ctx.meta),
-            )
+            code = self._said(lacking or _internal(error), Reports.of(ctx.meta))
         raise click.exceptions.Exit(code)
 
     def _usage(self, error: click.ClickException) -> int:
@@ -117,3 +111,12 @@ class BoundaryGroup(WholeSummaries):
             echo(f"warning: {failed}", err=True)
         echo(f"error ({finding.code}): {error}", err=True)
         return error.exit_code
+
+
+def _internal(error: Exception) -> CouldNotCheckError:
+    logging.getLogger(__name__).debug("internal error", exc_info=error)
+    text = (str(error).strip().splitlines() or [""])[0]
+    return CouldNotCheckError(
+        f"internal error: {type(error).__name__}: {text}",
+        advice="run again with DEEPSIGNS_DEBUG=1 and report what it prints",
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress, duration
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-@click.command()
+@click.command(cls=ExtraCommand, extra="worker")
 @click.argument("uri")
 @click.option("--model", help="For a folder: its [models.NAME] section, when there are several.")
 @config_option

@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import json_option
 from deepsigns_registry.cli.printing import stdout_aside
 
 __all__ = ["demo"]
 
 
-@click.command()
+@click.command(cls=ExtraCommand, extra="worker", plugin=True)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

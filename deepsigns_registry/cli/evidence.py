@@ -9,6 +9,7 @@ import click
 from deepsigns_registry.audit.results import EXIT_CODES
 from deepsigns_registry.cli.boundary import WholeSummaries
 from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import (
     config_option,
     json_option,
@@ -33,7 +34,7 @@ def evidence() -> None:
     """Prove a mark to a third party who trusts nobody."""
 
 
-@evidence.command()
+@evidence.command(cls=ExtraCommand, extra="verify")
 @click.argument("suspect", type=_FILE)
 @click.option("--out", type=_FILE, required=True, help="The evidence file to write.")
 @click.option("--model", help="Look for the marks of this registered model only.")
@@ -156,7 +157,7 @@ def _revealed(schemes: "Sequence[str]", samples: int) -> str:
     return f"{', '.join(schemes)} ({given}), digest and class of every training sample"
 
 
-@evidence.command()
+@evidence.command(cls=ExtraCommand, extra="verify")
 @click.argument("file", type=_FILE)
 @click.argument("suspect", type=_FILE)
 @click.option(

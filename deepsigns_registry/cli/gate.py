@@ -51,7 +51,10 @@ def gate(
 
         attestation = verify_folder(folder, Policy.from_settings(settings))
     else:
-        from deepsigns_registry.registry.gate import gate as check
+        from deepsigns_registry.registry.light import light_mlflow
+
+        with light_mlflow():
+            from deepsigns_registry.registry.gate import gate as check
 
         attestation = check(settings, uri).attestation
     finding = Finding.of_attestation(uri, attestation, settings=reports.settings)
@@ -72,7 +75,10 @@ def gate(
 @json_option
 def fetch(uri: str, out: Path, config: Path | None, *, as_json: bool) -> None:
     """Download the model version at URI, and deliver the bytes that were verified."""
-    from deepsigns_registry.registry.fetch import fetch as deliver
+    from deepsigns_registry.registry.light import light_mlflow
+
+    with light_mlflow():
+        from deepsigns_registry.registry.fetch import fetch as deliver
 
     result = deliver(settings_of(config), uri, out)
     finding = Finding.of_attestation(uri, result.attestation, out=out)

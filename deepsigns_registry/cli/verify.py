@@ -7,6 +7,7 @@ import click
 
 from deepsigns_registry.audit.results import EXIT_CODES
 from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import (
     config_option,
     json_option,
@@ -26,7 +27,7 @@ _MEANINGS = {
 }
 
 
-@click.command()
+@click.command(cls=ExtraCommand, extra="verify")
 @click.argument("onnx", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--model", help="Look for the marks of this registered model only.")
 @config_option

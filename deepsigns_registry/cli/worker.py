@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepsigns_registry.cli.envelope import echo_json
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["worker"]
 
 
-@click.command()
+@click.command(cls=ExtraCommand, extra="worker")
 @click.option("--once", is_flag=True, help="Work off what waits now, then end.")
 @click.option(
     "--interval",

@@ -90,6 +90,14 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
     Raises:
         DataError: It is no such file.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     written = file.write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
+        ...     file.flush()
+        ...     read_idx(Path(file.name)).tolist()
+        [7, 8, 9]
     """
     try:
         raw = path.read_bytes()

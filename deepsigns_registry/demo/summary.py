@@ -12,7 +12,15 @@ __all__ = ["attack_rows", "reading", "table", "write_summary"]
 
 
 def reading(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """One `deepsigns verify --json` answer, in the form of `summary.json`."""
+    """One `deepsigns verify --json` answer, in the form of `summary.json`.
+
+    Examples:
+        >>> bits = {"errors": 0, "log10_p": -38.5}
+        >>> queries = {"trials": 400, "matches": 391, "log10_p": -340.0}
+        >>> evidence = {"whitebox": bits, "blackbox": queries}
+        >>> reading({"verdict": {"verdict": "present", "evidence": evidence}})["whitebox"]
+        {'bit_errors': 0, 'log10_p': -38.5}
+    """
     verdict = answer["verdict"]
     whitebox, blackbox = verdict["evidence"]["whitebox"], verdict["evidence"]["blackbox"]
     return {

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.registry.unreachable import unreached
@@ -33,12 +34,20 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
-def ask(uri: str, path: str) -> Answer:
-    """Gets a page of a server; follows no redirection.
+def ask(
+    uri: str,
+    path: str,
+    *,
+    method: Literal["GET", "POST", "DELETE"] = "GET",
+    body: Mapping[str, str | bool] | None = None,
+) -> Answer:
+    """Asks a server once; follows no redirection.
 
     Args:
         uri: Its address.
         path: Of the page, from `/`.
+        method: Of HTTP.
+        body: Sent as JSON.
 
     Raises:
         ConfigurationError: The address is none.
@@ -51,8 +60,10 @@ def ask(uri: str, path: str) -> Answer:
     certificate = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in {"true", "1"}
     try:
-        with requests.get(
+        with requests.request(
+            method,
             f"{uri.rstrip('/')}{path}",
+            json=body,
             timeout=_SECONDS,
             stream=True,
             allow_redirects=False,
@@ -61,8 +72,8 @@ def ask(uri: str, path: str) -> Answer:
             headers={"Authorization": f"Bearer {token}"} if token and not user else None,
             verify=False if insecure else (certificate or True),
         ) as response:
-            body = next(response.iter_content(_MOST_BYTES), b"")
-            return Answer(response.status_code, body.decode(errors="replace"), response.headers)
+            begins = next(response.iter_content(_MOST_BYTES), b"")
+            return Answer(response.status_code, begins.decode(errors="replace"), response.headers)
     except (OSError, ValueError) as error:
         # The library's own errors are of these kinds.
         raise (

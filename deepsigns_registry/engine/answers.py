@@ -47,6 +47,14 @@ def read_answer(content: bytes) -> Any:
 
     Raises:
         CouldNotCheckError: It names something else, or is no pickle.
+
+    Examples:
+        >>> import pickle
+        >>> read_answer(pickle.dumps({"accuracy": 0.98}))
+        {'accuracy': 0.98}
+        >>> read_answer(pickle.dumps(print))
+        Traceback (most recent call last):
+        deepsigns_registry.errors.CouldNotCheckError: a job answered with 'builtins.print'; ...
     """
     try:
         return _Reader(io.BytesIO(content)).load()

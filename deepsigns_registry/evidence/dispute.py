@@ -16,7 +16,7 @@ from deepsigns_registry.evidence.claim import read_chains
 from deepsigns_registry.evidence.export import export_evidence
 from deepsigns_registry.graph.limits import limits_of
 from deepsigns_registry.graph.order import possible_taps
-from deepsigns_registry.graph.structure import read_model
+from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.guests import reading_schemes
 from deepsigns_registry.registry.gate import gate
 from deepsigns_registry.watermark.record import WatermarkRecord, reads_hidden
@@ -122,9 +122,8 @@ def export_for_suspect(
     candidates = find_candidates(settings, model)
     chains = _chains(settings, other_keystores)
     counted = replace(candidates, commitments=distinct(read_chains(chains)))
-    examination = verify_onnx(
-        suspect, counted, suspects=scanned, limits=limits_of(settings.sandbox)
-    )
+    with OnnxSuspect(suspect, limits=limits_of(settings.sandbox)) as opened:
+        examination = verify_onnx(suspect, counted, suspects=scanned, suspect=opened)
     marking = examination.marking
     if marking is None:
         raise RefusedError(
@@ -132,7 +131,7 @@ def export_for_suspect(
             advice="see what was read with: deepsigns verify",
         )
     (candidate,) = candidates.only(marking)
-    taps = possible_taps(read_model(suspect))
+    taps = possible_taps(opened.model)
     chosen = tuple(schemes) or sufficient_schemes(examination.verdict, taps=taps)
     attested = gate(settings, f"{marking.model}/{marking.marked_version}")
     samples = _samples(candidate.record, chosen)
@@ -144,7 +143,7 @@ def export_for_suspect(
         record=candidate.record,
         schemes=chosen,
         owner_public_key=settings.file(settings.owner.public_key),
-        suspect=suspect,
+        suspect=opened.digest,
         out=out,
         signer=signer,
         chains=chains,

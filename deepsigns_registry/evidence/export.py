@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepsigns_registry.attestation import files
-from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.keys import (
     key_hint,
     load_public_key,
@@ -33,7 +32,7 @@ def export_evidence(
     record: WatermarkRecord,
     schemes: Sequence[str],
     owner_public_key: Path,
-    suspect: Path,
+    suspect: str,
     out: Path,
     signer: FileSigner,
     chains: Sequence[bytes],
@@ -50,7 +49,7 @@ def export_evidence(
         record: The opened watermark record.
         schemes: Names of the schemes to reveal.
         owner_public_key: The owner's root public key.
-        suspect: The ONNX file in dispute.
+        suspect: SHA-256 (hex) of the ONNX file in dispute, of the bytes that the mark was read in.
         out: The file to write, mode 0600; must not exist.
         signer: Signs the claim: the owner's root key, or the key that signed the bundle.
         chains: The claimant's chains of commitments; one of them holds this record's.
@@ -62,7 +61,6 @@ def export_evidence(
     Raises:
         ConfigurationError: `out` exists, the owner's key is another one, a scheme is not in the
             record, `scanned` is below 1, or nobody would believe the signer.
-        NotFoundError: There is no such suspect.
         TamperedError: The bundle is not good, or does not belong to the record or the chains.
         CouldNotCheckError: The file cannot be written.
     """
@@ -103,11 +101,10 @@ def export_evidence(
             advice="restore commitments.jsonl from a backup",
         )
     chosen = sorted(set(schemes))
-    digest = sha256_file(suspect)
     claim = sign_claim(
         signer,
         owner=predicate.owner,
-        suspect=digest,
+        suspect=suspect,
         bundle=bundle,
         schemes=chosen,
         scanned=scanned,
@@ -116,7 +113,7 @@ def export_evidence(
     evidence = Evidence(
         bundle=bundle,
         owner_key=public_pem(public),
-        suspect=digest,
+        suspect=suspect,
         manifest=record.manifest,
         schemes={
             name: Revealed(

@@ -93,6 +93,10 @@ def describe(
         suspect: SHA-256 of the suspect file (hex).
         hidden: Whether one of them reads a hidden layer.
         claim: What the claimant states; None for a file of format v1, which has no claim.
+
+    Examples:
+        >>> describe(["whitebox"], "aa" * 32, hidden=True).splitlines()[0]
+        'EVIDENCE OF A WATERMARK IN A MODEL'
     """
     said = ""
     if claim is not None:

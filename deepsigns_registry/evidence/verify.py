@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from deepsigns_registry.attestation.chain import Chain
-from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.files import read_small
 from deepsigns_registry.attestation.keys import (
     key_hint,
@@ -38,7 +37,7 @@ from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
 from deepsigns_registry.evidence.price import Price, place_of, price_of
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.session import OnnxSuspect
-from deepsigns_registry.graph.structure import read_model
+from deepsigns_registry.graph.structure import read_file
 from deepsigns_registry.guests import reading_schemes
 from deepsigns_registry.watermark.blueprint import Blueprint
 from deepsigns_registry.watermark.extract import extract
@@ -176,7 +175,8 @@ def verify_evidence(
         passed("known attestation", f"the statement is {known_attestation}, {how}")
     owner_key = _check_owner(evidence, predicate)
     passed("owner", f"the owner's key has the identity {predicate.owner} of the statement")
-    if sha256_file(suspect) != evidence.suspect:
+    content = read_file(suspect)
+    if hashlib.sha256(content).hexdigest() != evidence.suspect:
         raise TamperedError(
             f"{suspect}: is not the file that this evidence is about",
             advice=f"give the file with SHA-256 {evidence.suspect}",
@@ -203,7 +203,8 @@ def verify_evidence(
             _derive(scheme.name, _check_secret, *given)
             passed(f"derivation: {scheme.name}", "the secret follows from the key and the manifest")
         _check_unread(evidence, schemes)
-        verdict = _read(evidence, predicate, suspect, price.tries, schemes)
+        with OnnxSuspect(suspect, content=content) as session:
+            verdict = _read(evidence, predicate, session, price.tries, schemes)
     passed("extraction", "; ".join(verdict.reasons))
     open_points = (*(() if known_attestation else (_NOT_OLDER,)), *price.unknown)
     if verdict.word == "present" and open_points:
@@ -370,7 +371,7 @@ def _derive(what: str, check: Callable[[*Given], None], *given: *Given) -> None:
 def _read(
     evidence: Evidence,
     predicate: WatermarkPredicate,
-    suspect: Path,
+    session: OnnxSuspect,
     price: int,
     schemes: Sequence[Scheme],
 ) -> Verdict:
@@ -384,13 +385,12 @@ def _read(
         tap=evidence.tap,
         blueprint=evidence.blueprint,
     )
-    with OnnxSuspect(suspect) as session:
-        extraction = extract(record, session, schemes=schemes)
+    extraction = extract(record, session, schemes=schemes)
     if not extraction.evidence:
         raise CouldNotCheckError("; ".join(extraction.incomplete) or "no scheme could be read")
     # The tap's name is not committed to, so every tensor of the file counts as one that the
     # owner may have tried; all committed schemes count, revealed or not.
-    taps = possible_taps(read_model(suspect)) if evidence.tap else 1
+    taps = possible_taps(session.model) if evidence.tap else 1
     asked = questions(len(predicate.commitments))
     tries = price * asked * taps * extraction.alignments
     return judge(

@@ -21,6 +21,13 @@ def read_matrix(path: Path, *, most_bytes: int) -> NDArray[np.float32]:
     Raises:
         OSError: It cannot be read, or is a link.
         ValueError: It holds something else.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     np.save(folder / "rows.npy", np.ones((2, 3), np.float32))
+        ...     read_matrix(folder / "rows.npy", most_bytes=1000).shape
+        (2, 3)
     """
     values = read_array(read_regular(path, most_bytes=most_bytes, follow=False))
     if values.ndim != 2 or values.dtype != np.float32:

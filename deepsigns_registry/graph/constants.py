@@ -1,15 +1,13 @@
-"""What an ONNX file stores, as torch tensors and plain values."""
+"""Constants of an ONNX graph, all in one place."""
 
 from typing import Any
 
 import numpy as np
-import torch
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from torch import Tensor
 
 from deepsigns_registry.errors import CouldNotCheckError
 
-__all__ = ["attribute_of", "tensor_of", "with_constants_hoisted"]
+__all__ = ["with_constants_hoisted"]
 
 
 def with_constants_hoisted(model: ModelProto) -> ModelProto:
@@ -49,21 +47,3 @@ def _constant(node: NodeProto) -> TensorProto:
         )
     value: Any = helper.get_attribute_value(entry)
     return numpy_helper.from_array(np.array(value, kinds[entry.name]))
-
-
-def attribute_of(entry: AttributeProto) -> Any:
-    """An attribute as a plain value; a tensor as a torch tensor."""
-    value: Any = helper.get_attribute_value(entry)
-    if isinstance(value, TensorProto):
-        return tensor_of(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return list(value) if isinstance(value, list | tuple) else value
-
-
-def tensor_of(tensor: TensorProto) -> Tensor:
-    """A stored tensor as a torch tensor; half precision as float32."""
-    value = np.array(numpy_helper.to_array(tensor))
-    if tensor.data_type in {TensorProto.FLOAT16, TensorProto.BFLOAT16}:
-        value = value.astype(np.float32)
-    return torch.from_numpy(value)

@@ -9,11 +9,12 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.graph.constants import attribute_of, tensor_of, with_constants_hoisted
+from deepsigns_registry.graph.constants import with_constants_hoisted
 from deepsigns_registry.graph.ending import logits_of
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.operators import MOST_VALUES, OPERATORS, Call, Operator
 from deepsigns_registry.graph.session import has_tensor
+from deepsigns_registry.graph.stored import attribute_of, tensor_of
 from deepsigns_registry.graph.structure import check_model, read_model
 from deepsigns_registry.graph.tap_weight import TapWeight, find_weight
 from deepsigns_registry.watermark.adapters.blocks import find_layout
@@ -188,12 +189,21 @@ class OnnxTappedModel(TappedModel):
             if self._behind is None:
                 self._behind = (find_weight(self._proto, self.tap) if self.tap else None,)
             (behind,) = self._behind
-            return None if behind is None else behind.rows(self._constant)
+            return None if behind is None else self._rows_of(behind)
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CouldNotCheckError(
                 f"{self.where}: the weight behind the tap cannot be read: {error!r:.200}",
                 advice="export the model again",
             ) from error
+
+    def _rows_of(self, behind: TapWeight) -> Tensor:
+        weight = self._constant(behind.weight)
+
+        def values(name: str) -> Tensor:
+            return self._constant(name).to(device=weight.device, dtype=torch.float32)
+
+        floats = weight if weight.is_floating_point() else weight.float()
+        return behind.rows(floats, values, torch.rsqrt)
 
     def tap_layout(self) -> Layout | None:
         """Where the tap's channels stand; see `TappedModel.tap_layout`.

@@ -77,7 +77,13 @@ def without_second_output(model: ModelProto) -> ModelProto:
 
 
 def equal(expected: NDArray[np.float32], got: NDArray[np.float32]) -> bool:
-    """Whether two results are the same but for the order of summation."""
+    """Whether two results are the same but for the order of summation.
+
+    Examples:
+        >>> ones = np.ones(3, np.float32)
+        >>> equal(ones, ones + np.float32(1e-6)), equal(ones, ones + np.float32(0.1))
+        (True, False)
+    """
     if expected.shape != got.shape:
         return False
     scale = max(float(np.abs(expected).max(initial=0.0)), 1e-6)

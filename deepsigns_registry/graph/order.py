@@ -21,6 +21,14 @@ def live_nodes(model: ModelProto) -> list[NodeProto]:
 
     Runtimes accept any order of the nodes; where the file's is a possible one, it is kept.
     Nodes that wait for each other are left out, as no runtime runs them.
+
+    Examples:
+        >>> from onnx import TensorProto, helper
+        >>> rows = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 4]) for n in "xz"]
+        >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+        >>> model = helper.make_model(helper.make_graph(nodes, "g", rows[:1], rows[1:]))
+        >>> [node.op_type for node in live_nodes(model)]
+        ['Relu', 'Neg']
     """
     nodes = model.graph.node
     writers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
@@ -50,7 +58,16 @@ def live_nodes(model: ModelProto) -> list[NodeProto]:
 
 
 def possible_taps(model: ModelProto) -> int:
-    """How many tensors of a file could be named as the one that carries a mark, at least 1."""
+    """How many tensors of a file could be named as the one that carries a mark, at least 1.
+
+    Examples:
+        >>> from onnx import TensorProto, helper
+        >>> rows = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 4]) for n in "xz"]
+        >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+        >>> model = helper.make_model(helper.make_graph(nodes, "g", rows[:1], rows[1:]))
+        >>> possible_taps(model)
+        2
+    """
     return max(1, sum(len(node.output) for node in model.graph.node))
 
 
@@ -61,6 +78,14 @@ def sole_tensors(nodes: Sequence[NodeProto], constants: frozenset[str]) -> froze
         nodes: From `live_nodes`: so each leads to the output, and reads what was written before.
         constants: Names of the graph's constants. Every other name that no node writes is an
             input.
+
+    Examples:
+        >>> from onnx import TensorProto, helper
+        >>> rows = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 4]) for n in "xz"]
+        >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+        >>> model = helper.make_model(helper.make_graph(nodes, "g", rows[:1], rows[1:]))
+        >>> sorted(sole_tensors(live_nodes(model), frozenset()))
+        ['y']
     """
     last: dict[str, int] = {}
     for place, node in enumerate(nodes):

@@ -1,6 +1,7 @@
 """Running an ONNX file of unknown origin in a limited process, and reading a tap from it."""
 
 import copy
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -12,7 +13,7 @@ from onnx import ModelProto, ValueInfoProto
 from deepsigns_registry.graph.forms import MOST_OUTPUTS, Form, read_forms
 from deepsigns_registry.graph.limits import Limits
 from deepsigns_registry.graph.running import Running
-from deepsigns_registry.graph.structure import read_model
+from deepsigns_registry.graph.structure import parse_model, read_file
 from deepsigns_registry.graph.tap_weight import read_weight
 from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.blueprint import Network
@@ -33,6 +34,8 @@ class OnnxSuspect:
     of its context or with the last reference to it.
 
     Attributes:
+        digest: SHA-256 (hex) of the bytes that were read.
+        model: What they hold; not to be changed.
         providers: What the last run's session really used; empty before the first run.
         doors: What was closed in the room where it ran; None before the first run.
 
@@ -59,6 +62,7 @@ class OnnxSuspect:
         self,
         path: Path,
         *,
+        content: bytes | None = None,
         limits: Limits | None = None,
         providers: Literal["auto"] | Sequence[str] = "auto",
     ) -> None:
@@ -66,6 +70,8 @@ class OnnxSuspect:
 
         Args:
             path: The ONNX file.
+            content: All of it, from `graph.structure.read_file`, where it was read before: then
+                `path` is no more than its name.
             limits: What reading and running it may cost.
             providers: Names of onnxruntime's providers in order; `auto` is CUDA where the
                 session really gets it, then the processor.
@@ -77,7 +83,10 @@ class OnnxSuspect:
         self._where = str(path)
         self._limits = limits or Limits()
         self._wanted = [_CUDA, _CPU] if providers == "auto" else list(providers)
-        self._model = read_model(Path(path), limits=self._limits)
+        if content is None:
+            content = read_file(Path(path), limits=self._limits)
+        self.digest = hashlib.sha256(content).hexdigest()
+        self.model = parse_model(content, self._where, limits=self._limits)
         self._running = Running(self._where, self._wanted, self._limits)
         self._last: tuple[ModelProto, list[str], ModelProto] | None = None
         self._forms: tuple[Form, ...] | None = None
@@ -109,9 +118,9 @@ class OnnxSuspect:
             CouldNotCheckError: The file crashed, was stopped at a limit, or does not fit the
                 inputs.
         """
-        taps = [tap] if tap is not None and has_tensor(self._model, tap) else []
+        taps = [tap] if tap is not None and has_tensor(self.model, tap) else []
         self._row = inputs.shape[1:]
-        outputs, activations = self._run(self._model, inputs, taps)
+        outputs, activations = self._run(self.model, inputs, taps)
         return outputs, activations[0] if activations else None
 
     def activations(
@@ -123,7 +132,7 @@ class OnnxSuspect:
             CouldNotCheckError: As `run`.
         """
         forms = self._forms or ()
-        model = next((form.model for form in forms if form.network is network), self._model)
+        model = next((form.model for form in forms if form.network is network), self.model)
         taps = [name for name in tensors if has_tensor(model, name)]
         _, found = self._run(model, inputs, taps)
         return {name: value for name, value in zip(taps, found, strict=True) if value is not None}
@@ -134,7 +143,7 @@ class OnnxSuspect:
         Raises:
             CouldNotCheckError: The weight's constants do not fit together.
         """
-        return read_weight(self._model, tap, where=self._where)
+        return read_weight(self.model, tap, where=self._where)
 
     def matrices(self, probes: Probes) -> tuple[NDArray[np.float32] | None, ...]:
         """The file's layers of these places; see `watermark.suspect.Suspect.matrices`.
@@ -152,7 +161,7 @@ class OnnxSuspect:
         """
         if self._forms is None:
             with self._running.timed() as until:
-                self._forms = read_forms(self._model, where=self._where, row=self._row, until=until)
+                self._forms = read_forms(self.model, where=self._where, row=self._row, until=until)
         return tuple(form.network for form in self._forms)
 
     def remarks(self) -> tuple[str, ...]:
@@ -168,7 +177,7 @@ class OnnxSuspect:
     @property
     def row(self) -> tuple[int, ...] | None:
         """The shape of a sample that the file declares; see `DeclaresRow`."""
-        first = next(iter(self._model.graph.input), None)
+        first = next(iter(self.model.graph.input), None)
         if first is None or not first.type.tensor_type.HasField("shape"):
             return None
         extents = [extent.dim_value for extent in first.type.tensor_type.shape.dim[1:]]
@@ -177,18 +186,18 @@ class OnnxSuspect:
     @property
     def unasked(self) -> int:
         """How many outputs are left out; see `ManyOutputs`."""
-        return max(0, len(self._model.graph.output) - MOST_OUTPUTS)
+        return max(0, len(self.model.graph.output) - MOST_OUTPUTS)
 
     def others(self) -> tuple["OnnxSuspect", ...]:
         """The file with each of its other outputs as the only one; see `ManyOutputs`."""
         found = []
-        for entry in self._model.graph.output[1:MOST_OUTPUTS]:
+        for entry in self.model.graph.output[1:MOST_OUTPUTS]:
             model = ModelProto()
-            model.CopyFrom(self._model)
+            model.CopyFrom(self.model)
             del model.graph.output[:]
             model.graph.output.append(entry)
             other = copy.copy(self)
-            vars(other).update(_model=model, _forms=None, _last=None)
+            vars(other).update(model=model, _forms=None, _last=None)
             found.append(other)
         return tuple(found)
 
@@ -204,7 +213,16 @@ class OnnxSuspect:
 
 
 def has_tensor(model: ModelProto, name: str) -> bool:
-    """Whether a node of the graph writes a tensor of this name."""
+    """Whether a node of the graph writes a tensor of this name.
+
+    Examples:
+        >>> from onnx import TensorProto, helper
+        >>> rows = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 4]) for n in "xz"]
+        >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+        >>> model = helper.make_model(helper.make_graph(nodes, "g", rows[:1], rows[1:]))
+        >>> has_tensor(model, "y"), has_tensor(model, "w")
+        (True, False)
+    """
     return bool(name) and any(name in node.output for node in model.graph.node)
 
 
@@ -219,6 +237,14 @@ def with_taps(model: ModelProto, taps: Iterable[str]) -> ModelProto:
 
     Returns:
         The copy, with the taps among its outputs.
+
+    Examples:
+        >>> from onnx import TensorProto, helper
+        >>> rows = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 4]) for n in "xz"]
+        >>> nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+        >>> model = helper.make_model(helper.make_graph(nodes, "g", rows[:1], rows[1:]))
+        >>> [output.name for output in with_taps(model, ["y"]).graph.output]
+        ['z', 'y']
     """
     tapped = ModelProto()
     tapped.CopyFrom(model)

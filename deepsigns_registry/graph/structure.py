@@ -20,7 +20,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, SparseTensorProto, Tenso
 from deepsigns_registry.errors import CouldNotCheckError, NotFoundError
 from deepsigns_registry.graph.limits import Limits
 
-__all__ = ["check_model", "read_model"]
+__all__ = ["check_model", "parse_model", "read_file", "read_model"]
 
 _DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 # Nodes of this kind hold a compiled program of one accelerator, which nothing here can judge.
@@ -45,12 +45,23 @@ def read_model(path: Path, *, limits: Limits | None = None) -> ModelProto:
 
     Raises:
         NotFoundError: There is no such file.
-        CouldNotCheckError: It is no regular file, has several links, is no ONNX model, keeps
-            data outside, or has control flow, local functions, foreign operators or too much of
-            anything.
+        CouldNotCheckError: See `read_file` and `parse_model`.
     """
-    bounds = limits or Limits()
-    content = _read_regular_file(path, bounds.file_bytes)
+    return parse_model(read_file(path, limits=limits), str(path), limits=limits)
+
+
+def parse_model(content: bytes, where: str, *, limits: Limits | None = None) -> ModelProto:
+    """Makes a model of the bytes of a file that was read; see `read_model`.
+
+    Args:
+        content: All of the file.
+        where: What to call it in an error.
+        limits: Bounds on counts.
+
+    Raises:
+        CouldNotCheckError: It is no ONNX model, keeps data outside, or has control flow, local
+            functions, foreign operators or too much of anything.
+    """
     model = ModelProto()
     try:
         model.ParseFromString(content)
@@ -58,9 +69,9 @@ def read_model(path: Path, *, limits: Limits | None = None) -> ModelProto:
         model = ModelProto()
     if not model.HasField("graph") or not model.opset_import:
         raise CouldNotCheckError(
-            f"{path}: is no ONNX model, or was cut short", advice="name a complete .onnx file"
+            f"{where}: is no ONNX model, or was cut short", advice="name a complete .onnx file"
         )
-    check_model(model, str(path), size=len(content), limits=bounds)
+    check_model(model, where, size=len(content), limits=limits or Limits())
     return model
 
 
@@ -133,10 +144,22 @@ def _check_tensor(tensor: TensorProto, where: str) -> None:
         )
 
 
-def _read_regular_file(path: Path, most: int) -> bytes:
-    # Opened once, without following a link and without waiting for a pipe's writer; all
-    # questions go to the open file, so that nothing can be swapped in between.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+def read_file(path: Path, *, limits: Limits | None = None) -> bytes:
+    """Reads a file once: whoever hashes and reads these bytes speaks of one file.
+
+    Args:
+        path: The file, of unknown origin; links to it are followed, since deployments are often
+            switched by one.
+        limits: Bounds on its size.
+
+    Raises:
+        NotFoundError: There is no such file.
+        CouldNotCheckError: It is no regular file, is too large or cannot be read.
+    """
+    most = (limits or Limits()).file_bytes
+    # Opened once and without waiting for a pipe's writer; all questions go to the open file, so
+    # that nothing can be swapped in between.
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
@@ -146,18 +169,13 @@ def _read_regular_file(path: Path, most: int) -> bytes:
         if getattr(error, "errno", None) == errno.ELOOP:  # what O_NOFOLLOW answers
             reason = "it is a symbolic link"
         raise CouldNotCheckError(
-            f"{path}: cannot be opened as a regular file: {reason}",
-            advice="name the file itself, not a link",
+            f"{path}: cannot be opened: {reason}",
+            advice="name an ONNX file that you may read",
         ) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CouldNotCheckError(f"{path}: is not a regular file", advice="name an ONNX file")
-        if status.st_nlink != 1:
-            raise CouldNotCheckError(
-                f"{path}: has {status.st_nlink} names (hard links), so others can change it",
-                advice="check a copy of it",
-            )
         if status.st_size > most:
             raise CouldNotCheckError(
                 f"{path}: has {status.st_size} bytes, the limit is {most}",
@@ -165,6 +183,8 @@ def _read_regular_file(path: Path, most: int) -> bytes:
             )
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(status.st_size)
+    except OSError as error:
+        raise CouldNotCheckError(f"{path}: cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
 

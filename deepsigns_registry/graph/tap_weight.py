@@ -9,18 +9,21 @@ of one model shows the same weight.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from torch import Tensor
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.order import EXTENTS
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["LAYERS", "TapWeight", "WeightReader", "find_weight", "read_weight"]
+
+Values = TypeVar("Values", NDArray[np.floating], "Tensor")
 
 # Names that all walks through one graph look up together, so that no graph makes them long.
 _MOST_STEPS = 2_000_000
@@ -102,31 +105,35 @@ class TapWeight:
     variance: str = ""
     epsilon: float = 0.0
 
-    def rows(self, tensor: Callable[[str], Tensor]) -> Tensor:
-        """The weight as float [neurons, ...], one row a neuron.
+    def rows(
+        self,
+        weight: Values,
+        values: Callable[[str], Values],
+        inverse_root: Callable[[Values], Values],
+    ) -> Values:
+        """The weight as float [neurons, ...], one row a neuron; of numpy's arrays and torch's.
 
         Args:
-            tensor: Gives a constant of the graph by its name.
+            weight: The constant `self.weight`, as floats.
+            values: Gives another constant of the graph by its name, as float32.
+            inverse_root: One divided by the square root.
         """
-        weight = tensor(self.weight)
-        if self.neurons:
-            weight = weight.transpose(0, self.neurons)
+        rows: Values = weight.swapaxes(0, self.neurons) if self.neurons else weight
 
-        def by_row(name: str) -> Tensor:
-            value = tensor(name).to(device=weight.device, dtype=torch.float32)
-            return value.reshape(-1, *[1] * (weight.ndim - 1))
+        def by_row(name: str) -> Values:
+            value: Values = values(name).reshape(-1, *[1] * (rows.ndim - 1))
+            return value
 
-        if not weight.is_floating_point():
-            weight = weight.float()
         if self.zero:
-            weight = weight - by_row(self.zero)
+            rows = rows - by_row(self.zero)
         if self.scale:
-            weight = weight * by_row(self.scale)
+            rows = rows * by_row(self.scale)
         if self.alpha != 1:
-            weight = weight * self.alpha
+            rows = rows * self.alpha
         if self.variance:
-            weight = weight * (by_row(self.variance) + self.epsilon).rsqrt() * by_row(self.factor)
-        return weight
+            variance = by_row(self.variance) + self.epsilon
+            rows = rows * inverse_root(variance) * by_row(self.factor)
+        return rows
 
 
 def find_weight(model: ModelProto, tap: str) -> TapWeight | None:
@@ -194,10 +201,13 @@ class WeightReader:
                 advice="name a smaller model",
             )
         try:
-            rows = found.rows(lambda name: _tensor(self.constants[name]))
+            weight = _array(self.constants[found.weight])
+            # A file may hold what overflows: it stays what it is.
+            with np.errstate(all="ignore"):
+                rows = found.rows(weight, lambda name: _single(self.constants[name]), _inverse_root)
+                return np.ascontiguousarray(rows, np.float32)
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise self._unreadable(error) from error
-        return rows.float().contiguous().numpy()
 
     def _unreadable(self, error: Exception) -> CouldNotCheckError:
         return CouldNotCheckError(
@@ -388,8 +398,15 @@ def _operand(node: NodeProto, position: int) -> str:
     return str(node.input[position]) if len(node.input) > position else ""
 
 
-def _tensor(tensor: TensorProto) -> Tensor:
+def _array(tensor: TensorProto) -> NDArray[np.floating]:
+    """A constant as floats; of half precision and of integers as float32."""
     value = np.array(numpy_helper.to_array(tensor))
-    # Half precision and narrow integers have types that torch or numpy do not know.
-    known = value.dtype in (np.float32, np.float64, np.int8, np.uint8, np.int32)
-    return torch.from_numpy(value if known else value.astype(np.float32))
+    return value if value.dtype in (np.float32, np.float64) else value.astype(np.float32)
+
+
+def _single(tensor: TensorProto) -> NDArray[np.floating]:
+    return _array(tensor).astype(np.float32, copy=False)
+
+
+def _inverse_root(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(1 / np.sqrt(values))

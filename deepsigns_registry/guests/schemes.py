@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,6 @@ from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.scheme import (
     Answers,
     Fitting,
-    Objective,
     Preparation,
     Probes,
     Scheme,
@@ -34,6 +33,9 @@ from deepsigns_registry.watermark.scheme import (
 )
 from deepsigns_registry.watermark.schemes import GROUP, named_schemes, own_schemes
 from deepsigns_registry.watermark.tap import TapAgreement
+
+if TYPE_CHECKING:
+    from deepsigns_registry.watermark.objective import Objective
 
 __all__ = ["reading_schemes"]
 
@@ -172,7 +174,7 @@ class _Reading:
         """Refused; see the module."""
         raise self._not_here()
 
-    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:  # noqa: ARG002
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> "Objective":  # noqa: ARG002
         """Refused; see the module."""
         raise self._not_here()
 

@@ -94,6 +94,10 @@ def written_value(value: object, folder: Path, name: str) -> object:
 
     Raises:
         TypeError: It holds something else.
+
+    Examples:
+        >>> written_value({"key": b"ab", "sizes": (1, 2)}, Path("unused"), "secret")
+        {'map': {'key': {'bytes': '6162'}, 'sizes': {'tuple': [1, 2]}}}
     """
     files = iter(range(1 << 20))
 
@@ -134,6 +138,10 @@ def read_value(value: object, folder: Path, *, most_bytes: int) -> Any:
     Raises:
         KeyError, OSError, TypeError, ValueError: It is something else.
         TamperedError: A manifest whose parts do not fit together.
+
+    Examples:
+        >>> read_value({"tuple": [1, {"bytes": "6162"}]}, Path("unused"), most_bytes=100)
+        (1, b'ab')
     """
 
     def read(part: object) -> Any:

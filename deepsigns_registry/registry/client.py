@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException, RestException
-from mlflow.tracking import MlflowClient
-from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
 from deepsigns_registry.errors import (
     ConfigurationError,
@@ -22,7 +21,10 @@ from deepsigns_registry.errors import (
 )
 from deepsigns_registry.registry.unreachable import unreached
 
-__all__ = ["make_client", "make_server_client", "translated"]
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["be_impatient", "is_server", "make_client", "make_server_client", "translated"]
 
 # MLflow's own defaults retry for minutes while a server is down.
 _PATIENCE = {
@@ -37,14 +39,30 @@ _ANSWER = re.compile(r"\[deepsigns:(?P<code>[a-z-]+)\] (?P<text>.*)", re.DOTALL)
 _BY_CODE: dict[str, type[DeepSignsError]] = {
     kind.code: kind for kind in (RefusedError, QueuedError, TamperedError, CouldNotCheckError)
 }
+# Of PostgreSQL; SQLAlchemy imports it for `postgresql://`.
+_DRIVER = "psycopg"
 _WRONG = "INVALID_PARAMETER_VALUE"
 _MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "ENDPOINT_NOT_FOUND"})
 
 
-def make_client(tracking_uri: str) -> MlflowClient:
+def be_impatient() -> None:
+    """Has MLflow, which reads its patience from the environment, give up in seconds.
+
+    What is set there already stays.
+    """
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Whether an address is a server's, not a database's."""
+    return tracking_uri.startswith(("http://", "https://"))
+
+
+def make_client(tracking_uri: str) -> "MlflowClient":
     """A client of one MLflow server or database, for tracking and registry alike.
 
-    MLflow reads its patience from the environment; what is not set there is set to a short one.
+    It has little patience; see `be_impatient`.
 
     Args:
         tracking_uri: `http://...`, or `sqlite:///...` for reading without a server.
@@ -54,20 +72,24 @@ def make_client(tracking_uri: str) -> MlflowClient:
         NotFoundError: There is no such SQLite file; MLflow would make an empty one.
         CouldNotCheckError: The database cannot be opened.
     """
-    for name, value in _PATIENCE.items():
-        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+
+    be_impatient()
     _expect_database(tracking_uri)
     with translated(tracking_uri):
         try:
             return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        except (ImportError, UnsupportedModelRegistryStoreURIException):
+        except (ImportError, UnsupportedModelRegistryStoreURIException) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == _DRIVER:
+                raise
             raise ConfigurationError(
                 f"tracking_uri '{tracking_uri}' cannot be opened here",
                 advice="name an http:// address, or install mlflow for a database",
             ) from None
 
 
-def make_server_client(tracking_uri: str) -> MlflowClient:
+def make_server_client(tracking_uri: str) -> "MlflowClient":
     """A client for what changes a promotion: that needs a running server, with its gate.
 
     Args:
@@ -76,7 +98,7 @@ def make_server_client(tracking_uri: str) -> MlflowClient:
     Raises:
         ConfigurationError: The address is a database's.
     """
-    if not tracking_uri.startswith(("http://", "https://")):
+    if not is_server(tracking_uri):
         raise ConfigurationError(
             f"tracking_uri is {tracking_uri}, and a database has no gate",
             advice="start the MLflow server, and set tracking_uri to its http:// address",

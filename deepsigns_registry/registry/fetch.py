@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from mlflow.tracking import MlflowClient
-
 from deepsigns_registry.attestation.leftovers import remove
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import ConfigurationError, CouldNotCheckError
-from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.gate import GateResult, verified
+from deepsigns_registry.registry.reader import Reader, make_reader
 from deepsigns_registry.registry.versions import Progress, download_version, nearest, resolve
 
 __all__ = ["fetch"]
@@ -21,7 +19,7 @@ def fetch(
     uri: str,
     out: Path,
     *,
-    client: MlflowClient | None = None,
+    client: Reader | None = None,
     progress: Progress | None = None,
 ) -> GateResult:
     """Downloads a version beside `out`, verifies those bytes and renames them into place.
@@ -49,7 +47,7 @@ def fetch(
     out = out.absolute()
     if out.exists() or out.is_symlink():
         raise ConfigurationError(f"{out}: exists already", advice="name a folder that does not")
-    client = client or make_client(settings.tracking_uri)
+    client = client or make_reader(settings.tracking_uri)
     ref = resolve(client, uri)
     try:
         with scratch_folder(".deepsigns-", within=nearest(out)) as scratch:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.tracking import MlflowClient
-
 from deepsigns_registry.attestation.bundle import Attestation, verify_folder
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.scratch import scratch_folder
@@ -16,7 +14,7 @@ from deepsigns_registry.errors import (
     TamperedError,
 )
 from deepsigns_registry.naming import command, version_name
-from deepsigns_registry.registry.client import make_client
+from deepsigns_registry.registry.reader import Reader, make_reader
 from deepsigns_registry.registry.versions import (
     Progress,
     VersionRef,
@@ -44,7 +42,7 @@ def gate(
     settings: Settings,
     uri: str,
     *,
-    client: MlflowClient | None = None,
+    client: Reader | None = None,
     progress: Progress | None = None,
 ) -> GateResult:
     """Downloads a version to a private folder and verifies every byte of it.
@@ -66,7 +64,7 @@ def gate(
     """
     policy = Policy.from_settings(settings)
     policy.keys_for("watermark")
-    client = client or make_client(settings.tracking_uri)
+    client = client or make_reader(settings.tracking_uri)
     ref = resolve(client, uri)
     with scratch_folder("deepsigns-gate-") as scratch:
         folder = download_version(client, ref, scratch / "model", progress=progress)

@@ -144,7 +144,16 @@ def enqueue(
     now: int,
     requested_by: str,
 ) -> tuple[PromotionState, PromotionRequest]:
-    """Records that `alias` is wanted on this version; a request still queued is kept as it is."""
+    """Records that `alias` is wanted on this version; a request still queued is kept as it is.
+
+    Examples:
+        >>> wanted = {"model": "fraud", "version": "7", "alias": "champion"}
+        >>> wanted |= {"previous_version": "3", "requested_by": "ci"}
+        >>> state, request = enqueue(PromotionState(), **wanted, now=0)
+        >>> again, same = enqueue(state, **wanted, now=9)
+        >>> same.id == request.id, request.state
+        (True, 'queued')
+    """
     known = state.requests.get(alias)
     if known is not None and known.state == "queued":
         return state, known

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.attestation.digests import DOWNLOAD_NOTE, is_download_note
 from deepsigns_registry.attestation.scratch import scratch_folder
@@ -23,8 +22,12 @@ from deepsigns_registry.naming import parse_version
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.preflight import new_logged_model
 from deepsigns_registry.registry.protocol import LINE_TAG, is_reserved
+from deepsigns_registry.registry.reader import Reader
 from deepsigns_registry.registry.shown import with_line
 from deepsigns_registry.registry.unreachable import unreached
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 __all__ = [
     "VersionRef",
@@ -66,7 +69,7 @@ class VersionRef:
         return f"{self.name}/{self.version}"
 
 
-def is_model(client: MlflowClient, name: str) -> bool:
+def is_model(client: "MlflowClient", name: str) -> bool:
     """Whether a model of this name is registered.
 
     Raises:
@@ -80,7 +83,7 @@ def is_model(client: MlflowClient, name: str) -> bool:
     return True
 
 
-def resolve(client: MlflowClient, uri: str) -> VersionRef:
+def resolve(client: Reader, uri: str) -> VersionRef:
     """Finds a version by its name.
 
     Args:
@@ -100,7 +103,7 @@ def resolve(client: MlflowClient, uri: str) -> VersionRef:
 
 
 def download_version(
-    client: MlflowClient, ref: VersionRef, out: Path, *, progress: Progress | None = None
+    client: Reader, ref: VersionRef, out: Path, *, progress: Progress | None = None
 ) -> Path:
     """Downloads a version's files; they appear at `out` completely, or not at all.
 
@@ -139,7 +142,7 @@ def download_version(
 
 
 def register_marked(
-    client: MlflowClient,
+    client: "MlflowClient",
     ref: VersionRef,
     folder: Path,
     *,
@@ -188,11 +191,18 @@ def register_marked(
 
 
 def nearest(path: Path) -> Path:
-    """The closest folder above a path that exists: scratch files go there, to be renamed later."""
+    """The closest folder above a path that exists: scratch files go there, to be renamed later.
+
+    Examples:
+        >>> nearest(Path("/no-such-folder/model"))
+        PosixPath('/')
+    """
     return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
-def _fetch(client: MlflowClient, ref: VersionRef, folder: Path) -> None:
+def _fetch(client: Reader, ref: VersionRef, folder: Path) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
     with translated(f"files of {ref}"):
         location = client.get_model_version_download_uri(ref.name, ref.version)
     if location.startswith("mlflow-artifacts:") and not client.tracking_uri.startswith("http"):

@@ -28,7 +28,12 @@ __all__ = [
 
 
 def mark_settings(model: ModelSettings) -> "MarkSettings":
-    """The part of `[models.<name>]` that the method needs."""
+    """The part of `[models.<name>]` that the method needs.
+
+    Examples:
+        >>> mark_settings(ModelSettings(data="training.npz", queries=200)).queries
+        200
+    """
     from deepsigns_registry.watermark.settings import MarkSettings
 
     shared = {field.name for field in fields(MarkSettings)} & set(ModelSettings.model_fields)
@@ -41,6 +46,13 @@ def chosen_schemes(model: ModelSettings) -> "list[Scheme] | None":
     Raises:
         ConfigurationError: A scheme is not installed, or cannot be read without another.
         CouldNotCheckError: The plugin of a scheme is broken.
+
+    Examples:
+        >>> chosen = chosen_schemes(ModelSettings(data="training.npz", schemes=["blackbox"]))
+        >>> [scheme.name for scheme in chosen]
+        ['blackbox']
+        >>> chosen_schemes(ModelSettings(data="training.npz")) is None
+        True
     """
     from deepsigns_registry.watermark.schemes import known_schemes, named_schemes
     from deepsigns_registry.watermark.spread import Spread
@@ -79,14 +91,25 @@ def training_device() -> "torch.device":
 
 
 def device_name(device: "torch.device") -> str:
-    """What a device is called in reports."""
+    """What a device is called in reports.
+
+    Examples:
+        >>> import torch
+        >>> device_name(torch.device("cpu"))
+        'cpu'
+    """
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def goal_of(model: ModelSettings) -> "Goal":
-    """What `[models.<name>]` wants of a marking."""
+    """What `[models.<name>]` wants of a marking.
+
+    Examples:
+        >>> goal_of(ModelSettings(data="training.npz", max_accuracy_drop=0.02)).max_drop
+        0.02
+    """
     from deepsigns_registry.watermark.plan import Goal
 
     return Goal(

@@ -36,7 +36,12 @@ def open_answers() -> int:
 
 
 def is_inside() -> bool:
-    """Whether this process is in a room already, where no other one can be opened."""
+    """Whether this process is in a room already, where no other one can be opened.
+
+    Examples:
+        >>> is_inside()
+        False
+    """
     return _ANSWERS in os.environ
 
 

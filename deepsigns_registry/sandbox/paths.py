@@ -25,6 +25,10 @@ def libraries() -> list[Path]:
 
     Not what else is found on the path of modules: beside a package in development stand other
     files, and the working directory is anybody's.
+
+    Examples:
+        >>> Path(sys.executable).absolute() in libraries()
+        True
     """
     kinds = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
     known = [sysconfig.get_path(kind) for kind in kinds]
@@ -36,7 +40,12 @@ def libraries() -> list[Path]:
 
 
 def plain_devices() -> list[Path]:
-    """Nothing, zeros and random numbers."""
+    """Nothing, zeros and random numbers.
+
+    Examples:
+        >>> Path("/dev/null") in plain_devices()
+        True
+    """
     return [path for path in map(Path, _DEVICES) if path.exists()]
 
 

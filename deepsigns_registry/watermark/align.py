@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Part, sketched
 from deepsigns_registry.watermark.rows import rows_stand_out
@@ -271,6 +270,8 @@ def _assigned(cosines: Floats) -> Integers:
     Of more than an exact solution can be waited for, whatever the cosines are, pairs that prefer
     each other to all others are taken first, and what remains after a few rounds in its order.
     """
+    from scipy.optimize import linear_sum_assignment
+
     assignment = np.full(len(cosines), -1, np.int64)
     rows, columns = np.arange(cosines.shape[0]), np.arange(cosines.shape[1])
     for _ in range(_MOST_ROUNDS):

@@ -73,6 +73,12 @@ def in_turn(
 
     Returns:
         int64 [size], which come now, and those that are left then.
+
+    Examples:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> now, left = in_turn(torch.tensor([4, 2, 0]), 2, 5, generator)
+        >>> now.tolist(), left.tolist()
+        ([4, 2], [0])
     """
     if len(order) < size:
         fresh = torch.randperm(samples, generator=generator)

@@ -10,12 +10,10 @@ would be left, and no choice: there the label is drawn from both, and chance is 
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from deepsigns_registry.errors import (
     CouldNotCheckError,
@@ -23,7 +21,6 @@ from deepsigns_registry.errors import (
     TamperedError,
     UnmarkableError,
 )
-from deepsigns_registry.watermark.batches import in_turn
 from deepsigns_registry.watermark.calibrated import calibrated_answers, label_choices
 from deepsigns_registry.watermark.data import TrainingData
 from deepsigns_registry.watermark.density import Density
@@ -36,13 +33,13 @@ from deepsigns_registry.watermark.queries import FAMILIES, make_queries
 from deepsigns_registry.watermark.scheme import (
     Answers,
     Fitting,
-    Objective,
     Preparation,
     Probes,
     SchemeSecret,
 )
-from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.tapped import Tapped
+
+if TYPE_CHECKING:
+    from deepsigns_registry.watermark.objective import Objective
 
 __all__ = ["BlackBox"]
 
@@ -102,10 +99,12 @@ class BlackBox:
             },
         )
 
-    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> "Objective":
         """Cross-entropy on the queries; see `Scheme.objective`."""
+        from deepsigns_registry.watermark.blackbox_objective import BlackBoxObjective
+
         queries = self.probes(secret).inputs
-        found = _BlackBoxObjective(queries, secret, fitting.options, fitting.steps)
+        found = BlackBoxObjective(queries, _labels(secret), fitting.options, fitting.steps)
         return found.to(fitting.device)
 
     def probes(self, secret: SchemeSecret) -> Probes:
@@ -174,56 +173,6 @@ class BlackBox:
         _check_answers(secret, len(kept), count)
         if purpose_key(subkey, "labels") != arrays["label_key"].tobytes():
             raise _forged("the labels are not those of the key")
-
-
-class _BlackBoxObjective(Objective):
-    queries: Tensor
-    labels: Tensor
-
-    def __init__(
-        self,
-        queries: NDArray[np.float32],
-        secret: SchemeSecret,
-        options: MarkSettings,
-        steps: int,
-    ) -> None:
-        super().__init__()
-        wanted = -(-len(queries) * options.repeats // steps)
-        self._sample = min(max(wanted, 8), options.batch_size)
-        self._weight = options.lambda_queries
-        self._margin = options.query_margin
-        self._order = torch.empty(0, dtype=torch.int64)
-        # The record has them: a checkpoint need not.
-        self.register_buffer("queries", torch.from_numpy(queries), persistent=False)
-        self.register_buffer("labels", torch.from_numpy(_labels(secret)), persistent=False)
-
-    def get_extra_state(self) -> Tensor:
-        """The queries that have not come yet in this round."""
-        return self._order.clone()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Goes on with this round."""
-        self._order = state.clone()
-
-    def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        rows, self._order = in_turn(self._order, self._sample, len(self.queries), step_generator)
-        rows = rows.to(self.queries.device)
-        return self.queries[rows], self.labels[rows]
-
-    def loss(
-        self,
-        batch: Tapped,  # noqa: ARG002 - the training batch is the task's own
-        batch_labels: Tensor,  # noqa: ARG002
-        samples: Tapped | None,
-        sample_labels: Tensor | None,
-    ) -> Tensor:
-        assert samples is not None  # noqa: S101 - the loop gives what `samples` returned
-        assert sample_labels is not None  # noqa: S101
-        if self._margin is None:
-            return self._weight * functional.cross_entropy(samples.outputs, sample_labels)
-        wanted = samples.outputs.gather(1, sample_labels[:, None])[:, 0]
-        others = samples.outputs.scatter(1, sample_labels[:, None], -torch.inf).logsumexp(dim=1)
-        return self._weight * functional.relu(self._margin - (wanted - others)).mean()
 
 
 def _check_applicable(data: TrainingData) -> None:

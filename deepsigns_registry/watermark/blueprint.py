@@ -9,13 +9,15 @@ norm and a sketch of its direction.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["SKETCH", "Blueprint", "Layer", "Network", "Part", "Tensor", "sketched"]
 
@@ -268,6 +270,11 @@ def sketched(weight: Floats) -> tuple[Floats, Floats]:
     Returns:
         float32 [rows, SKETCH] of length one or zero, and float32 [rows], the lengths of the
         rows before.
+
+    Examples:
+        >>> directions, lengths = sketched(np.array([[3, 4], [0, 0]], np.float32))
+        >>> lengths.tolist()
+        [5.0, 0.0]
     """
     columns = weight.shape[1]
     mixing = _mixing(columns)
@@ -283,8 +290,10 @@ def sketched(weight: Floats) -> tuple[Floats, Floats]:
     return units.astype(np.float32), norms.astype(np.float32)
 
 
-def _mixing(columns: int) -> csr_array:
+def _mixing(columns: int) -> "csr_array":
     """Which bucket each column is added to, and with which sign: [SKETCH, columns]."""
+    from scipy.sparse import csr_array
+
     if columns <= SKETCH:
         return csr_array(np.eye(SKETCH, columns))
     stream = Stream(_PUBLIC, f"columns/{columns}")

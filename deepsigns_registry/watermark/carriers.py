@@ -11,9 +11,9 @@ again from the manifest alone, and the groups again from the parent.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import DataError, UnmarkableError
@@ -21,7 +21,11 @@ from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.manifest import Manifest, first_by_digest
 from deepsigns_registry.watermark.mixture import Mixture
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.tapped import TappedModel, run_batched
+
+if TYPE_CHECKING:
+    import torch
+
+    from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = [
     "LEAST_GROUPS",
@@ -100,11 +104,11 @@ class Grouping:
 
 
 def group_samples(
-    model: TappedModel,
+    model: "TappedModel",
     data: LabelledData,
     digests: NDArray[np.uint8],
     options: MarkSettings,
-    device: torch.device | str = "cpu",
+    device: "torch.device | str" = "cpu",
 ) -> Grouping:
     """Finds the group of every training sample.
 
@@ -124,9 +128,11 @@ def group_samples(
         DataError: There are too few different samples for two groups.
         UnmarkableError: The layer gives NaN, or the same for every sample.
     """
+    from deepsigns_registry.watermark.tapped import run_batched
+
     first = first_by_digest(digests)
     if data.task == "classification":
-        neurons = run_batched(model, data.inputs[:2], torch.device(device))[1].shape[1]
+        neurons = run_batched(model, data.inputs[:2], device)[1].shape[1]
         counts = carrier_counts(options, _large(data.labels[first], options))
         if counts and neurons >= neurons_needed(options, counts[-1]):
             return Grouping(data.labels.astype(np.int64), np.zeros(len(data), dtype=np.bool_))
@@ -143,7 +149,7 @@ def group_samples(
             f"{options.triggers_per_class} need at least {least}",
             advice="train with more samples",
         )
-    activation = run_batched(model, data.inputs, torch.device(device))[1]
+    activation = run_batched(model, data.inputs, device)[1]
     _check_activation(model.tap, activation)
     return _components(model.tap, activation, first, options)
 

@@ -57,6 +57,10 @@ def pack(state: Mapping[str, Any], belongs_to: str) -> bytes:
     Args:
         state: Tensors, numbers, strings, and lists and dictionaries of them.
         belongs_to: The fingerprint.
+
+    Examples:
+        >>> unpack(pack({"step": 7}, "aa"), "aa")["step"]
+        7
     """
     buffer = io.BytesIO()
     torch.save({"format": _FORMAT, "fingerprint": belongs_to, **state}, buffer)
@@ -68,6 +72,11 @@ def unpack(content: bytes, belongs_to: str) -> dict[str, Any]:
 
     Raises:
         CheckpointError: The bytes are no checkpoint, or one of another fine-tuning.
+
+    Examples:
+        >>> unpack(pack({"step": 7}, "aa"), "bb")
+        Traceback (most recent call last):
+        deepsigns_registry.errors.CheckpointError: the checkpoint belongs to another model, ...
     """
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -22,7 +22,7 @@ from deepsigns_registry.watermark.scheme import Fitting, Scheme
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel
-from deepsigns_registry.watermark.task import Targets, task_loss, task_targets
+from deepsigns_registry.watermark.targets import Targets, task_loss, task_targets
 
 __all__ = ["Checkpoint", "Course", "EmbedResult", "Watcher", "embed", "fitting_targets"]
 

@@ -20,9 +20,15 @@ _GAUSSIAN_GRID = 1 << 12
 
 
 def encode(*parts: bytes) -> bytes:
-    """Joins byte strings so that no two different lists give the same bytes.
+    r"""Joins byte strings so that no two different lists give the same bytes.
 
     Each part stands after its length as 8 big-endian bytes.
+
+    Examples:
+        >>> encode(b"ab", b"c") == encode(b"a", b"bc")
+        False
+        >>> encode(b"ab")
+        b'\x00\x00\x00\x00\x00\x00\x00\x02ab'
     """
     return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 

@@ -45,6 +45,13 @@ def mark_cost(parent: NDArray[np.float32], marked: NDArray[np.float32], data: La
         parent: float32 [samples, outputs].
         marked: float32 [samples, outputs].
         data: The samples.
+
+    Examples:
+        >>> data = LabelledData(np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1]))
+        >>> parent = np.eye(2, dtype=np.float32)[data.labels]
+        >>> cost = mark_cost(parent, parent, data)
+        >>> cost.drop
+        0.0
     """
     if data.task == "classification":
         answers = [outputs.argmax(axis=1) == data.labels for outputs in (parent, marked)]

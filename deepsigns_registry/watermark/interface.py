@@ -15,8 +15,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binom
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.blueprint import Network
@@ -301,6 +299,8 @@ class _Agreement:
     distances: NDArray[np.float64]
 
     def is_nearer_than(self, other: "_Agreement") -> bool:
+        from scipy.stats import binom
+
         if self.correlation <= other.correlation:
             return False
         nearer = int((self.distances < other.distances).sum())
@@ -310,6 +310,8 @@ class _Agreement:
 
 def _matched(wanted: Floats, answers: Floats) -> _Agreement:
     """Which outputs go with the parent's, and how well."""
+    from scipy.optimize import linear_sum_assignment
+
     ours, theirs = (_standardised(values) for values in (wanted, answers))
     correlations = ours.T @ theirs
     rows, columns = linear_sum_assignment(correlations, maximize=True)

@@ -90,12 +90,23 @@ def scheme_key(subkey: bytes, owner: bytes, manifest_root: str) -> bytes:
 
 
 def purpose_key(key: bytes, purpose: str) -> bytes:
-    """The 32-byte key of one purpose inside a scheme, such as `triggers`."""
+    """The 32-byte key of one purpose inside a scheme, such as `triggers`.
+
+    Examples:
+        >>> triggers, bits = (purpose_key(bytes(32), name) for name in ("triggers", "bits"))
+        >>> len(triggers), triggers == bits
+        (32, False)
+    """
     return _expand(key, encode(DOMAIN, b"purpose", purpose.encode()))
 
 
 def prf(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA256: 32 bytes that nobody predicts without the key."""
+    """HMAC-SHA256: 32 bytes that nobody predicts without the key.
+
+    Examples:
+        >>> len(prf(bytes(32), b"a sample's digest"))
+        32
+    """
     return hmac.digest(key, message, "sha256")
 
 

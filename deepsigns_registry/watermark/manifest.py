@@ -39,6 +39,11 @@ def sample_digest(sample: NDArray[np.generic]) -> bytes:
 
     Returns:
         32 bytes, the same on every platform.
+
+    Examples:
+        >>> sample = np.arange(3, dtype="<f4")
+        >>> sample_digest(sample) == sample_digest(sample.astype(">f4"))
+        True
     """
     return next(_sample_digests(sample[None]))
 
@@ -172,6 +177,12 @@ def first_by_digest(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
 
     Returns:
         int64 [different samples].
+
+    Examples:
+        >>> digests = np.zeros((3, 32), np.uint8)
+        >>> digests[0] = 7
+        >>> first_by_digest(digests).tolist()
+        [1, 0]
     """
     rows = np.ascontiguousarray(digests).view("S32")[:, 0]
     return np.asarray(np.unique(rows, return_index=True)[1], dtype=np.int64)

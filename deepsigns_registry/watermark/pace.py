@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deepsigns_registry.watermark.scheme import Objective
+from deepsigns_registry.watermark.objective import Objective
 from deepsigns_registry.watermark.settings import MarkSettings
 
 __all__ = ["Clock", "optimizer_for", "schedule_for", "steps_an_epoch"]
@@ -44,6 +44,11 @@ def optimizer_for(
         weights: Of the model.
         objectives: Of the schemes.
         rate: Peak learning rate of the weights.
+
+    Examples:
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer_for([weight], [], 0.0015).param_groups[0]["lr"]
+        0.0015
     """
     groups = [{"params": weights, "lr": rate}]
     own = [parameter for objective in objectives for parameter in objective.parameters()]
@@ -62,6 +67,11 @@ def schedule_for(
 
     Adam's first steps are of full length whatever the gradient, and the marks' gradients are the
     largest then: without the rise they cost accuracy that the rest of the run does not win back.
+
+    Examples:
+        >>> optimizer = optimizer_for([torch.nn.Parameter(torch.ones(2))], [], 1.0)
+        >>> schedule_for(optimizer, steps=100, warm_up=0.1).get_last_lr()
+        [0.1]
     """
     rising = int(warm_up * steps)
 

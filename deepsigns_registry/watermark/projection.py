@@ -1,14 +1,16 @@
 """From class means to signature bits: pure functions, for numpy arrays and torch tensors alike."""
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["centred", "class_means", "projected", "read_bits"]
 
-Values = TypeVar("Values", NDArray[np.float32], Tensor)
+Values = TypeVar("Values", NDArray[np.float32], "Tensor")
 
 
 def centred(means: Values) -> Values:
@@ -19,6 +21,10 @@ def centred(means: Values) -> Values:
 
     Args:
         means: float [rows, neurons].
+
+    Examples:
+        >>> centred(np.array([[1.0, 2.0, 6.0]]))
+        array([[-2., -1.,  3.]])
     """
     # The transposes let one expression serve numpy's and torch's spelling of "keep the axis".
     rows: Values = (means.T - means.mean(-1)).T
@@ -31,6 +37,10 @@ def projected(means: Values, projection: Values) -> Values:
     Args:
         means: float [rows, neurons].
         projection: A, float [neurons, bits].
+
+    Examples:
+        >>> projected(np.array([[1.0, 2.0, 6.0]]), np.eye(3)[:, :2])
+        array([[-2., -1.]])
     """
     return centred(means) @ projection
 
@@ -52,6 +62,10 @@ def class_means(activation: NDArray[np.float32], classes: int) -> NDArray[np.flo
     Args:
         activation: float32 [classes * triggers, neurons], the triggers of one class together.
         classes: Number of carrier classes.
+
+    Examples:
+        >>> class_means(np.array([[1], [3], [10], [20]], np.float32), classes=2).tolist()
+        [[2.0], [15.0]]
     """
     grouped = activation.reshape(classes, -1, activation.shape[-1]).astype(np.float64)
     return np.asarray(grouped.mean(axis=1), dtype=np.float32)

@@ -56,7 +56,13 @@ def binding_nonce(salt: bytes, secret: SchemeSecret, blueprint: Blueprint | None
 
 
 def reads_hidden(scheme: Scheme) -> bool:
-    """Whether a scheme reads a hidden layer, its activation or its weight."""
+    """Whether a scheme reads a hidden layer, its activation or its weight.
+
+    Examples:
+        >>> from deepsigns_registry.watermark.schemes import own_schemes
+        >>> {scheme.name: reads_hidden(scheme) for scheme in own_schemes()}
+        {'whitebox': True, 'blackbox': False, 'spread': True, 'cells': False}
+    """
     return scheme.needs_activation or scheme.needs_weight
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wilcoxon
 
 from deepsigns_registry.watermark.expand import Stream
 
@@ -73,6 +72,8 @@ def rows_stand_out(pairs: Sequence[tuple[Floats, Floats]]) -> bool:
 
 def _larger(values: NDArray[np.float64], others: NDArray[np.float64]) -> float:
     """How likely the values are as much larger than the others, if each could be the other."""
+    from scipy.stats import wilcoxon
+
     return float(wilcoxon(values, others, zero_method="zsplit", alternative="greater").pvalue)
 
 

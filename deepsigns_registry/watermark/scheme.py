@@ -2,17 +2,15 @@
 
 A scheme prepares a secret from the owner's key, gives an objective that adds samples and a
 loss to the fine-tuning, says what to ask a suspect, and reads evidence from the answers.
+Reading needs numpy alone: whatever trains is imported where it is asked for.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from deepsigns_registry.errors import UnmarkableError
 from deepsigns_registry.watermark.blueprint import Blueprint
@@ -20,14 +18,18 @@ from deepsigns_registry.watermark.data import LabelledData, TrainingData
 from deepsigns_registry.watermark.evidence import Evidence
 from deepsigns_registry.watermark.manifest import Manifest
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.tapped import Tapped, TappedModel, run_batched
+
+if TYPE_CHECKING:
+    import torch
+
+    from deepsigns_registry.watermark.objective import Objective
+    from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = [
     "JSON",
     "Answers",
     "Fitting",
     "Matrix",
-    "Objective",
     "Preparation",
     "Probes",
     "Scheme",
@@ -58,11 +60,11 @@ class Preparation:
             found again.
     """
 
-    model: TappedModel
+    model: "TappedModel"
     data: TrainingData
     manifest: Manifest
     subkey: bytes
-    device: torch.device
+    device: "torch.device"
     options: MarkSettings
     given: "SchemeSecret | None" = None
     recognisable: bool = True
@@ -75,6 +77,8 @@ class Preparation:
         Raises:
             UnmarkableError: One of them holds NaN or infinity.
         """
+        from deepsigns_registry.watermark.tapped import run_batched
+
         outputs, activation = run_batched(self.model, inputs, self.device)
         if not np.isfinite(outputs).all() or not np.isfinite(activation).all():
             raise UnmarkableError(
@@ -154,61 +158,6 @@ class Answers(NamedTuple):
     matrices: tuple[NDArray[np.float32] | None, ...] = ()
 
 
-class Objective(nn.Module, ABC):
-    """What a scheme adds to the fine-tuning; its parameters are trained with the model's.
-
-    Its `state_dict` goes into checkpoints: what changes from step to step is a parameter, a
-    buffer or `get_extra_state`; what the record holds is a buffer that is not persistent.
-
-    Attributes:
-        needs_weight: Whether `loss` reads `batch.weight`, the weight behind the tap.
-    """
-
-    needs_weight: bool = False
-
-    @abstractmethod
-    def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
-        """Inputs and labels that are added to this step's batch, or None.
-
-        Args:
-            step_generator: The only source of randomness allowed; on the CPU.
-        """
-
-    @abstractmethod
-    def loss(
-        self,
-        batch: Tapped,
-        batch_labels: Tensor,
-        samples: Tapped | None,
-        sample_labels: Tensor | None,
-    ) -> Tensor:
-        """The weighted loss of this step, a scalar.
-
-        Args:
-            batch: What the model gave for the training batch.
-            batch_labels: int64 [batch], the carrier class of each sample; see `Manifest`.
-            samples: What it gave for this objective's samples, if there were any.
-            sample_labels: int64 [samples].
-        """
-
-    def watch(self, model: TappedModel) -> None:
-        """Is shown the model before its first step, or where a run goes on; by default nothing.
-
-        Args:
-            model: As the run found it; what a checkpoint holds is loaded after this.
-        """
-
-    def settle(self, model: TappedModel, factor: float) -> None:
-        """Puts into the weights what no training puts there; by default nothing.
-
-        Called before the first step and after the last.
-
-        Args:
-            model: Its parameters may be changed in place.
-            factor: By what the scheme is weighed in this run.
-        """
-
-
 @dataclass(frozen=True, repr=False)
 class Fitting:
     """A fine-tuning that a scheme adds something to.
@@ -222,7 +171,7 @@ class Fitting:
 
     options: MarkSettings
     steps: int
-    device: torch.device
+    device: "torch.device"
     samples: LabelledData
 
 
@@ -254,7 +203,7 @@ class Scheme(Protocol):
         """
         ...
 
-    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> "Objective":
         """What the scheme adds to a fine-tuning, on its device."""
         ...
 

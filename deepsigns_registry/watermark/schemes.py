@@ -30,7 +30,12 @@ GROUP = "deepsigns_registry.schemes"
 
 
 def builtin_schemes() -> tuple[Scheme, ...]:
-    """Those that a mark has by default, in the order in which they are embedded and reported."""
+    """Those that a mark has by default, in the order in which they are embedded and reported.
+
+    Examples:
+        >>> [scheme.name for scheme in builtin_schemes()]
+        ['whitebox', 'blackbox', 'spread', 'cells']
+    """
     return (WhiteBox(), BlackBox(), Spread(), Cells.where_data_is_plenty())
 
 
@@ -38,6 +43,10 @@ def own_schemes() -> tuple[Scheme, ...]:
     """Those of this package, as whoever asks for one by name gets it.
 
     Cells on less data, too, than a mark has them by default.
+
+    Examples:
+        >>> [scheme.name for scheme in own_schemes()]
+        ['whitebox', 'blackbox', 'spread', 'cells']
     """
     return (WhiteBox(), BlackBox(), Spread(), Cells())
 
@@ -63,6 +72,10 @@ def named_schemes(names: Iterable[str], schemes: Iterable[Scheme] | None = None)
 
     Raises:
         CouldNotCheckError: There is none of that name, or its plugin is broken.
+
+    Examples:
+        >>> [scheme.name for scheme in named_schemes(["spread", "whitebox"])]
+        ['spread', 'whitebox']
     """
     known = {scheme.name: scheme for scheme in schemes or own_schemes()}
     return [known[name] if name in known else _plugged(name, schemes) for name in names]

@@ -1,16 +1,19 @@
 """A model that may carry a mark, as extraction sees it."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.scheme import Matrix, Probes
-from deepsigns_registry.watermark.tapped import TappedModel, run_batched
+
+if TYPE_CHECKING:
+    import torch
+
+    from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["ManyOutputs", "Suspect", "TappedSuspect", "matrices_in_place"]
 
@@ -120,14 +123,16 @@ class TappedSuspect:
         device: Where to run it.
     """
 
-    def __init__(self, model: TappedModel, device: torch.device | str = "cpu") -> None:
+    def __init__(self, model: "TappedModel", device: "torch.device | str" = "cpu") -> None:
         self._model = model
-        self._device = torch.device(device)
+        self._device = device
 
     def run(
         self, inputs: NDArray[np.float32], *, tap: str | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Answers a batch; see `Suspect.run`."""
+        from deepsigns_registry.watermark.tapped import run_batched
+
         try:
             outputs, activation = run_batched(self._model, inputs, self._device)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -176,7 +181,7 @@ def matrices_in_place(network: Network, probes: Probes) -> tuple[NDArray[np.floa
 
 
 def _rows(
-    parameter: torch.Tensor | None, matrix: Matrix, signs: NDArray[np.int8]
+    parameter: "torch.Tensor | None", matrix: Matrix, signs: NDArray[np.int8]
 ) -> NDArray[np.float32] | None:
     if parameter is None or parameter.ndim < 2:
         return None

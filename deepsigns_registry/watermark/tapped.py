@@ -87,6 +87,10 @@ def pool(activation: Tensor) -> Tensor:
 
     Returns:
         float [batch, neurons].
+
+    Examples:
+        >>> pool(torch.arange(8.0).reshape(1, 2, 2, 2))
+        tensor([[1.5000, 5.5000]])
     """
     if activation.ndim == 2:
         return activation
@@ -107,7 +111,10 @@ def _full_precision() -> Iterator[None]:
 
 
 def run_batched(
-    model: TappedModel, inputs: NDArray[np.float32], device: torch.device, batch: int = 512
+    model: TappedModel,
+    inputs: NDArray[np.float32],
+    device: torch.device | str,
+    batch: int = 512,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Runs a model over many samples without gradients, in full float32 on every device.
 

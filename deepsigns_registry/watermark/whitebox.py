@@ -9,6 +9,7 @@ activation at the tap.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,18 +32,18 @@ from deepsigns_registry.watermark.expand import Stream
 from deepsigns_registry.watermark.key import key_version, purpose_key
 from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.projection import centred, class_means, read_bits
-from deepsigns_registry.watermark.recognised import recognised_layout
 from deepsigns_registry.watermark.scheme import (
     Answers,
     Fitting,
-    Objective,
     Preparation,
     Probes,
     SchemeSecret,
 )
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tap import Layout, TapAgreement, compare_taps
-from deepsigns_registry.watermark.whitebox_objective import WhiteBoxObjective
+
+if TYPE_CHECKING:
+    from deepsigns_registry.watermark.objective import Objective
 
 __all__ = ["WhiteBox", "width_needed"]
 
@@ -101,6 +102,8 @@ class WhiteBox:
             )
         layout = Layout(1, 1)
         if preparation.recognisable:
+            from deepsigns_registry.watermark.recognised import recognised_layout
+
             layout = recognised_layout(
                 preparation.model, inputs, activations, carriers, preparation.device
             )
@@ -129,8 +132,10 @@ class WhiteBox:
             },
         )
 
-    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> "Objective":
         """Trainable centres and the losses of the paper; see `Scheme.objective`."""
+        from deepsigns_registry.watermark.whitebox_objective import WhiteBoxObjective
+
         return WhiteBoxObjective(secret, fitting.options, fitting.steps).to(fitting.device)
 
     def probes(self, secret: SchemeSecret) -> Probes:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepsigns_registry.watermark.scheme import Objective, SchemeSecret
+from deepsigns_registry.watermark.objective import Objective
+from deepsigns_registry.watermark.scheme import SchemeSecret
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped
 

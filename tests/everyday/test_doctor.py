@@ -19,11 +19,13 @@ def test_an_installation(server: Server, home: Path, deepsigns: Deepsigns, tmp_p
     del home
     installed(tmp_path / "new", uri=server.uri)
     done = deepsigns("doctor", "--json", folder=tmp_path / "new")
-    assert done.code == 0, done.out + done.err
     lines = done.answer["lines"]
-    assert done.answer["counts"]["wrong"] == done.answer["counts"]["unchecked"] == 0
+    assert [line for line in lines if line["standing"] in {"wrong", "unchecked"}] == []
+    assert done.code == 0
     said = {line["check"]: line for line in lines}
-    assert said["server"]["message"].startswith("the server has the gate")
+    gate, protected = [line["message"] for line in lines if line["check"] == "server"][-2:]
+    assert gate.startswith("the server has the gate")
+    assert protected.endswith("knows what is protected")
     assert {line["standing"] for line in lines if line["check"] == "versions"} == {"ok"}
     assert said["clock"]["standing"] == "ok"
     told = deepsigns("doctor", folder=tmp_path / "new")
@@ -59,3 +61,10 @@ def test_a_server_without_the_gate(tmp_path: Path) -> None:
         assert MlflowClient(running.uri).search_registered_models() == []
     assert line.standing == "wrong"
     assert "no gate" in line.message
+
+
+def test_a_server_without_settings(tmp_path: Path) -> None:
+    with start_server(tmp_path / "server", config=None) as running:
+        *_, gate, line = server.check(installed(tmp_path / "new", uri=running.uri))
+    assert (gate.standing, line.standing) == ("ok", "wrong")
+    assert "the server does not know what is protected" in line.message

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepsigns_registry.attestation.chain import START, Entry, read_chain
+from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
 from deepsigns_registry.attestation.statement import WATERMARK_PREDICATE
@@ -84,7 +85,9 @@ def export(story: Story, out: Path, **changes: Any) -> Path:
         "signer": story.signer,
         "chains": [story.chain],
     }
-    export_evidence(**(given | changes))
+    given |= changes
+    given["suspect"] = sha256_file(given["suspect"])
+    export_evidence(**given)
     return out
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r'^```(?P<language>\w*)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^```$',
+    r'^(?P<indent> *)```(?P<language>\w*)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^ *```$',
     re.MULTILINE | re.DOTALL,
 )
 # What differs from run to run, the longest kinds first.
@@ -36,8 +36,14 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """The blocks of a page, in order."""
-    found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return [Block(one["language"], one["title"] or "", one["text"]) for one in found]
+    return [
+        Block(
+            one["language"],
+            one["title"] or "",
+            re.sub(f"^{one['indent']}", "", one["text"], flags=re.MULTILINE),
+        )
+        for one in _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    ]
 
 
 def shape(text: str) -> str:

@@ -163,6 +163,7 @@ def test_protected_models_are_patterns(tmp_path: Path) -> None:
     settings = loaded(tmp_path, '[registry]\nprotected_models = ["prod-*"]')
     assert settings.protects_model("prod-fraud")
     assert not settings.protects_model("fraud")
+    assert loaded(tmp_path, '[registry]\nprotected_models = ["a [b]"]').protects_model("a [b]")
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,13 @@ def test_figures_vary_and_words_do_not(sample: str, expected: bool) -> None:
 
 def test_blocks_and_sessions_are_read(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text('x\n```python title="a.py"\nx = 1\n```\ny\n```\n$ one\n1\n$ two\n```\n')
+    page.write_text(
+        'x\n```python title="a.py"\nx = 1\n```\n1. y\n\n    ```bash\n    z\n      z\n    ```\n'
+        "```\n$ one\n1\n$ two\n```\n"
+    )
     assert blocks(page) == [
         Block("python", "a.py", "x = 1\n"),
+        Block("bash", "", "z\n  z\n"),
         Block("", "", "$ one\n1\n$ two\n"),
     ]
-    assert list(sessions(blocks(page)[1].text)) == [("one", "1\n"), ("two", "")]
+    assert list(sessions(blocks(page)[2].text)) == [("one", "1\n"), ("two", "")]

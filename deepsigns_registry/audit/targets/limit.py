@@ -24,6 +24,12 @@ def write_limited(chunks: Iterable[bytes], copy: Path, *, name: str, limit: int)
 
     Raises:
         CouldNotCheckError: The content is larger than the limit.
+
+    Examples:
+        >>> from deepsigns_registry.attestation.scratch import scratch_folder
+        >>> with scratch_folder() as folder:
+        ...     write_limited([b"ab", b"cd"], folder / "copy", name="x", limit=4).read_bytes()
+        b'abcd'
     """
     descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -46,7 +52,12 @@ def _limited(chunks: Iterable[bytes], name: str, limit: int) -> Iterator[bytes]:
 
 
 def too_large(name: str, limit: int) -> CouldNotCheckError:
-    """The error of a file over the limit."""
+    """The error of a file over the limit.
+
+    Examples:
+        >>> str(too_large("model.onnx", 2048))
+        'model.onnx: larger than 2048 bytes; an ONNX file is never larger than 2 GiB'
+    """
     return CouldNotCheckError(
         f"{name}: larger than {limit} bytes", advice="an ONNX file is never larger than 2 GiB"
     )

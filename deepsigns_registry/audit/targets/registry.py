@@ -7,7 +7,7 @@ from deepsigns_registry.attestation.scratch import scratch_folder
 from deepsigns_registry.audit.targets import local
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.registry.client import make_client
+from deepsigns_registry.registry.reader import make_reader
 from deepsigns_registry.registry.versions import download_version, resolve
 
 __all__ = ["fetch"]
@@ -26,7 +26,7 @@ def fetch(settings: Settings, uri: str, copy: Path) -> Path:
         TamperedError: The version holds links, special files or folders that no model has.
         CouldNotCheckError: The registry cannot be reached, or the version has no ONNX file.
     """
-    client = make_client(settings.tracking_uri)
+    client = make_reader(settings.tracking_uri)
     reference = resolve(client, uri)
     with scratch_folder(within=copy.parent) as name:
         folder = name / "version"

@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def check(settings: "Settings") -> Iterator[Line]:
         yield attempted(lambda: _public("owner's public key", public))
         for reference in owner.sealing:
             recipient = settings.file(reference, scheme="age")
-            yield attempted(lambda path=recipient: _recipient(path))
+            yield attempted(partial(_recipient, recipient))
     yield from _root_keys(public)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deepsigns_registry.doctor.check import Line, attempted
@@ -24,10 +25,17 @@ def check(settings: "Settings") -> Iterator[Line]:
             "[models] section for each",
         )
         return
-    from deepsigns_registry.retraining.recipe import find_apart
+    # Said once where the packages for it are missing, not for each model.
+    import deepsigns_registry.retraining.recipe  # noqa: F401
 
     for model in list(settings.models)[:_MOST]:
-        line = attempted(lambda model=model: Line("ok", find_apart(settings, model)))
+        line = attempted(partial(_found, settings, model))
         yield replace(line, message=f"{section_of(model)}: {line.message}")
     if len(settings.models) > _MOST:
         yield Line("attention", f"{len(settings.models) - _MOST} more models were not looked at")
+
+
+def _found(settings: "Settings", model: str) -> Line:
+    from deepsigns_registry.retraining.recipe import find_apart
+
+    return Line("ok", find_apart(settings, model))

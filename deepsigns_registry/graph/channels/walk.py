@@ -135,7 +135,13 @@ _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorP
 
 
 def attribute(node: NodeProto, name: str, default: Any) -> Any:
-    """An attribute's value, or a default."""
+    """An attribute's value, or a default.
+
+    Examples:
+        >>> node = helper.make_node("LeakyRelu", ["x"], ["y"], alpha=0.5)
+        >>> attribute(node, "alpha", 0.01), attribute(node, "beta", None)
+        (0.5, None)
+    """
     for entry in node.attribute:
         if entry.name == name:
             value: Any = helper.get_attribute_value(entry)

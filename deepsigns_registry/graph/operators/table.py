@@ -70,12 +70,24 @@ class Table(dict[tuple[str, str], Operator]):
 
 
 def integers(values: Tensor | None, fallback: Any = None) -> Any:
-    """A small integer tensor as a list; the fallback (an attribute's value) without one."""
+    """A small integer tensor as a list; the fallback (an attribute's value) without one.
+
+    Examples:
+        >>> integers(torch.tensor([1, -1])), integers(None, [0])
+        ([1, -1], [0])
+    """
     return fallback if values is None else [int(value) for value in values.flatten().tolist()]
 
 
 def straight_through(value: Tensor, replaced: Tensor) -> Tensor:
-    """Gives the replaced value, and the gradient of the value it stands for."""
+    """Gives the replaced value, and the gradient of the value it stands for.
+
+    Examples:
+        >>> value = torch.tensor(0.4, requires_grad=True)
+        >>> straight_through(value, value.round()).backward()
+        >>> value.grad
+        tensor(1.)
+    """
     if torch.is_grad_enabled() and value.requires_grad:
         return value + (replaced - value).detach()
     return replaced

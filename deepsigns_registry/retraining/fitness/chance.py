@@ -88,6 +88,12 @@ def unmet_claims(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> floa
     Args:
         labels: int64 [samples].
         shares: float64 [samples, classes], logarithms of the parent's shares.
+
+    Examples:
+        >>> shares = np.log(np.tile([[0.9, 0.1]], (100, 1)))
+        >>> kept, broken = np.repeat([0, 1], [90, 10]), np.repeat([0, 1], [50, 50])
+        >>> round(unmet_claims(kept, shares)), round(unmet_claims(broken, shares))
+        (0, 13)
     """
     likely = np.exp(shares)
     due = (likely * shares).sum(axis=1)

@@ -58,6 +58,12 @@ def surest_half(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> Sures
     Args:
         labels: int64 [samples].
         shares: float64 [samples, classes], logarithms.
+
+    Examples:
+        >>> labels = np.array([0, 1, 1, 0])
+        >>> shares = np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]))
+        >>> surest_half(labels, shares)[0].tolist()
+        [0, 1]
     """
     two = np.partition(shares, -2, axis=1)[:, -2:]
     rows = np.argsort(two[:, 0] - two[:, 1], kind="stable")[: len(labels) // 2]
@@ -74,6 +80,13 @@ def evened(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np
     Args:
         labels: int64 [samples].
         shares: float64 [samples, classes], logarithms.
+
+    Examples:
+        >>> labels = np.array([0, 1, 1, 0])
+        >>> shares = np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]))
+        >>> biased = shares + np.log([1.0, 9.0])
+        >>> np.exp(evened(labels, biased)).sum(axis=0).round(1)
+        array([2., 2.])
     """
     wanted = np.log(np.bincount(labels, minlength=shares.shape[1]) + 0.5)
     even = shares
@@ -90,6 +103,15 @@ def surer_than_right(labels: NDArray[np.int64], shares: NDArray[np.float64]) -> 
     Args:
         labels: int64 [samples].
         shares: float64 [samples, classes], logarithms.
+
+    Examples:
+        >>> labels = np.array([0, 1, 1, 0])
+        >>> shares = np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]))
+        >>> surer_than_right(labels, shares)
+        False
+        >>> sure = np.log(np.tile([[0.99, 0.01], [0.01, 0.99]], (50, 1)))
+        >>> surer_than_right(np.arange(100) // 2 % 2, sure)
+        True
     """
     return claims_too_much(labels, shares) and claims_too_much(labels, evened(labels, shares))
 

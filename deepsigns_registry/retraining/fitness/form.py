@@ -11,12 +11,22 @@ __all__ = ["constant_features", "fits_shape", "judge_form", "non_finite", "outsi
 
 
 def non_finite(values: NDArray[np.generic]) -> int:
-    """How many of the numbers are NaN or infinite."""
+    """How many of the numbers are NaN or infinite.
+
+    Examples:
+        >>> non_finite(np.array([1.0, np.nan, np.inf]))
+        2
+    """
     return int(values.size - np.isfinite(values).sum())
 
 
 def outside_labels(labels: NDArray[np.generic], classes: int) -> int:
-    """How many labels of a classifier are no class."""
+    """How many labels of a classifier are no class.
+
+    Examples:
+        >>> outside_labels(np.array([0, 1, 5, -1]), classes=3)
+        2
+    """
     if not np.issubdtype(labels.dtype, np.integer):
         return 0
     whole = labels.astype(np.int64)
@@ -24,7 +34,12 @@ def outside_labels(labels: NDArray[np.generic], classes: int) -> int:
 
 
 def constant_features(inputs: NDArray[np.float32]) -> int:
-    """How many features are the same in every sample."""
+    """How many features are the same in every sample.
+
+    Examples:
+        >>> constant_features(np.array([[1, 0], [2, 0]], np.float32))
+        1
+    """
     flat = inputs.reshape(len(inputs), -1)
     return int((flat.min(axis=0) == flat.max(axis=0)).sum())
 

@@ -47,6 +47,13 @@ def best_renaming(
         labels: int64 [samples].
         answers: int64 [samples], what the parent says.
         classes: How many classes there are.
+
+    Examples:
+        >>> labels = np.arange(60) % 3
+        >>> exchanged = np.array([1, 0, 2])[labels]
+        >>> found = best_renaming(labels, exchanged, 3)
+        >>> found.moves, best_renaming(labels, labels, 3)
+        ({0: 1, 1: 0}, None)
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -32,7 +32,13 @@ class Copies(NamedTuple):
 
 
 def row_digests(rows: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """One number a row, equal for equal rows: uint64 [rows]."""
+    """One number a row, equal for equal rows: uint64 [rows].
+
+    Examples:
+        >>> first, second, third = row_digests(np.array([[1, 2], [1, 2], [2, 1]], np.float32))
+        >>> first == second, first == third
+        (np.True_, np.False_)
+    """
     # Zero has two signs and one value.
     flat = np.ascontiguousarray(rows.reshape(len(rows), -1) + np.float32(0))
     digests = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in flat)
@@ -50,6 +56,11 @@ def copies(rows: NDArray[np.float32], among: NDArray[np.float32]) -> Copies:
     Args:
         rows: float32 [rows, ...].
         among: float32 [others, ...].
+
+    Examples:
+        >>> rows = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+        >>> copies(rows[:10], rows)[0]
+        10
     """
     found = np.isin(row_digests(rows), row_digests(among))
     count = int(found.sum())
@@ -87,6 +98,10 @@ def row_size(rows: NDArray[np.float32]) -> float:
 
     Args:
         rows: float32 [rows, ...].
+
+    Examples:
+        >>> row_size(np.array([[3, 3], [1, 1], [1000, 0]], np.float32))
+        3.0
     """
     flat = rows.reshape(len(rows), -1).astype(np.float64)
     return float(np.median(np.sqrt((flat**2).mean(axis=1))))

@@ -82,7 +82,12 @@ def log_shares(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def chosen_rows(count: int, most: int) -> NDArray[np.int64]:
-    """At most so many of the rows, drawn once and for all: int64, ascending."""
+    """At most so many of the rows, drawn once and for all: int64, ascending.
+
+    Examples:
+        >>> chosen_rows(3, 10), len(chosen_rows(100, 10))
+        (array([0, 1, 2]), 10)
+    """
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).choice(count, most, replace=False))

@@ -21,6 +21,11 @@ def relative_errors(
     """Squared errors relative to the variance of their target: float64 [samples, targets].
 
     One minus their mean is R2.
+
+    Examples:
+        >>> targets = np.array([[1.0], [3.0]])
+        >>> relative_errors(np.array([[1.0], [2.0]]), targets).tolist()
+        [[0.0], [1.0]]
     """
     return np.asarray((outputs - targets) ** 2 / targets.var(axis=0), dtype=np.float64)
 

@@ -69,7 +69,12 @@ class Candidate(NamedTuple):
 
 
 def named(layer: str, neurons: int) -> TapChoice:
-    """The choice of the settings."""
+    """The choice of the settings.
+
+    Examples:
+        >>> named("encoder.2", 256).neurons
+        256
+    """
     return TapChoice(layer, f"'{layer}' was asked for", "the layer that the settings name", neurons)
 
 

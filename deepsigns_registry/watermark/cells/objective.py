@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsigns_registry.watermark.batches import RESIDENT_BYTES, in_turn
-from deepsigns_registry.watermark.scheme import Objective
+from deepsigns_registry.watermark.objective import Objective
 from deepsigns_registry.watermark.tapped import Tapped
 
 __all__ = ["CellsObjective"]

@@ -13,6 +13,7 @@ signs, whatever its answers, so that the weighted sum of signs has the null of `
 
 import hashlib
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,6 @@ from deepsigns_registry.watermark.cells.carriers import (
     cells_of,
     contrasted_classes,
 )
-from deepsigns_registry.watermark.cells.objective import CellsObjective
 from deepsigns_registry.watermark.cells.reading import (
     carrier_weights,
     class_residual,
@@ -45,12 +45,14 @@ from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.scheme import (
     Answers,
     Fitting,
-    Objective,
     Preparation,
     Probes,
     SchemeSecret,
 )
 from deepsigns_registry.watermark.sign_sum import log10_sign_sum
+
+if TYPE_CHECKING:
+    from deepsigns_registry.watermark.objective import Objective
 
 __all__ = ["Cells"]
 
@@ -149,12 +151,14 @@ class Cells:
         _check_useful(secret)
         return secret
 
-    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> "Objective":
         """Shifts towards the signs; see `Scheme.objective`.
 
         Raises:
             DataError: The data does not hold a sample that the secret trains on.
         """
+        from deepsigns_registry.watermark.cells.objective import CellsObjective
+
         options, pool = fitting.options, carriers_of(secret, "pool")
         signs = _signs(secret)[pool.cells]
         towards = np.einsum("nk,nkj->nj", pool.features, signs, dtype=np.float32)

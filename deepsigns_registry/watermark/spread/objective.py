@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from deepsigns_registry.watermark.scheme import Objective
+from deepsigns_registry.watermark.objective import Objective
 from deepsigns_registry.watermark.spread.hidden import Reach
 from deepsigns_registry.watermark.spread.pattern import Carrier, Floats
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel

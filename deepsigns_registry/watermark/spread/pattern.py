@@ -3,16 +3,19 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from deepsigns_registry.watermark.blueprint import Blueprint, sketched
 from deepsigns_registry.watermark.expand import DOMAIN, Stream, encode
 from deepsigns_registry.watermark.scheme import Matrix
-from deepsigns_registry.watermark.tapped import TappedModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deepsigns_registry.watermark.tapped import TappedModel
 
 __all__ = ["Carrier", "carriers_of", "pattern_of"]
 
@@ -34,13 +37,13 @@ class Carrier:
     matrix: Matrix
     signs: NDArray[np.int8]
 
-    def rows(self, parameter: Tensor) -> Tensor:
+    def rows(self, parameter: "Tensor") -> "Tensor":
         """A model's parameter as [rows, columns]; a view or a copy."""
         flat = parameter.reshape(len(parameter), -1)
         return flat.T if self.matrix.transposed else flat
 
 
-def carriers_of(model: TappedModel, blueprint: Blueprint | None) -> list[Carrier]:
+def carriers_of(model: "TappedModel", blueprint: Blueprint | None) -> list[Carrier]:
     """The matrices of a model that a suspect can be asked for.
 
     Without a file all are; else those whose place in the parent's exported file is known.
@@ -90,7 +93,7 @@ def pattern_of(key: bytes, matrices: Sequence[Matrix], index: int) -> Floats:
     return Stream(key, f"pattern {index} of {listed}").gaussians((matrix.rows, matrix.columns))
 
 
-def _anywhere(name: str, parameter: torch.nn.Parameter) -> Carrier:
+def _anywhere(name: str, parameter: "Tensor") -> Carrier:
     rows = len(parameter)
     matrix = Matrix(name, -1, rows, parameter.numel() // rows, False)
     return Carrier(matrix, np.ones(rows, np.int8))

@@ -11,6 +11,7 @@ invent: the order in which a suspect's neurons are read (the blueprint), and whi
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +25,16 @@ from deepsigns_registry.watermark.scheme import (
     Answers,
     Fitting,
     Matrix,
-    Objective,
     Preparation,
     Probes,
     SchemeSecret,
 )
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.spread import hidden
 from deepsigns_registry.watermark.spread.flatten import flattened
-from deepsigns_registry.watermark.spread.objective import SpreadObjective
 from deepsigns_registry.watermark.spread.pattern import Carrier, carriers_of, pattern_of
+
+if TYPE_CHECKING:
+    from deepsigns_registry.watermark.objective import Objective
 
 __all__ = ["Spread"]
 
@@ -75,8 +76,10 @@ class Spread:
             },
         )
 
-    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> "Objective":
         """The pattern; see `Scheme.objective`."""
+        from deepsigns_registry.watermark.spread.objective import SpreadObjective
+
         carriers = _carriers(secret)
         matrices = [each.matrix for each in carriers]
         key = secret.arrays["pattern_key"].tobytes()
@@ -154,6 +157,8 @@ def _open(options: MarkSettings, carriers: Sequence[Carrier]) -> float:
 
 def _hidden(preparation: Preparation, found: Sequence[Carrier]) -> tuple[list[Carrier], float]:
     """Matrices in which a pattern is not seen, and its strength."""
+    from deepsigns_registry.watermark.spread import hidden
+
     weights = dict(preparation.model.named_parameters())
     carriers = [each for each in found if hidden.can_hide(weights[each.matrix.name])]
     names = [each.matrix.name for each in carriers]

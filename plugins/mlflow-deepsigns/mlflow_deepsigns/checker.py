@@ -14,6 +14,7 @@ from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
     DeepSignsError,
+    LeftoverError,
     RefusedError,
     TamperedError,
 )
@@ -100,10 +101,11 @@ def _verify(folder: Path, policy: Policy, what: str) -> Attestation:
     except RefusedError:
         raise _unattested(what) from None
     except TamperedError as error:
+        remedy = "register the model again from where it was trained"
         raise TamperedError(
             f"{what} has an attestation that does not hold: "
             f"{error.message.replace(str(folder), 'model folder')}",
-            advice="register the model again from where it was trained",
+            advice=error.advice if isinstance(error, LeftoverError) else remedy,
         ) from None
     except DeepSignsError as error:
         raise CouldNotCheckError(

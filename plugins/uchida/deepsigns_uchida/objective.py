@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from deepsigns_registry.errors import UnmarkableError
-from deepsigns_registry.watermark.scheme import Objective, SchemeSecret
+from deepsigns_registry.watermark.objective import Objective
+from deepsigns_registry.watermark.scheme import SchemeSecret
 from deepsigns_registry.watermark.tapped import Tapped
 
 __all__ = ["UchidaObjective"]

@@ -7,6 +7,7 @@ model that does not depend on the key are exactly Binomial(bits, 1/2).
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,13 @@ from deepsigns_registry.watermark.manifest import Manifest, sample_digest
 from deepsigns_registry.watermark.scheme import (
     Answers,
     Fitting,
-    Objective,
     Preparation,
     Probes,
     SchemeSecret,
 )
-from deepsigns_uchida.objective import UchidaObjective
+
+if TYPE_CHECKING:
+    from deepsigns_registry.watermark.objective import Objective
 
 __all__ = ["Uchida"]
 
@@ -82,8 +84,10 @@ class Uchida:
             },
         )
 
-    def objective(self, secret: SchemeSecret, fitting: Fitting) -> Objective:
+    def objective(self, secret: SchemeSecret, fitting: Fitting) -> "Objective":
         """The regulariser of the paper; see `Scheme.objective`."""
+        from deepsigns_uchida.objective import UchidaObjective
+
         return UchidaObjective(secret, self._strength).to(fitting.device)
 
     def probes(self, secret: SchemeSecret) -> Probes:

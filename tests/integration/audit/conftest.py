@@ -27,7 +27,7 @@ from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.task import task_targets
+from deepsigns_registry.watermark.targets import task_targets
 
 with warnings.catch_warnings():
     # It warns about its own use of another library, once, when it is imported.

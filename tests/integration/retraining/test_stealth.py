@@ -13,6 +13,7 @@ from torch import nn
 
 from deepsigns_registry.attacks.permute import Permute
 from deepsigns_registry.attestation.bundle import read_bundle
+from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.keys import generate_signing_key, owner_identity
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
@@ -172,7 +173,7 @@ def test_a_third_party_sees_it(story: Marked, tmp_path: Path) -> None:
         record=story.record,
         schemes=("spread",),
         owner_public_key=story.home / "owner.pub.pem",
-        suspect=onnx_file(story.folder),
+        suspect=sha256_file(onnx_file(story.folder)),
         out=out,
         signer=signer,
         chains=[chain_of((story.record.root.owner.hex(), story.record.commitments()))],

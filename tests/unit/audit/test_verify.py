@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deepsigns_registry.attestation.keystore import Marking
 from deepsigns_registry.audit.verify import Candidate, Candidates, verify_onnx
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.sandbox.doors import Doors
 from deepsigns_registry.watermark.blueprint import Network
 from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.manifest import Manifest
@@ -22,6 +23,10 @@ Floats = NDArray[np.float32]
 
 class Failing:
     """A suspect whose runtime names the tensor that it fails at."""
+
+    digest: str = "3f" * 32
+    providers: tuple[str, ...] = ()
+    doors: Doors | None = None
 
     def run(self, inputs: Floats, *, tap: str | None) -> tuple[Floats, Floats | None]:
         raise CouldNotCheckError(
@@ -67,7 +72,6 @@ def test_the_tap_is_not_named(tap: str, tmp_path: Path) -> None:
         created_at=datetime(2026, 11, 23, tzinfo=UTC),
     )
     path = tmp_path / "suspect.onnx"
-    path.write_bytes(b"read by the suspect below")
     with pytest.raises(CouldNotCheckError) as raised:
         verify_onnx(
             path, Candidates("ab" * 32, 1, (Candidate(marking, record),)), suspect=Failing()

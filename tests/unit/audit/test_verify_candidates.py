@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.keystore import Marking
 from deepsigns_registry.audit.verify import Candidate, Candidates, verify_onnx
 from deepsigns_registry.errors import CouldNotCheckError
 from deepsigns_registry.graph.export import export_onnx
+from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.blackbox import BlackBox
 from deepsigns_registry.watermark.data import LabelledData, TrainingData
@@ -83,3 +85,25 @@ def test_a_file_that_none_of_the_models_could_be_is_not_checked(
     wide, narrow = wide_and_narrow
     with pytest.raises(CouldNotCheckError, match="takes other inputs than the marked model"):
         verify_onnx(wide.marked, Candidates("ab" * 32, 1, (narrow.candidate,)))
+
+
+def test_a_file_that_is_swapped_while_it_is_read_lends_its_digest_to_nobody(
+    wide_and_narrow: tuple[Owned, Owned], tmp_path: Path
+) -> None:
+    wide, _ = wide_and_narrow
+    candidates = Candidates("ab" * 32, 1, (wide.candidate,))
+    deployed = tmp_path / "deployed.onnx"
+    deployed.write_bytes(wide.marked.read_bytes())
+    with OnnxSuspect(deployed) as opened:
+        deployed.write_bytes(wide.parent.read_bytes())
+        found = verify_onnx(deployed, candidates, suspect=opened)
+    assert found.verdict.word == "present"
+    assert found.digest == sha256_file(wide.marked)
+
+
+def test_a_link_is_followed(wide_and_narrow: tuple[Owned, Owned], tmp_path: Path) -> None:
+    wide, _ = wide_and_narrow
+    link = tmp_path / "current.onnx"
+    link.symlink_to(wide.marked)
+    found = verify_onnx(link, Candidates("ab" * 32, 1, (wide.candidate,)))
+    assert (found.verdict.word, found.digest) == ("present", sha256_file(wide.marked))

@@ -91,4 +91,4 @@ def test_exit_codes(standings: str, code: int) -> None:
 
 def test_each_check_is_its_own_file() -> None:
     for name, check in CHECKS.items():
-        assert check.__module__ == f"deepsigns_registry.doctor.checks.{name}"  # type: ignore[attr-defined]
+        assert check.__module__ == f"deepsigns_registry.doctor.checks.{name}"

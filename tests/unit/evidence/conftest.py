@@ -25,7 +25,7 @@ from deepsigns_registry.watermark.key import RootKey
 from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.task import task_targets
+from deepsigns_registry.watermark.targets import task_targets
 from tests.support.attested import sign_folder
 from tests.support.evidence import Story, chain_of, export, newest
 

@@ -60,16 +60,20 @@ def test_a_truncated_file_is_refused(tmp_path: Path, build: Build) -> None:
             read_model(path)
 
 
-def test_a_hard_link_is_refused(tmp_path: Path, relu_file: Path) -> None:
-    other = tmp_path / "other.onnx"
-    os.link(relu_file, other)
-    with pytest.raises(CouldNotCheckError, match="hard links"):
-        read_model(other)
+def test_links_are_followed_as_an_audit_does(tmp_path: Path, relu_file: Path) -> None:
+    hard, soft = tmp_path / "hard.onnx", tmp_path / "soft.onnx"
+    os.link(relu_file, hard)
+    soft.symlink_to(relu_file)
+    assert read_model(hard) == read_model(soft) == read_model(relu_file)
 
 
-def test_a_symbolic_link_is_refused(tmp_path: Path, relu_file: Path) -> None:
+def test_a_link_to_nothing_and_one_to_itself_are_told(tmp_path: Path) -> None:
     link = tmp_path / "link.onnx"
-    link.symlink_to(relu_file)
+    link.symlink_to(tmp_path / "gone.onnx")
+    with pytest.raises(NotFoundError, match="no such file"):
+        read_model(link)
+    link.unlink()
+    link.symlink_to(link)
     with pytest.raises(CouldNotCheckError, match="cannot be opened"):
         read_model(link)
 

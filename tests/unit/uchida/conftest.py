@@ -20,7 +20,7 @@ from deepsigns_registry.watermark.prepare import prepare_record
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.schemes import named_schemes
 from deepsigns_registry.watermark.settings import MarkSettings
-from deepsigns_registry.watermark.task import task_targets
+from deepsigns_registry.watermark.targets import task_targets
 
 SCHEMES = ["whitebox", "blackbox", "uchida"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepsigns_registry.attestation.bundle import read_bundle
+from deepsigns_registry.attestation.digests import sha256_file
 from deepsigns_registry.attestation.keys import generate_signing_key
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
@@ -42,7 +43,7 @@ def base(joint: Joint, tmp_path_factory: pytest.TempPathFactory) -> Path:
         record=record,
         schemes=["uchida"],
         owner_public_key=joint.owner_key,
-        suspect=base / "model/model.onnx",
+        suspect=sha256_file(base / "model/model.onnx"),
         out=base / "evidence.zip",
         signer=FileSigner(base / "worker.pem"),
         chains=[chain_of((record.root.owner.hex(), record.commitments()))],

@@ -13,11 +13,11 @@ from deepsigns_registry.watermark.blueprint import Blueprint, Layer, Network, Te
 from deepsigns_registry.watermark.evidence import Evidence, Matches
 from deepsigns_registry.watermark.extract import extract
 from deepsigns_registry.watermark.manifest import Manifest
+from deepsigns_registry.watermark.objective import Objective
 from deepsigns_registry.watermark.record import WatermarkRecord
 from deepsigns_registry.watermark.scheme import (
     Answers,
     Fitting,
-    Objective,
     Preparation,
     Probes,
     Scheme,

@@ -11,7 +11,8 @@ from torch import nn
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from deepsigns_registry.watermark.data import LabelledData
 from deepsigns_registry.watermark.fidelity import mark_cost
-from deepsigns_registry.watermark.task import task_loss, task_score, task_targets
+from deepsigns_registry.watermark.targets import task_loss, task_targets
+from deepsigns_registry.watermark.task import task_score
 
 
 def normal(seed: int, *shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -16,7 +16,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def standings(settings: Settings) -> dict[str, str]:
     """The standing of the line that names each file."""
-    found = {}
+    found: dict[str, str] = {}
     for line in check(settings):
         name = next(
             word
