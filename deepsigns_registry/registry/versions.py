@@ -20,7 +20,6 @@ from deepsigns_registry.errors import (
 )
 from deepsigns_registry.naming import parse_version
 from deepsigns_registry.registry.client import translated
-from deepsigns_registry.registry.preflight import new_logged_model
 from deepsigns_registry.registry.protocol import LINE_TAG, is_reserved
 from deepsigns_registry.registry.reader import Reader
 from deepsigns_registry.registry.shown import with_line
@@ -166,6 +165,8 @@ def register_marked(
         RefusedError: The registry does not take it.
         CouldNotCheckError: The server does not answer.
     """
+    from deepsigns_registry.registry.preflight import new_logged_model
+
     tell = progress or (lambda _fraction, _message: None)
     with translated(f"a marked version of {ref}"):
         logged = new_logged_model(client, ref)
