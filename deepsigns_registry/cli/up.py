@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.naming import command
 
 __all__ = ["up"]
 
 
-@click.command()
+@click.command(cls=ExtraCommand, extra="worker", plugin=True)
 @click.option(
     "--dir",
     "folder",

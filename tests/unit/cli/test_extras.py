@@ -116,6 +116,7 @@ def test_those_that_need_an_extra_are_those_that_compute() -> None:
         "demo": "worker",
         "evidence export": "verify",
         "evidence verify": "verify",
+        "up": "worker",
         "verify": "verify",
         "worker": "worker",
     }
