@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-__all__ = ["figures", "page_svg"]
+__all__ = ["figures", "page_svg", "standalone"]
 
 # matplotlib wants colours, the page has variables: unlikely colours stand in for them.
 _VARIABLES = {
@@ -48,6 +48,20 @@ _OTHER_LINES = ("^--", "D--", "v--", "P--")
 _LEGEND_WIDTH = 3
 # Inches. On a phone a panel is about as wide as that, and its letters as large as they are here.
 _PANEL = (4.4, 3.2)
+
+# A file that stands alone has no page to take its colours from.
+_COLOURS = {
+    "--ink": "#16202e",
+    "--muted": "#5b6b80",
+    "--grid": "#dfe5ec",
+    "--surface": "#ffffff",
+    "--accuracy": "#2463c9",
+    "--white-box": "#0d8a76",
+    "--black-box": "#b0459b",
+    "--scheme-1": "#b35c00",
+    "--scheme-2": "#5b4bc4",
+    "--scheme-3": "#6b7a00",
+}
 
 # The keys are settings of matplotlib, too many for its stubs to be spelt here.
 _STYLE: dict[Any, Any] = {
@@ -142,6 +156,27 @@ def page_svg(svg: str, title: str) -> str:
     for colour, variable in _VARIABLES.items():
         element = element.replace(colour, variable)
     return element.strip()
+
+
+def standalone(panels: str) -> str:
+    """Makes the elements of one family an SVG file, side by side, in the page's light colours.
+
+    Args:
+        panels: From `figures`.
+    """
+    width, height = (72 * inches for inches in _PANEL)
+    drawn, count = re.subn(
+        r"<svg role=", lambda _: f'<svg width="{width:g}" height="{height:g}" role=', panels
+    )
+    # Each panel but the first is moved to the right of the one before it.
+    parts = drawn.split("<svg width=")[1:]
+    moved = "".join(f'<svg x="{width * at:g}" width={part}' for at, part in enumerate(parts))
+    for name, colour in _COLOURS.items():
+        moved = moved.replace(f"var({name})", colour)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * count:g} {height:g}" '
+        f'font-family="sans-serif"><rect width="100%" height="100%" fill="#ffffff"/>{moved}</svg>'
+    )
 
 
 def _curves(rows: Sequence[Row]) -> tuple[_Curve, ...]:

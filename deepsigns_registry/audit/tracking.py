@@ -5,13 +5,16 @@ classes) is ever in reach of this module.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from deepsigns_registry.audit.columns import columns
+from deepsigns_registry.audit.curves import standalone
 from deepsigns_registry.audit.finding import Finding
+from deepsigns_registry.audit.report_words import headline
 from deepsigns_registry.audit.results import Row
 from deepsigns_registry.config import Settings
 from deepsigns_registry.errors import DeepSignsError
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracking", "begin", "finish", "step_scales"]
 
+# MLflow takes 8000 characters.
+_LONGEST_NOTE = 7000
 _log = logging.getLogger(__name__)
 
 
@@ -32,10 +37,12 @@ class Tracking:
     Attributes:
         run: The run's identifier; empty when it could not be started.
         problem: What could not be logged and why, in one line; empty when all went well.
+        page: Address at which MLflow shows the run's curves; empty without a server.
     """
 
     run: str = ""
     problem: str = ""
+    page: str = ""
 
 
 def begin(settings: Settings, finding: Finding) -> Tracking:
@@ -57,17 +64,25 @@ def begin(settings: Settings, finding: Finding) -> Tracking:
             _log_finding(client, run, finding)
     except Exception as error:  # noqa: BLE001 - MLflow's stores raise what they like
         return Tracking(run, _problem(error))
-    return Tracking(run)
+    return Tracking(run, page=_page(settings.tracking_uri, experiment, run))
 
 
-def finish(settings: Settings, tracking: Tracking, folder: Path, *, passed: bool) -> Tracking:
-    """Adds the report's files to the run and ends it.
+def finish(
+    settings: Settings,
+    tracking: Tracking,
+    folder: Path,
+    *,
+    finding: Finding,
+    drawn: Mapping[str, str],
+) -> Tracking:
+    """Adds the report's files to the run, makes it open on the curves, and ends it.
 
     Args:
         settings: As for `begin`.
         tracking: What `begin` gave.
         folder: The written report.
-        passed: Whether the audit passed; the run of one that did not is marked as failed.
+        finding: What was found; the run of an audit that did not pass is marked as failed.
+        drawn: Attack family to its curves, from `curves.figures`.
     """
     if not tracking.run:
         return tracking
@@ -75,9 +90,14 @@ def finish(settings: Settings, tracking: Tracking, folder: Path, *, passed: bool
         with translated("MLflow"):
             client = make_client(settings.tracking_uri)
             client.log_artifacts(tracking.run, str(folder))
-            client.set_terminated(tracking.run, "FINISHED" if passed else "FAILED")
+            files = {f"curves/{at}.svg": panels for at, panels in enumerate(drawn.values(), 1)}
+            for path, panels in files.items():
+                client.log_text(tracking.run, standalone(panels), path)
+            note = _opening(tracking, files, finding)
+            client.set_tag(tracking.run, "mlflow.note.content", note)
+            client.set_terminated(tracking.run, "FINISHED" if finding.passed else "FAILED")
     except Exception as error:  # noqa: BLE001 - as above
-        return Tracking(tracking.run, tracking.problem or _problem(error))
+        return replace(tracking, problem=tracking.problem or _problem(error))
     return tracking
 
 
@@ -102,6 +122,24 @@ def step_scales(rows: Sequence[Row]) -> dict[str, int]:
         )
         for family, strengths in families.items()
     }
+
+
+def _opening(tracking: Tracking, files: Iterable[str], finding: Finding) -> str:
+    """The run's description: where the curves are, the curves as pictures, and the verdict."""
+    head = headline(finding)
+    # MLflow's pages are one document: what stands behind # is an address inside it.
+    _, _, inside = tracking.page.partition("#")
+    where = f"{head.title}: [see the curves](#{inside})" if inside else head.title
+    pictures = [
+        f"![curves](get-artifact?path={quote(path)}&run_uuid={tracking.run})" for path in files
+    ]
+    return "\n\n".join([where, *pictures, *head.sentences])[:_LONGEST_NOTE]
+
+
+def _page(uri: str, experiment: str, run: str) -> str:
+    served = uri.startswith(("http://", "https://"))
+    address = f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run}/model-metrics"
+    return address if served else ""
 
 
 def _experiment(client: "MlflowClient", settings: Settings) -> str:

@@ -113,6 +113,8 @@ def _echo(result: "AuditResult") -> None:
                 echo(line)
             echo("  (adjusted log10 p; -6 or less is present)")
         echo(f"  report: {audited.folder / 'report.html'}")
+        if audited.tracking.page:
+            echo(f"  curves: {audited.tracking.page}")
         if audited.tracking.problem:
             echo(f"  not logged to MLflow: {audited.tracking.problem}", err=True)
     for skipped in result.skipped:

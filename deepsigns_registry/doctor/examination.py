@@ -130,7 +130,7 @@ def _run(check: Check, settings: "Settings", found: list[Line]) -> None:
             Line(
                 "attention",
                 f"not looked at: {error.name or 'a package'} is not installed here",
-                "install the extra of the worker where this machine is to be one",
+                "run: pip install 'deepsigns-registry[worker]' where this machine is to mark",
             )
         )
     except OSError as error:

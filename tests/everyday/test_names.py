@@ -37,9 +37,8 @@ def test_an_unmarked_version(
         client.set_registered_model_alias(name, "champion", version)
     said = caught.value.message
     # First of all that it goes on by itself.
-    assert said.startswith(
-        f"RESOURCE_CONFLICT: [deepsigns:queued] {in_a_line(name)}/{version} is queued for marking"
-    )
+    shown = in_a_line(f"{name}/{version}")
+    assert said.startswith(f"RESOURCE_CONFLICT: [deepsigns:queued] {shown} is queued for marking")
     assert "gets the protected alias 'champion' by itself" in said
     words = advised(said)
     if words:

@@ -30,7 +30,7 @@ def check(settings: "Settings") -> Iterator[Line]:
         yield Line(
             "attention",
             "onnxruntime is not installed: this machine gates and serves, and reads no files",
-            "install an extra of deepsigns-registry where it is to verify, mark or audit",
+            "run: pip install 'deepsigns-registry[verify]' (to read files) or [worker] (to mark)",
         )
         return
     said = " and ".join(f"{name} {text}" for name, text in found.items())
@@ -38,7 +38,7 @@ def check(settings: "Settings") -> Iterator[Line]:
         yield Line(
             "wrong",
             f"{said} are both installed, and each overwrites files of the other",
-            f"run: pip uninstall {_PLAIN} {_GPU}, then install the one that is wanted",
+            f"run: pip uninstall {_PLAIN} {_GPU}; then install [worker] or [gpu] again",
         )
     providers = _used(settings)
     words = ", ".join(name.removesuffix("ExecutionProvider") for name in providers) or "nothing"

@@ -80,7 +80,12 @@ def _check_run(settings: Settings, run: str, finding: Finding) -> None:
     assert sorted(point.step for point in curve) == [0, 5]
     assert sorted(p.step for p in client.get_metric_history(run, "quantize/accuracy")) == [0, 8]
     files = {entry.path for entry in client.list_artifacts(run)}
-    assert files == {"report.html", "results.json", "audit.sigstore.json"}
+    assert files == {"report.html", "results.json", "audit.sigstore.json", "curves"}
+    pictures = [entry.path for entry in client.list_artifacts(run, "curves")]
+    assert pictures == [f"curves/{at}.svg" for at in range(1, len(pictures) + 1)]
+    note = logged.data.tags["mlflow.note.content"]
+    assert note.startswith("Watermark found")
+    assert all(f"get-artifact?path={path}&run_uuid={run}" in note for path in pictures)
 
 
 def _check_secrecy(settings: Settings, folder: Path) -> None:

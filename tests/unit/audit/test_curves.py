@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deepsigns_registry.audit.columns import Reading
-from deepsigns_registry.audit.curves import _curves, figures
+from deepsigns_registry.audit.curves import _curves, figures, standalone
 from deepsigns_registry.audit.results import Row
 
 MakeReading = Callable[..., Reading]
@@ -99,3 +99,14 @@ def test_hostile_names_stay_text(row: MakeRow) -> None:
     assert f"{hostile}: strength" in texts(by_family)
     drawn = ET.fromstring(f"<page>{by_family}</page>")  # noqa: S314 - our own figure
     assert all("onload" not in element.attrib for element in drawn.iter())
+
+
+def test_a_file_that_stands_alone_has_colours_and_panels_side_by_side(row: MakeRow) -> None:
+    (panels,) = figures([row(), row("prune:0.5", 0.5)]).values()
+    file = standalone(panels)
+    assert "var(--" not in file
+    drawn = ET.fromstring(file)  # noqa: S314 - our own figure
+    inner = [part for part in drawn if part.tag.endswith("svg")]
+    assert [part.attrib["x"] for part in inner] == ["0", inner[0].attrib["width"]]
+    width = float(drawn.attrib["viewBox"].split()[2])
+    assert width == sum(float(part.attrib["width"]) for part in inner)

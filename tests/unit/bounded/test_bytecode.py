@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepsigns_registry.bounded.bytecode import code_digest, compiled_digest
+from deepsigns_registry.bounded.bytecode import _Reader, code_digest, compiled_digest
 from deepsigns_registry.bounded.unreadable import UnreadableError
 
 SOURCE = '''"""Doc."""
@@ -157,3 +157,12 @@ def test_references_to_references_take_no_time() -> None:
 def test_a_source_that_does_not_compile(source: bytes) -> None:
     with pytest.raises(UnreadableError, match="does not compile"):
         compiled_digest(source, 0)
+
+
+@pytest.mark.parametrize("sign", [b"N", b"F", b"T", b"."])
+def test_what_python_keeps_no_reference_to_is_given_none(sign: bytes) -> None:
+    """Else later references would lead elsewhere here than in Python."""
+    assert _Reader(b")\x02" + sign + b"N")._object(0)
+    flagged = bytes([sign[0] | 0x80])
+    with pytest.raises(UnreadableError):
+        _Reader(b")\x02" + flagged + b"N")._object(0)

@@ -1,5 +1,9 @@
 """One check never keeps another from being said, and no line holds a secret."""
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +96,33 @@ def test_exit_codes(standings: str, code: int) -> None:
 def test_each_check_is_its_own_file() -> None:
     for name, check in CHECKS.items():
         assert check.__module__ == f"deepsigns_registry.doctor.checks.{name}"
+
+
+BASE = """
+import sys
+for name in ("numpy", "scipy", "torch", "onnx", "onnxruntime", "pandas", "mlflow.pytorch"):
+    sys.modules[name] = None
+from deepsigns_registry.cli import main
+main(["doctor", "--json"])
+"""
+
+
+def test_the_base_install_suffices(tmp_path: Path) -> None:
+    installed(tmp_path, '\n[models.m]\ndata = "a:b"\n')
+    done = subprocess.run(
+        [sys.executable, "-c", BASE],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if "DEEPSIGNS" not in name},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # No server answers; nothing else is at fault.
+    assert done.returncode == 3, done.stderr
+    assert "internal error" not in done.stdout
+    lines = json.loads(done.stdout)["answer"]["lines"]
+    told = {line["check"]: line for line in lines if line["standing"] == "attention"}
+    for check in ("recipes", "runtime"):
+        assert told[check]["message"].startswith("not looked at: ")
+    unchecked = {line["check"] for line in lines if line["standing"] == "unchecked"}
+    assert unchecked == {"server", "versions", "clock", "requests"}

@@ -66,7 +66,7 @@ def test_enough_suspects_take_the_claim_away(
     # 102 of 128 is a p of 10**-11: for one file in a million it is none.
     read = Matches("whitebox", trials=128, matches=102, chance=0.5, level="a")
     monkeypatch.setattr(
-        "deepsigns_registry.evidence.verify.extract", lambda *_: Extraction((read,), ())
+        "deepsigns_registry.evidence.verify.extract", lambda *_, **__: Extraction((read,), ())
     )
     words = []
     for scanned in (1, 10**6):

@@ -55,7 +55,7 @@ def test_the_usual_threshold_holds_with_the_known_attestation(
     # 102 of 128 is a p of 10**-11.
     read = Matches("whitebox", trials=128, matches=matches, chance=0.5, level="a")
     monkeypatch.setattr(
-        "deepsigns_registry.evidence.verify.extract", lambda *_: Extraction((read,), ())
+        "deepsigns_registry.evidence.verify.extract", lambda *_, **__: Extraction((read,), ())
     )
     given = exported, story.marked, story.signer_key
     assert verify_evidence(*given, known_attestation=known).verdict.word == word
