@@ -50,7 +50,15 @@ def run(*command: str | Path, cwd: Path | None = None) -> "subprocess.CompletedP
 
 
 def install(python: Path, *what: str | Path) -> None:
-    quiet = ["-m", "pip", "install", "-q", "--no-compile", "-c", ROOT / "constraints.txt"]
+    quiet: list[str | Path] = [
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-compile",
+        "-c",
+        ROOT / "constraints.txt",
+    ]
     done = run(python, *quiet, *what)
     assert done.returncode == 0, done.stderr
 
