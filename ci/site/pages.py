@@ -14,7 +14,13 @@ from mkdocs.structure.pages import Page
 
 __all__ = ["TAKEN_IN", "on_files", "on_page_markdown", "turned"]
 
-TAKEN_IN = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "ci/README.md")
+TAKEN_IN = (
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "ci/README.md",
+    "deploy/README.md",
+)
 """Pages outside `docs/`, by their path in the repository, which is their path in the site too."""
 
 _LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
