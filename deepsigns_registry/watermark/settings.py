@@ -46,7 +46,8 @@ class MarkSettings:
         cells_pool: Other ordinary samples whose outputs it moves while marking.
         cells_margin: How far it moves logits along each direction, in standard deviations over
             samples; outputs of other tasks by 0.015 of their own deviation for each unit. Beyond
-            1.5 samples move on which classes are close, too: 4 leaves a trace in a copy of the labels.
+            1.5 samples move on which classes are close, too: 4 leaves a trace in a student that
+            learns from the labels alone.
         lambda_cells: Weight of its loss, which is relative to the shifts of the default margin.
         warm_up: Share of the steps in which the learning rate rises, in [0, 1).
         spread_strength: Standard deviation of the pattern in the weights, in those of each
