@@ -23,6 +23,7 @@ __all__ = [
     "section_of",
     "toml_string",
     "version_name",
+    "without_password",
 ]
 
 _SCHEME = "models:/"
@@ -194,3 +195,21 @@ def key_of(*parts: str | int) -> str:
     bare = re.compile(r"[A-Za-z0-9_-]+")
     words = map(str, parts)
     return ".".join(word if bare.fullmatch(word) else toml_string(word) for word in words)
+
+
+def without_password(address: str) -> str:
+    """An address as it may be shown: a server's or a database's.
+
+    Examples:
+        >>> without_password("postgresql://mlflow:hidden@db/mlflow")
+        'postgresql://mlflow:***@db/mlflow'
+        >>> without_password("sqlite:////srv/mlflow.db")
+        'sqlite:////srv/mlflow.db'
+        >>> without_password("https://me:hidden@mlflow.example/path")
+        'https://me:***@mlflow.example/path'
+    """
+    hidden = address.split("?", 1)[0]
+    head, at, rest = hidden.rpartition("@")
+    scheme, slashes, user = head.partition("://")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{slashes}{name}{':***' if colon else ''}{at}{rest}" if at else hidden

@@ -9,7 +9,7 @@ import click
 
 from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.printing import echo
-from deepsigns_registry.naming import command
+from deepsigns_registry.naming import command, without_password
 
 __all__ = ["up"]
 
@@ -41,7 +41,7 @@ def up(folder: Path, owner: str, port: int | None, host: str, database: str | No
     itself, so does the other, with exit code 3.
     """
     from deepsigns_registry.trial.home import open_home
-    from deepsigns_registry.trial.services import run_together, without_password
+    from deepsigns_registry.trial.services import run_together
 
     if database is not None:
         _hide(database)

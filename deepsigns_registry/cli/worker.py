@@ -10,6 +10,7 @@ from deepsigns_registry.cli.extras import ExtraCommand
 from deepsigns_registry.cli.options import config_option, json_option, settings_of
 from deepsigns_registry.cli.printing import echo
 from deepsigns_registry.cli.progress import Progress
+from deepsigns_registry.naming import without_password
 
 if TYPE_CHECKING:
     from deepsigns_registry.retraining.worker import Outcome
@@ -61,7 +62,7 @@ def worker(interval: float, config: Path | None, *, once: bool, as_json: bool) -
             elif not outcomes:
                 echo("nothing to do")
             raise click.exceptions.Exit(code)
-        echo(f"waiting for promotion requests at {settings.tracking_uri}")
+        echo(f"waiting for promotion requests at {without_password(settings.tracking_uri)}")
         for event in work.run_forever(interval=interval):
             progress.clear()
             if isinstance(event, DeepSignsError):

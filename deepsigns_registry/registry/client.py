@@ -19,6 +19,7 @@ from deepsigns_registry.errors import (
     RefusedError,
     TamperedError,
 )
+from deepsigns_registry.naming import without_password
 from deepsigns_registry.registry.unreachable import unreached
 
 if TYPE_CHECKING:
@@ -77,14 +78,14 @@ def make_client(tracking_uri: str) -> "MlflowClient":
 
     be_impatient()
     _expect_database(tracking_uri)
-    with translated(tracking_uri):
+    with translated(without_password(tracking_uri)):
         try:
             return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        except (ImportError, UnsupportedModelRegistryStoreURIException) as error:
+        except (ImportError, UnsupportedModelRegistryStoreURIException, *_dialects()) as error:
             if isinstance(error, ModuleNotFoundError) and error.name == _DRIVER:
                 raise
             raise ConfigurationError(
-                f"tracking_uri '{tracking_uri}' cannot be opened here",
+                f"tracking_uri '{without_password(tracking_uri)}' cannot be opened here",
                 advice="name an http:// address, or install mlflow for a database",
             ) from None
 
@@ -100,10 +101,19 @@ def make_server_client(tracking_uri: str) -> "MlflowClient":
     """
     if not is_server(tracking_uri):
         raise ConfigurationError(
-            f"tracking_uri is {tracking_uri}, and a database has no gate",
+            f"tracking_uri is {without_password(tracking_uri)}, and a database has no gate",
             advice="start the MLflow server, and set tracking_uri to its http:// address",
         )
     return make_client(tracking_uri)
+
+
+def _dialects() -> tuple[type[Exception], ...]:
+    """What a database's address raises that names no database, where any can be opened."""
+    try:
+        from sqlalchemy.exc import ArgumentError
+    except ImportError:
+        return ()
+    return (ArgumentError,)
 
 
 def _expect_database(uri: str) -> None:

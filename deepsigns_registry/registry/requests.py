@@ -9,6 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
 from deepsigns_registry.errors import ConfigurationError, RefusedError
+from deepsigns_registry.naming import without_password
 from deepsigns_registry.registry.client import translated
 from deepsigns_registry.registry.figures import plain
 from deepsigns_registry.registry.progress import DataJudgement, Progress
@@ -298,7 +299,8 @@ def _send(client: MlflowClient, signer: CommandSigner, command: Command) -> Mode
         with translated(what):
             client.delete_model_version_tag(command.model, command.version, COMMAND_TAG)
         raise ConfigurationError(
-            f"the MLflow server at {client.tracking_uri} runs without the deepsigns plugin",
+            f"the MLflow server at {without_password(client.tracking_uri)} runs without the "
+            "deepsigns plugin",
             advice="start it with --registry-store-uri deepsigns:<database uri>",
         )
     return after
@@ -313,7 +315,7 @@ def _search(client: MlflowClient, query: str) -> Iterator[ModelVersion]:
     asked = f"{query} AND {WITH_HIDDEN_TAGS}" if query else WITH_HIDDEN_TAGS
     token: str | None = None
     while True:
-        with translated(f"the registry at {client.tracking_uri}"):
+        with translated(f"the registry at {without_password(client.tracking_uri)}"):
             page = client.search_model_versions(asked, max_results=_PAGE, page_token=token)
         yield from page
         token = page.token

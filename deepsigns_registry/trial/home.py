@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from deepsigns_registry.config import load_settings
 from deepsigns_registry.errors import ConfigurationError
 from deepsigns_registry.initialise import initialise
+from deepsigns_registry.naming import without_password
 from deepsigns_registry.registry.server import free_port
 
 __all__ = ["Home", "open_home"]
@@ -72,7 +73,8 @@ def open_home(folder: Path, *, owner: str, port: int | None = None) -> Home:
     parts = urlsplit(uri)
     if parts.scheme != "http" or parts.hostname not in _HERE or parts.port is None:
         raise ConfigurationError(
-            f"{config}: tracking_uri is {uri}, which no server of this command can have",
+            f"{config}: tracking_uri is {without_password(uri)}, which no server of this command "
+            "can have",
             advice="set it to http://127.0.0.1:PORT, or start MLflow as docs/operations.md says",
         )
     if port not in {None, parts.port}:

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from deepsigns_registry.errors import CouldNotCheckError
+from deepsigns_registry.naming import without_password
 from deepsigns_registry.registry.server import (
     server_command,
     server_environment,
@@ -27,7 +28,7 @@ from deepsigns_registry.registry.server import (
 )
 from deepsigns_registry.trial.home import Home
 
-__all__ = ["DATABASE_VARIABLE", "run_together", "without_password"]
+__all__ = ["DATABASE_VARIABLE", "run_together"]
 
 DATABASE_VARIABLE = "DEEPSIGNS_DATABASE"
 _PATIENCE = 240.0
@@ -90,22 +91,6 @@ def run_together(
                 _watch({"MLflow server": server, "worker": worker})
     except KeyboardInterrupt:
         return
-
-
-def without_password(address: str) -> str:
-    """A database's address as it may be shown.
-
-    Examples:
-        >>> without_password("postgresql://mlflow:hidden@db/mlflow")
-        'postgresql://mlflow:***@db/mlflow'
-        >>> without_password("sqlite:////srv/mlflow.db")
-        'sqlite:////srv/mlflow.db'
-    """
-    hidden = address.split("?", 1)[0]
-    head, at, rest = hidden.rpartition("@")
-    scheme, slashes, user = head.partition("://")
-    name, colon, _ = user.partition(":")
-    return f"{scheme}{slashes}{name}{':***' if colon else ''}{at}{rest}" if at else hidden
 
 
 class _Masked:

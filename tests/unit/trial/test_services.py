@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from deepsigns_registry.errors import CouldNotCheckError
-from deepsigns_registry.trial.services import _Masked, _service, _watch, without_password
+from deepsigns_registry.naming import without_password
+from deepsigns_registry.trial.services import _Masked, _service, _watch
 
 ADDRESS = "postgresql://mlflow:s%40cret-word@db.internal:5432/mlflow"
 
