@@ -76,12 +76,17 @@ def make_client(tracking_uri: str) -> "MlflowClient":
     from mlflow.tracking import MlflowClient
     from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
+    unknown: tuple[type[Exception], ...] = (
+        ImportError,
+        UnsupportedModelRegistryStoreURIException,
+        *_dialects(),
+    )
     be_impatient()
     _expect_database(tracking_uri)
     with translated(without_password(tracking_uri)):
         try:
             return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        except (ImportError, UnsupportedModelRegistryStoreURIException, *_dialects()) as error:
+        except unknown as error:
             if isinstance(error, ModuleNotFoundError) and error.name == _DRIVER:
                 raise
             raise ConfigurationError(
