@@ -5,7 +5,6 @@ and onnxruntime follows hard-linked external data: so these checks come first. W
 while running (a graph that doubles a tensor thirty times) is left to the limits of the sandbox.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -166,8 +165,6 @@ def read_file(path: Path, *, limits: Limits | None = None) -> bytes:
         raise NotFoundError(f"{path}: no such file", advice="name an ONNX file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
-        if getattr(error, "errno", None) == errno.ELOOP:  # what O_NOFOLLOW answers
-            reason = "it is a symbolic link"
         raise CouldNotCheckError(
             f"{path}: cannot be opened: {reason}",
             advice="name an ONNX file that you may read",

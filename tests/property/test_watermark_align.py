@@ -137,7 +137,7 @@ def test_hostile_rows_are_matched_in_a_bounded_time(monkeypatch: pytest.MonkeyPa
         solved.append(few * few * many)
         return linear_sum_assignment(cosines, maximize=maximize)
 
-    monkeypatch.setattr("deepsigns_registry.watermark.align.linear_sum_assignment", exact)
+    monkeypatch.setattr("scipy.optimize.linear_sum_assignment", exact)
     count = 2100
     angles = np.linspace(0, np.pi / 2, count, dtype=np.float32)
     ours = np.stack([np.cos(angles), np.zeros(count, np.float32), np.sin(angles)], axis=1)
