@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import time
 import tomllib
 import unicodedata
 from collections.abc import Iterator
@@ -42,11 +43,14 @@ from deepsigns_registry.sections import (
     WorkerSettings,
 )
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "load_settings", "wait_until_settled"]
 
 _PREFIX, _DELIMITER = "DEEPSIGNS_", "__"
 _MODELS = f"{_PREFIX}MODELS{_DELIMITER}"
 _MOST_BYTES = 4 * 2**20
+# An editor that writes in place leaves half a file for less than this.
+_SETTLED_SECONDS = 0.5
+_MOST_WAITS = 10
 
 
 class _Environment(EnvSettingsSource):
@@ -275,6 +279,24 @@ def _leaves(
             yield from _leaves(value, (*path, key))
         else:
             yield (*path, key), value
+
+
+def wait_until_settled(path: Path) -> None:
+    """Waits while a file was written a moment ago: the rest of it may be about to follow.
+
+    Half a settings file protects less than the whole, and is often no mistake.
+
+    Args:
+        path: The file; one that is missing is not waited for.
+    """
+    for _ in range(_MOST_WAITS):
+        try:
+            age = time.time() - path.stat().st_mtime
+        except OSError:
+            return
+        if not 0 <= age < _SETTLED_SECONDS:
+            return
+        time.sleep(_SETTLED_SECONDS - age)
 
 
 def load_settings(path: "str | os.PathLike[str] | Settings | None" = None) -> Settings:

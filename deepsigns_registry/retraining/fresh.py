@@ -1,21 +1,15 @@
 """The settings of a process that runs for weeks: read anew for each request, as one snapshot."""
 
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from deepsigns_registry.attestation.keys import public_pem
 from deepsigns_registry.attestation.policy import Policy
 from deepsigns_registry.attestation.signing import FileSigner
-from deepsigns_registry.config import Settings, load_settings
+from deepsigns_registry.config import Settings, load_settings, wait_until_settled
 from deepsigns_registry.errors import ConfigurationError
 
 __all__ = ["FreshSettings", "Snapshot"]
-
-# An editor that writes in place leaves half a file for less than this.
-_SETTLED_SECONDS = 0.5
-_MOST_WAITS = 10
 
 
 class Snapshot(NamedTuple):
@@ -55,7 +49,7 @@ class FreshSettings:
         """Reads the file again; what is wrong with it is said once, and leaves the last good."""
         before = self._now
         try:
-            _wait_until_settled(before.settings.path)
+            wait_until_settled(before.settings.path)
             found = _snapshot(load_settings(before.settings.path))
         except ConfigurationError as error:
             if str(error) != self._complaint:
@@ -83,15 +77,3 @@ def _snapshot(settings: Settings) -> Snapshot:
                 advice="add its public key to policy.keys, or correct [owner] signing_key",
             )
     return Snapshot(settings, signer)
-
-
-def _wait_until_settled(path: Path) -> None:
-    """Waits while the file was written a moment ago: the rest of it may be about to follow."""
-    for _ in range(_MOST_WAITS):
-        try:
-            age = time.time() - path.stat().st_mtime
-        except OSError:
-            return
-        if not 0 <= age < _SETTLED_SECONDS:
-            return
-        time.sleep(_SETTLED_SECONDS - age)

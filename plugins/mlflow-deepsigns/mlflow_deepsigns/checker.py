@@ -9,7 +9,7 @@ from threading import Lock
 from deepsigns_registry.attestation.bundle import Attestation, verify_folder
 from deepsigns_registry.attestation.keys import public_pem
 from deepsigns_registry.attestation.policy import Policy
-from deepsigns_registry.config import Settings, load_settings
+from deepsigns_registry.config import Settings, load_settings, wait_until_settled
 from deepsigns_registry.errors import (
     ConfigurationError,
     CouldNotCheckError,
@@ -36,11 +36,13 @@ def read_settings() -> Settings:
     Raises:
         ConfigurationError: There are none, or they are not valid.
     """
-    if not os.environ.get("DEEPSIGNS_CONFIG"):
+    named = os.environ.get("DEEPSIGNS_CONFIG")
+    if not named:
         raise ConfigurationError(
             "the server does not know what is protected",
             advice="start it with DEEPSIGNS_CONFIG=/path/to/deepsigns.toml",
         )
+    wait_until_settled(Path(named))
     return load_settings()
 
 

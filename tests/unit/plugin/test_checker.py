@@ -84,6 +84,19 @@ def test_a_link_instead_of_a_file_is_tampering(config: Path, attested: Path) -> 
         Checker().attested(str(attested), load_settings(config), what="m/1")
 
 
+def test_half_of_an_edit_is_waited_out(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = '[registry]\nprotected_aliases = ["champion", "blue"]\n'
+    config.write_text("[registry]\n")
+
+    def rest_follows(_seconds: float) -> None:
+        config.write_text(whole)
+        os.utime(config, (1, 1))
+
+    monkeypatch.setenv("DEEPSIGNS_CONFIG", str(config))
+    monkeypatch.setattr("time.sleep", rest_follows)
+    assert read_settings().registry.protected_aliases == ("champion", "blue")
+
+
 def test_a_server_without_settings_says_how_to_give_it_some(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
