@@ -94,7 +94,8 @@ def test_the_github_step_hands_every_answer_on(
     assert done.returncode == code, done.stdout + done.stderr
     assert f"exit-code={code}\nanswer={answer}\n" in output.read_text()
     report = json.loads((tmp_path / "deepsigns-gate.json").read_text())
-    assert ("error" in report) == (code != 0)
+    assert report["exit_code"] == code
+    assert (report["error"] is None) == (code == 0)
 
 
 def test_the_gitlab_job_hands_the_answer_on(pipeline: Path) -> None:
