@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -96,6 +97,8 @@ def _forms_of(
     for opened, unbounded, merged in product((False, True), repeat=3):
         if (opened and not gates) or (unbounded and not bounds):
             continue
+        if time.monotonic() > until:
+            break
         try:
             normal = normal_form(
                 model,
