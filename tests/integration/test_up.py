@@ -33,7 +33,8 @@ def running(folder: Path, *more: str) -> "Iterator[tuple[subprocess.Popen[str], 
     log = folder.with_suffix(".log")
     with log.open("w") as output:
         process = subprocess.Popen(
-            [*COMMAND, "up", "--dir", str(folder), *more],
+            # A shell's background job ignores what Ctrl-C sends, and so would all that it starts.
+            ["env", "--default-signal=INT", *COMMAND, "up", "--dir", str(folder), *more],
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
