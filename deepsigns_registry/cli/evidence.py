@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deepsigns_registry.attestation.keystore import Marking
-    from deepsigns_registry.evidence.verify import EvidenceResult, Step
+    from deepsigns_registry.evidence.result import EvidenceResult, Step
 
 __all__ = ["evidence"]
 

@@ -8,7 +8,7 @@ has the suspect first chooses those to fit it, and signs afterwards.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVarTuple
 
@@ -34,7 +34,8 @@ from deepsigns_registry.attestation.verification import VerifiedStatement, verif
 from deepsigns_registry.errors import CouldNotCheckError, TamperedError
 from deepsigns_registry.evidence.claim import check_claim, read_chains
 from deepsigns_registry.evidence.contents import Evidence, Revealed, parse
-from deepsigns_registry.evidence.price import Price, place_of, price_of
+from deepsigns_registry.evidence.price import place_of, price_of
+from deepsigns_registry.evidence.result import EvidenceResult, Step
 from deepsigns_registry.graph.order import possible_taps
 from deepsigns_registry.graph.session import OnnxSuspect
 from deepsigns_registry.graph.structure import read_file
@@ -51,7 +52,7 @@ from deepsigns_registry.watermark.record import (
 from deepsigns_registry.watermark.scheme import Scheme
 from deepsigns_registry.watermark.verdict import Verdict, judge, questions
 
-__all__ = ["EvidenceResult", "Step", "verify_evidence"]
+__all__ = ["verify_evidence"]
 
 _NOT_OLDER = (
     "nothing shows that the commitment is older than the file in dispute; "
@@ -59,54 +60,6 @@ _NOT_OLDER = (
 )
 
 Given = TypeVarTuple("Given")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step that passed.
-
-    Attributes:
-        name: What was checked.
-        detail: What was found, in one sentence.
-    """
-
-    name: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class EvidenceResult:
-    """What an evidence file shows.
-
-    Attributes:
-        verdict: The answer about the suspect.
-        steps: Every check that passed, in order. A check that fails ends the verification.
-        predicate: The signed statement about the marked model.
-        owner: Identity of the owner (hex).
-        schemes: What was revealed.
-        price: What every p-value was multiplied by besides the ways of reading.
-        claim: What the claimant states and signed; None in files of format v1.
-    """
-
-    verdict: Verdict
-    steps: tuple[Step, ...]
-    predicate: WatermarkPredicate
-    owner: str
-    schemes: tuple[str, ...]
-    price: Price
-    claim: ClaimPredicate | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """The result as plain values."""
-        return {
-            **self.verdict.to_json(),
-            "owner": self.owner,
-            "schemes": list(self.schemes),
-            "price": self.price.to_json(),
-            "claim": self.claim.model_dump(mode="json", by_alias=True) if self.claim else None,
-            "steps": [{"name": step.name, "detail": step.detail} for step in self.steps],
-            "statement": self.predicate.model_dump(mode="json", by_alias=True),
-        }
 
 
 def verify_evidence(

@@ -6,15 +6,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from deepsigns_registry.watermark.batches import in_turn
-from deepsigns_registry.watermark.objective import Objective
+from deepsigns_registry.watermark.objective import InTurn
 from deepsigns_registry.watermark.settings import MarkSettings
 from deepsigns_registry.watermark.tapped import Tapped
 
 __all__ = ["BlackBoxObjective"]
 
 
-class BlackBoxObjective(Objective):
+class BlackBoxObjective(InTurn):
     """Cross-entropy on the queries, or a margin, weighted.
 
     Args:
@@ -39,22 +38,13 @@ class BlackBoxObjective(Objective):
         self._sample = min(max(wanted, 8), options.batch_size)
         self._weight = options.lambda_queries
         self._margin = options.query_margin
-        self._order = torch.empty(0, dtype=torch.int64)
         # The record has them: a checkpoint need not.
         self.register_buffer("queries", torch.from_numpy(queries), persistent=False)
         self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
 
-    def get_extra_state(self) -> Tensor:
-        """The queries that have not come yet in this round."""
-        return self._order.clone()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Goes on with this round."""
-        self._order = state.clone()
-
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The next queries of this round; see `Objective.samples`."""
-        rows, self._order = in_turn(self._order, self._sample, len(self.queries), step_generator)
+        rows = self.next_of(len(self.queries), self._sample, step_generator)
         rows = rows.to(self.queries.device)
         return self.queries[rows], self.labels[rows]
 

@@ -5,9 +5,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from deepsigns_registry.watermark.batches import in_turn
 from deepsigns_registry.watermark.tapped import Tapped, TappedModel
 
-__all__ = ["Objective"]
+__all__ = ["InTurn", "Objective"]
 
 
 class Objective(nn.Module, ABC):
@@ -63,3 +64,24 @@ class Objective(nn.Module, ABC):
             model: Its parameters may be changed in place.
             factor: By what the scheme is weighed in this run.
         """
+
+
+class InTurn(Objective):
+    """An objective whose samples come in random order, each once before any comes again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def get_extra_state(self) -> Tensor:
+        """The samples that have not come yet in this round."""
+        return self._order.clone()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Goes on with this round."""
+        self._order = state.clone()
+
+    def next_of(self, samples: int, size: int, step_generator: torch.Generator) -> Tensor:
+        """Which samples come in this step: int64 [size]; see `batches.in_turn`."""
+        rows, self._order = in_turn(self._order, size, samples, step_generator)
+        return rows

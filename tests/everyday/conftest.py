@@ -1,6 +1,5 @@
 """One real MLflow server with the gate, and everyday models to register in it."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -16,6 +15,7 @@ from deepsigns_registry.cli import main
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.server import Server, start_server
 from tests.support.attested import sign_folder
+from tests.support.environment import environment_kept
 from tests.support.story import Deepsigns, Done
 
 CONFIG = """[registry]
@@ -44,11 +44,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("everyday") / "the team's $models"
     generate_signing_key(folder / "keys/worker.pem", folder / "keys/worker.pub.pem")
     (folder / "deepsigns.toml").write_text(CONFIG.format(uri="http://127.0.0.1:1"))
-    before = dict(os.environ)
-    yield folder
-    # MLflow and our client leave variables behind.
-    os.environ.clear()
-    os.environ.update(before)
+    with environment_kept():
+        yield folder
 
 
 @pytest.fixture(scope="session")

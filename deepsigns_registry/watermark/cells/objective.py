@@ -5,14 +5,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepsigns_registry.watermark.batches import RESIDENT_BYTES, in_turn
-from deepsigns_registry.watermark.objective import Objective
+from deepsigns_registry.watermark.batches import RESIDENT_BYTES
+from deepsigns_registry.watermark.objective import InTurn
 from deepsigns_registry.watermark.tapped import Tapped
 
 __all__ = ["CellsObjective"]
 
 
-class CellsObjective(Objective):
+class CellsObjective(InTurn):
     """The squared distance of shifts from those that are wanted, over batches from a pool.
 
     Args:
@@ -48,7 +48,6 @@ class CellsObjective(Objective):
         power = float(np.square(wanted, dtype=np.float64).mean())
         self._weight = weight / max(power, float(np.finfo(np.float32).tiny))
         self._sample = min(sample, len(inputs))
-        self._order = torch.empty(0, dtype=torch.int64)
         self._inputs, self._resident = torch.from_numpy(inputs), inputs.nbytes <= RESIDENT_BYTES
         constants = {
             "outputs": outputs,
@@ -61,17 +60,9 @@ class CellsObjective(Objective):
             # The record has them: a checkpoint need not.
             self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
-    def get_extra_state(self) -> Tensor:
-        """The samples that have not come yet in this round."""
-        return self._order.clone()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Goes on with this round."""
-        self._order = state.clone()
-
     def samples(self, step_generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Some of the pool, and where they stand in it; see `Objective.samples`."""
-        rows, self._order = in_turn(self._order, self._sample, len(self._inputs), step_generator)
+        rows = self.next_of(len(self._inputs), self._sample, step_generator)
         device = self.outputs.device
         if self._resident:
             self._inputs = self._inputs.to(device)

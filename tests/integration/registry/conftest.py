@@ -1,6 +1,5 @@
 """One real MLflow server with the gate for the whole session, and models to register in it."""
 
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from deepsigns_registry.registry.assemble import assemble
 from deepsigns_registry.registry.client import make_client
 from deepsigns_registry.registry.server import Server, start_server
 from tests.support.attested import sign_folder
+from tests.support.environment import environment_kept
 
 with warnings.catch_warnings():
     # MLflow warns of its own use of SQLAlchemy, once, when it is imported.
@@ -49,11 +49,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("worker", "marks", "stranger"):
         generate_signing_key(folder / f"keys/{name}.pem", folder / f"keys/{name}.pub.pem")
     (folder / "deepsigns.toml").write_text(CONFIG.format(uri="http://127.0.0.1:1"))
-    before = dict(os.environ)
-    yield folder
-    # MLflow and our client leave variables behind.
-    os.environ.clear()
-    os.environ.update(before)
+    with environment_kept():
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from deepsigns_registry.evidence.contents import parse, render
-from deepsigns_registry.evidence.verify import EvidenceResult, verify_evidence
+from deepsigns_registry.evidence.result import EvidenceResult
+from deepsigns_registry.evidence.verify import verify_evidence
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "evidence"
 

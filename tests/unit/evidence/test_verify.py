@@ -11,7 +11,8 @@ from torch import nn
 
 from deepsigns_registry.errors import NotFoundError, TamperedError
 from deepsigns_registry.evidence.contents import Evidence, render
-from deepsigns_registry.evidence.verify import Step, verify_evidence
+from deepsigns_registry.evidence.result import Step
+from deepsigns_registry.evidence.verify import verify_evidence
 from deepsigns_registry.graph.export import export_onnx
 from deepsigns_registry.watermark.adapters.eager import EagerTappedModel
 from tests.support.evidence import Story, claim_again, export
